@@ -1,0 +1,52 @@
+# dualdiff: two commands, `make book` and `make test`. Works with GNU make 3.81 and newer.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+NEEDS  := requirements.txt constraints.txt pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab bench clean
+
+help: ## show this list
+	@echo "make TARGET, with TARGET one of"
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  %-6s  %s\n", $$1, $$2 }'
+	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book or test."
+
+book: $(VENV)/.installed ## execute all chapters and build the HTML book
+	@$(BIN)/dualdiff book $(ARGS)
+
+test: $(VENV)/.installed-dev ## style, types and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy dualdiff
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: $(VENV)/.installed ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(VENV)/.installed-dev ## measure the speed of sampling
+	@$(BIN)/dualdiff bench
+
+clean: ## remove what was built (book, results, caches), but not .venv
+	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean; fi
+	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find dualdiff tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says that the installation is newer than what it was made from.
+$(VENV)/.installed: $(NEEDS) | $(VENV)/pyvenv.cfg
+	@echo "Installing into $(VENV): some minutes the first time."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing what the tests need."
+	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "dualdiff needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,298 @@
+"""The book: a Sphinx extension that shows every notebook executed, and the command that builds it.
+
+``dualdiff book`` and ``jupyter-book build .`` by hand go the same way: ``_config.yml`` enables this
+module as an extension, which executes what has no executed notebook yet and hands Sphinx the
+executed notebooks in place of the sources. ``dualdiff_pages`` in ``_config.yml`` describes pages
+that are variants of a notebook; the environment variables ``DUALDIFF_PROFILE`` and
+``DUALDIFF_JOBS`` set the profile and how many chapters run at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualdiff import runner
+from dualdiff.profiles import PARAMETERS
+from dualdiff.runner import Page
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
+
+# Sphinx runs in a child, without the four seconds that `chapter.papermill` explains.
+_JUPYTER_BOOK = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
+)
+
+
+class BookError(RuntimeError):
+    """Jupyter Book reported an error or a warning."""
+
+
+def build(
+    root: Path, profile: str = "quick", jobs: int | None = None, *, verbose: bool = False
+) -> Path:
+    """Execute what has to be, then build the HTML book with warnings as errors.
+
+    Parameters
+    ----------
+    root : Path
+        The project: the folder of ``_config.yml``.
+    profile : str
+    jobs : int, optional
+        How many chapters run at a time.
+    verbose : bool
+        Show what Sphinx says; otherwise only if it fails.
+
+    Returns
+    -------
+    Path
+        Of the book's first page.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not allowed.
+    ChapterError
+        If a chapter fails.
+    BookError
+        If Sphinx fails or warns.
+    """
+    PARAMETERS["profile"].check(profile)
+    entries = variants(root)
+    write_variants(root, entries)
+    executed = runner.run_all(book_pages(root, entries, profile), root=root, jobs=jobs)
+    stamp, state = root / "_build" / "book.sha256", _state(root, executed.values())
+    # Sphinx keeps parts of pages that did not change (their menus, their warnings), so a book is
+    # built as a whole unless it is the one that is there.
+    fresh = not stamp.exists() or stamp.read_text() != state
+    stamp.unlink(missing_ok=True)
+    environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
+    _jupyter_book(root, ["--all"] if fresh else [], environment, verbose)
+    stamp.write_text(state)
+    return root / "_build" / "html" / "index.html"
+
+
+def _jupyter_book(
+    root: Path, options: list[str], environment: dict[str, str], verbose: bool
+) -> None:
+    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(root), "-W", "-n", "--keep-going"]
+    print("book: building the pages", file=sys.stderr, flush=True)
+    result = subprocess.run(
+        [*command, *options],
+        env=os.environ | environment,
+        stdout=None if verbose else subprocess.PIPE,
+        stderr=None if verbose else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if result.returncode:
+        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
+        raise BookError(f"{result.stdout or ''}\nThe book was not built: see above.")
+
+
+def _state(root: Path, executed: Any) -> str:
+    """A digest of all that the HTML is made from."""
+    digest = hashlib.sha256("\n".join(sorted(map(str, executed))).encode())
+    sources = [root / "_config.yml", root / "_toc.yml", Path(__file__)]
+    for path in sources + sorted(path for path in (root / "book").rglob("*") if path.is_file()):
+        digest.update(f"\n{path.relative_to(root) if path.is_relative_to(root) else path}".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def clean(root: Path, *, keep_store: bool = False) -> None:
+    """Remove what was built: book, executed notebooks, variants, and stored results."""
+    for name, entry in variants(root).items():
+        if entry.get("source"):
+            (root / f"{name}.ipynb").unlink(missing_ok=True)
+    for path in (root / "_build").glob("*"):
+        if path.name == "store" and keep_store:
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
+    """The notebooks among the documents of ``_toc.yml``, in reading order."""
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    pages = []
+    for name in parse_toc_yaml(root / "_toc.yml"):
+        notebook = root / f"{name}.ipynb"
+        if not notebook.is_file():
+            continue
+        entry = entries.get(name, {})
+        # A variant has its values in its own file.
+        own = {} if entry.get("source") else entry.get("parameters", {})
+        known = runner.parameters_of(notebook)
+        sizes = {"profile": profile, "quiet": True}
+        pages.append(Page(name, notebook, {k: v for k, v in sizes.items() if k in known} | own))
+    return pages
+
+
+def variants(root: Path) -> dict[str, Any]:
+    """What ``_config.yml`` says about pages: ``source``, ``parameters`` and ``title`` of each."""
+    import yaml
+
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
+    return entries
+
+
+def write_variants(root: Path, entries: dict[str, Any]) -> None:
+    """Write the notebook of each variant, if what it would hold has changed.
+
+    Raises
+    ------
+    ValueError
+        If its source does not exist or has no such parameter.
+    """
+    for name, entry in entries.items():
+        if not entry.get("source"):
+            continue
+        source = root / f"{entry['source']}.ipynb"
+        if not source.is_file():
+            raise ValueError(f"dualdiff_pages: the source of {name!r} is {source}, not a file")
+        parameters = entry.get("parameters", {})
+        runner.validate(source, parameters)
+        notebook = json.loads(source.read_text("utf-8"))
+        cells = notebook["cells"]
+        for cell in cells:
+            text = "".join(cell["source"])
+            if "parameters" in cell.get("metadata", {}).get("tags", []):
+                text = _with_values(text, parameters)
+            cell["source"] = text.splitlines(keepends=True)
+        _retitle(cells, entry.get("title"))
+        _rename_labels(cells, "-" + Path(name).name.replace("_", "-"))
+        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        path = root / f"{name}.ipynb"
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+def _with_values(source: str, parameters: dict[str, Any]) -> str:
+    for name, value in parameters.items():
+        line = re.compile(rf"^({name}\s*(?::[^=\n]*)?=[ \t]*)[^#\n]*?([ \t]*(?:#.*)?)$", re.M)
+        source = line.sub(lambda found, value=value: f"{found[1]}{value!r}{found[2]}", source)  # type: ignore[misc]
+    return source
+
+
+def _markdown(cells: list[Any]) -> list[Any]:
+    return [cell for cell in cells if cell["cell_type"] == "markdown"]
+
+
+def _retitle(cells: list[Any], title: str | None) -> None:
+    """Give the page its own title: the source's would appear twice in the contents."""
+    for cell in _markdown(cells):
+        for index, line in enumerate(cell["source"]):
+            if title and line.startswith("# "):
+                cell["source"][index] = f"# {title}\n" if line.endswith("\n") else f"# {title}"
+                return
+
+
+# Where labels of figures, equations and sections are defined ...
+_DEFINED = r"""
+    ^[ \t]*\( ([^()\s]+) \)=                  # (label)=
+    | ^[ \t]*:(?:name|label):[ \t]* (\S+)      # :name: label
+    | ^[ \t]*\$\$[ \t]*\( ([^()\s]+) \)        # $$ (label)
+"""
+# ... and used: between the brackets or quotes of a definition or a reference, not in prose.
+_USED = r"(?<=[(`<#])(?:{names})(?=[)`>])|(?<=name: )(?:{names})$|(?<=label: )(?:{names})$"
+
+
+def _rename_labels(cells: list[Any], suffix: str) -> None:
+    """Give the page labels of its own: a label may exist once in a book."""
+    texts = ["".join(cell["source"]) for cell in _markdown(cells)]
+    defined = re.compile(_DEFINED, re.M | re.X)
+    labels = {label for text in texts for found in defined.findall(text) for label in found}
+    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for cell in cells]
+    labels |= {figure.get("name", "") for figure in figures}
+    names = "|".join(re.escape(label) for label in labels if label)
+    if not names:
+        return
+    used = re.compile(_USED.format(names=names), re.M)
+    for cell, text in zip(_markdown(cells), texts, strict=True):
+        cell["source"] = used.sub(lambda found: found[0] + suffix, text).splitlines(keepends=True)
+    for figure in figures:
+        if "caption" in figure:
+            figure["caption"] = used.sub(lambda found: found[0] + suffix, figure["caption"])
+        if "name" in figure:
+            figure["name"] += suffix
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension with Sphinx."""
+    app.add_config_value("dualdiff_pages", {}, "env")
+    # Before sphinx_external_toc (priority 900) looks for the files that the contents name.
+    app.connect("config-inited", _on_config, priority=500)
+    app.connect("builder-inited", _on_builder)
+    app.connect("env-get-outdated", _on_outdated)
+    app.connect("source-read", _on_source)
+    app.connect("env-purge-doc", _on_purge)
+    app.connect("env-merge-info", _on_merge)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+
+
+def _on_config(app: Sphinx, config: Config) -> None:
+    from sphinx.errors import ConfigError
+
+    try:
+        write_variants(Path(app.srcdir), config.dualdiff_pages)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _on_builder(app: Sphinx) -> None:
+    from sphinx.errors import SphinxError
+
+    root = Path(app.srcdir)
+    # Another book than the command's may come out of this: see `build`.
+    (root / "_build" / "book.sha256").unlink(missing_ok=True)
+    profile, jobs = os.environ.get("DUALDIFF_PROFILE", "quick"), os.environ.get("DUALDIFF_JOBS")
+    try:
+        pages = book_pages(root, app.config.dualdiff_pages, profile)
+        executed = runner.run_all(pages, root=root, jobs=int(jobs) if jobs else None)
+    except (ValueError, runner.ChapterError) as error:
+        raise SphinxError(str(error)) from error
+    app.dualdiff_executed = executed  # type: ignore[attr-defined]
+
+
+def _shown(env: BuildEnvironment) -> dict[str, str]:
+    """Which executed notebook each page was last read from; kept between builds."""
+    if not hasattr(env, "dualdiff_shown"):
+        env.dualdiff_shown = {}  # type: ignore[attr-defined]
+    shown: dict[str, str] = env.dualdiff_shown  # type: ignore[attr-defined]
+    return shown
+
+
+def _on_outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
+    executed: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    shown = _shown(env)
+    return [name for name, path in executed.items() if shown.get(name) != path.name]
+
+
+def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
+    path = app.dualdiff_executed.get(docname)  # type: ignore[attr-defined]
+    if path is not None:
+        content[0] = path.read_text("utf-8")
+        _shown(app.env)[docname] = path.name
+
+
+def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    _shown(env).pop(docname, None)
+
+
+def _on_merge(
+    app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
+) -> None:
+    _shown(env).update({name: _shown(other)[name] for name in docnames if name in _shown(other)})

@@ -1,0 +1,161 @@
+"""The command ``dualdiff``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from dualdiff import __version__
+from dualdiff.profiles import PARAMETERS, PROFILES, parse
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 for a failure, 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    # A polite request to end unwinds like Ctrl-C does, and so ends the kernels.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    from dualdiff.book import BookError
+    from dualdiff.runner import ChapterError
+
+    try:
+        options.command(options)
+    except ValueError as error:
+        print(f"dualdiff: {error}", file=sys.stderr)
+        return 2
+    except (ChapterError, BookError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dualdiff: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dualdiff",
+        description="Run the chapters and build the book.",
+        epilog="dualdiff COMMAND --help tells more about a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"dualdiff {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    book = commands.add_parser("book", help="execute what has changed and build the HTML book")
+    book.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)} (quick)")
+    book.add_argument("--jobs", type=int, help="chapters that run at a time (2, or 1 on one core)")
+    book.add_argument("--verbose", action="store_true", help="show what Sphinx says")
+    book.set_defaults(command=_book)
+
+    run = commands.add_parser("run", help="execute one chapter, with parameters")
+    run.add_argument("notebook", help="a path, or a chapter's number or name such as 02")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    run.add_argument("-o", "--output", type=Path, help="the executed notebook")
+    run.set_defaults(command=_run)
+
+    chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
+    chapters.set_defaults(command=_list)
+
+    bench = commands.add_parser("bench", help="measure the speed of sampling")
+    bench.set_defaults(command=_bench)
+
+    clean = commands.add_parser("clean", help="remove what was built")
+    clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
+    clean.set_defaults(command=_clean)
+    return parser
+
+
+def project_root() -> Path:
+    """The project's folder: the one we stand in or a parent of it, else the checkout.
+
+    Raises
+    ------
+    ValueError
+        If neither is a project, that is, has a ``_config.yml``.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "_config.yml").is_file() and (folder / "_toc.yml").is_file():
+            return folder
+    raise ValueError(f"{here} is not inside the project: there is no _config.yml with a _toc.yml")
+
+
+def chapters(root: Path) -> list[Path]:
+    """The notebooks of the project, in reading order, without the variants that the book writes."""
+    from dualdiff.book import variants
+
+    written = {
+        root / f"{name}.ipynb" for name, entry in variants(root).items() if "source" in entry
+    }
+    return [path for path in sorted((root / "notebooks").glob("*.ipynb")) if path not in written]
+
+
+def find_notebook(name: str) -> Path:
+    """The notebook that a path, a file name or a chapter's number stands for.
+
+    Raises
+    ------
+    ValueError
+        If there is none or more than one.
+    """
+    path = Path(name)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path
+    known = chapters(project_root())
+    exact = [path for path in known if path.stem == Path(name).stem]
+    found = exact or [path for path in known if path.stem.startswith(name)]
+    if len(found) != 1:
+        names = ", ".join(path.stem for path in found or known) or "none"
+        what = "more than one notebook" if found else "no notebook"
+        raise ValueError(f"{name!r} names {what}; it must be a path or one of: {names}")
+    return found[0]
+
+
+def _book(options: argparse.Namespace) -> None:
+    from dualdiff import book
+
+    index = book.build(
+        project_root(), parse("profile", options.profile), options.jobs, verbose=options.verbose
+    )
+    print(f"The book is ready: {os.path.relpath(index)}\n{index.as_uri()}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from dualdiff import runner
+
+    notebook = find_notebook(options.notebook)
+    known = runner.parameters_of(notebook)
+    # Names that it does not know go on as they are, to be refused together with the right hint.
+    given = {name: parse(name, text) if name in known else text for name, text in options.parameter}
+    print(runner.run(notebook, given, options.output))
+
+
+def _list(options: argparse.Namespace) -> None:
+    from dualdiff import runner
+
+    for notebook in chapters(project_root()):
+        print(notebook.stem)
+        for name, value in runner.parameters_of(notebook).items():
+            parameter = PARAMETERS.get(name)
+            words = f"{parameter.help}; {parameter.allowed}" if parameter else "not described"
+            print(f"  {name} = {value!r:<12}  {words}")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from dualdiff import bench
+
+    bench.main()
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from dualdiff import book
+
+    book.clean(project_root(), keep_store=options.keep_store)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""Denoisers: everything that predicts the noise in ``y_t``, and the network that learns to."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from dualdiff.process import Process
+
+Predict = Callable[[Tensor, int], Tensor]
+
+
+class Denoiser(nn.Module):
+    r"""The contract ``eps = denoiser(y, t, c)``.
+
+    Predicts the noise of the forward process; the score of the noised density is
+    :math:`\nabla \log p_t(y \mid c) = -\varepsilon / \sqrt{1 - \bar\alpha_t}`.
+    Networks, exact distributions and compositions all satisfy it.
+    """
+
+    process: Process
+
+    @abstractmethod
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        """Predict the noise.
+
+        Parameters
+        ----------
+        y : Tensor [n, dy]
+            Noised targets, standardised units.
+        t : int or Tensor [n]
+            Timestep(s), 0 (nearly clean) to T - 1 (nearly noise).
+        c : Tensor [n, dc]
+            Conditions, standardised units.
+
+        Returns
+        -------
+        Tensor [n, dy]
+        """
+
+    def bind(self, c: Tensor) -> Predict:
+        """The same function with the condition fixed: ``predict(y, t)`` for one step ``t``.
+
+        Samplers call this once per chunk, so a denoiser can do here what depends on ``c`` alone
+        and own the memory of the inner loop. No gradients flow through it.
+        """
+        return lambda y, t: self(y, t, c)
+
+
+def check_shapes(process: Process, y: Tensor, c: Tensor) -> None:
+    """Refuse batches whose shapes do not fit the process."""
+    if y.ndim != 2 or y.shape[1] != process.dy:
+        raise ValueError(f"y must have shape [n, {process.dy}], not {list(y.shape)}")
+    if c.ndim != 2 or c.shape[1] != process.dc or len(c) != len(y):
+        raise ValueError(f"c must have shape [{len(y)}, {process.dc}], not {list(c.shape)}")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of an :class:`MLP`.
+
+    Parameters
+    ----------
+    width, depth : int
+        Units per layer; hidden layers after the input layer.
+    activation : {"relu", "silu"}
+    time : {"raw", "sinusoidal"}
+        The integer ``t`` itself (the thesis), or sines and cosines of 16 frequencies.
+    preconditioned : bool
+        The network predicts the part of the noise that the best linear guess leaves open, scaled
+        to unit variance (Karras et al. 2022, section 5, rewritten for the noise prediction).
+    object_frame : bool
+        The network sees ``y_t - sqrt(abar_t) (c + offset)`` and not ``c``: it knows that the
+        scene moves with the object. Needs dy = dc.
+    """
+
+    width: int = 128
+    depth: int = 3
+    activation: Literal["relu", "silu"] = "relu"
+    time: Literal["raw", "sinusoidal"] = "raw"
+    preconditioned: bool = False
+    object_frame: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.depth < 0:
+            raise ValueError(
+                f"width must be >= 1 and depth >= 0, not width={self.width}, depth={self.depth}"
+            )
+        if self.activation not in ("relu", "silu"):
+            raise ValueError(f"activation must be 'relu' or 'silu', not {self.activation!r}")
+        if self.time not in ("raw", "sinusoidal"):
+            raise ValueError(f"time must be 'raw' or 'sinusoidal', not {self.time!r}")
+
+
+FREQUENCIES = 16
+
+
+def time_features(steps: int, kind: str) -> Tensor:
+    """Features of every timestep, ``[T, F]``: ``t`` itself, or sines and cosines of ``t / T``."""
+    t = torch.arange(steps, dtype=torch.float32).unsqueeze(1)
+    if kind == "raw":
+        return t
+    # Periods from twice the whole chain down to a few steps.
+    angle = math.pi * (t / steps) * torch.logspace(0, math.log2(steps / 4), FREQUENCIES, base=2.0)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """PyTorch's default linear layer, initialised from ``generator`` and not the global state."""
+    layer = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+class MLP(Denoiser):
+    r"""A multilayer perceptron that predicts the noise.
+
+    The thesis's network is the default: input :math:`[y_t, c, t]`, a linear layer and ``depth``
+    hidden ones with ReLU, a linear output. :class:`Architecture` holds the variations.
+
+    With preconditioning, for residual data of standard deviation :math:`r` and
+    :math:`v^2 = \bar\alpha_t r^2 + 1 - \bar\alpha_t`,
+
+    .. math:: \varepsilon = \frac{\sigma_t}{v^2}\, x + \frac{\sqrt{\bar\alpha_t}\, r}{v}\,
+              F\!\left(x / v, t\right)
+
+    so that input and target of :math:`F` have unit variance at every step.
+
+    Parameters
+    ----------
+    process : Process
+    architecture : Architecture
+    generator : torch.Generator
+        Source of the initial weights (CPU).
+    offset, spread : Tensor [dy], optional
+        Mean and standard deviation of ``y - c`` over training rows in original units; needed by
+        ``object_frame``.
+    """
+
+    features: Tensor
+    offset: Tensor
+    residual: Tensor
+
+    def __init__(
+        self,
+        process: Process,
+        architecture: Architecture,
+        generator: torch.Generator,
+        offset: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.process = process
+        self.architecture = architecture
+        dy, dc = process.dy, process.dc
+        if architecture.object_frame and (dy != dc or offset is None or spread is None):
+            raise ValueError(
+                f"object_frame needs dy = dc and the offset and spread of y - c, "
+                f"not dy={dy}, dc={dc}, offset={offset}, spread={spread}"
+            )
+        features = time_features(process.steps, architecture.time)
+        inputs = dy + (0 if architecture.object_frame else dc) + features.shape[1]
+        self.register_buffer("features", features, persistent=False)
+        self.register_buffer("offset", torch.zeros(dy) if offset is None else offset.float())
+        # Standard deviation of the data in the network's frame, in standardised units.
+        residual = torch.ones(dy) if spread is None else spread.float() / process.y_std.cpu()
+        self.register_buffer("residual", residual)
+        sizes = [inputs] + [architecture.width] * (architecture.depth + 1)
+        self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+        self.head = _linear(sizes[-1], dy, generator)
+        self.activation: nn.Module = nn.ReLU() if architecture.activation == "relu" else nn.SiLU()
+
+    def centre(self, c: Tensor) -> Tensor:
+        """Where the object frame has its origin, standardised units of y: ``[n, dy]``."""
+        return self.process.encode_y(self.process.decode_c(c) + self.offset)
+
+    def _scales(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Input scale 1/v, skip coefficient sigma/v^2, output scale sqrt(abar) r / v."""
+        signal: float | Tensor = self.process.signal(t)
+        noise: float | Tensor = self.process.noise(t)
+        v = ((signal * self.residual) ** 2 + noise**2).sqrt()
+        return 1 / v, noise / v**2, signal * self.residual / v
+
+    def loss_weight(self, t: Tensor) -> Tensor | float:
+        """Weight of the squared noise error, ``[n, dy]``: 1, or what gives the network's own
+        output unit weight under preconditioning (Karras et al. 2022, section 5)."""
+        return self._scales(t)[2] ** -2 if self.architecture.preconditioned else 1.0
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        check_shapes(self.process, y, c)
+        framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
+        x = y - self.process.signal(t) * self.centre(c) if framed else y
+        scale, skip, out = self._scales(t) if scaled else (1.0, 0.0, 1.0)
+        features = self.features[t].expand(len(y), -1)
+        h = torch.cat([x * scale, features] if framed else [x * scale, c, features], dim=1)
+        for layer in self.layers:
+            h = self.activation(layer(h))
+        h = self.head(h)
+        return skip * x + out * h if scaled else h
+
+    def bind(self, c: Tensor) -> Predict:
+        framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
+        n, dy = len(c), self.process.dy
+        centre = self.centre(c) if framed else None
+        trunk = self._trunk(c)
+
+        def predict(y: Tensor, t: int) -> Tensor:
+            x = y if centre is None else torch.sub(y, centre, alpha=self.process.signal(t))
+            if not scaled:
+                return trunk(x, t)
+            scale, skip, out = self._scales(t)
+            return torch.addcmul(x * skip, trunk(x * scale, t), out)
+
+        check_shapes(self.process, c.new_empty(n, dy), c)
+        return predict
+
+    def _trunk(self, c: Tensor) -> Predict:
+        r"""The layers as a function of ``(x, t)`` for one chunk, in few passes over memory.
+
+        What depends on the condition alone (its columns of the input, the buffers) is written
+        once. The time features are the same for all rows, so they are one more row of the first
+        weight matrix, beside a constant input of 1. For ReLU the biases of the hidden layers ride
+        along: with :math:`\beta_l = b_l + W_l \beta_{l-1}`,
+
+        .. math:: \mathrm{relu}(W_l a_{l-1} + b_l) = \max(W_l m_{l-1}, -\beta_l) + \beta_l,
+                  \qquad a_l = m_l + \beta_l
+
+        so each layer costs its matrix product and a single pass.
+        """
+        n, dy, width = len(c), self.process.dy, self.architecture.width
+        layers = cast("list[nn.Linear]", list(self.layers))
+        first, *rest = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+        head, head_bias = self.head.weight.detach(), self.head.bias.detach()
+        columns = c.new_empty(n, 0) if self.architecture.object_frame else c
+        seen = dy + columns.shape[1]
+        inputs = torch.cat([c.new_empty(n, dy), columns, c.new_ones(n, 1)], dim=1)
+        entry = torch.cat([first[0][:, :seen].t(), c.new_empty(1, width)])
+        per_step = self.features @ first[0][:, seen:].t() + first[1]
+        buffers = (c.new_empty(n, width), c.new_empty(n, width))
+        relu = self.architecture.activation == "relu"
+        carried = torch.zeros_like(first[1])
+        plan: list[tuple[Tensor, Tensor]] = []
+        for weight, bias in rest:
+            carried = bias + weight @ carried if relu else bias
+            plan.append((weight.t(), -carried if relu else bias))
+        last_bias = head_bias + head @ carried if relu else head_bias
+
+        def trunk(x: Tensor, t: int) -> Tensor:
+            inputs[:, :dy] = x
+            entry[-1] = per_step[t]
+            h, spare = buffers
+            torch.mm(inputs, entry, out=h)
+            self._activate(h)
+            for weight, vector in plan:
+                if relu:
+                    torch.mm(h, weight, out=spare)
+                    torch.maximum(spare, vector, out=spare)
+                else:
+                    self._activate(torch.addmm(vector, h, weight, out=spare))
+                h, spare = spare, h
+            return torch.addmm(last_bias, h, head.t())
+
+        return trunk
+
+    def _activate(self, h: Tensor) -> None:
+        if self.architecture.activation == "relu":
+            torch.relu_(h)
+        else:
+            nn.functional.silu(h, inplace=True)

@@ -1,0 +1,352 @@
+"""Exact denoisers: distributions whose noised density is known, under the networks' contract."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualdiff.denoisers import Denoiser, Predict, check_shapes
+from dualdiff.process import Process
+from dualdiff.scenarios import Box, Disc, Region
+
+SQRT2 = math.sqrt(2.0)
+LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Exact(Denoiser):
+    r"""A distribution of ``y - c`` with a known noised density.
+
+    Subclasses work on the offset :math:`x = y_t - \sqrt{\bar\alpha_t}\, m(c)`, where
+    :math:`m(c)` is the condition in standardised units of y, in float64: at small noise the tails
+    of the densities are far below what float32 holds.
+    """
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        if process.dy != process.dc:
+            raise ValueError(f"exact denoisers need dy = dc, not {process.dy} and {process.dc}")
+        self.process = process
+        self.scale = process.y_std.double()
+        self._tables: dict[int, _Table] = {}
+
+    def _offset(self, y: Tensor, t: int | Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        check_shapes(self.process, y, c)
+        abar = self.process.alpha_bar.to(y.device)[torch.as_tensor(t, device=y.device)]
+        abar = abar.reshape(-1, 1)
+        signal, noise = abar.sqrt(), (1 - abar).sqrt()
+        centre = self.process.encode_y(self.process.decode_c(c.double()))
+        return y.double() - signal * centre, signal, noise
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        x, signal, noise = self._offset(y, t, c)
+        return self._eps(x, signal, noise).to(y.dtype)
+
+    def log_density(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        """Log of the noised density ``p_t(y | c)`` in standardised units, ``[n]``."""
+        return self._log_density(*self._offset(y, t, c))
+
+    @abstractmethod
+    def _eps(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        """Noise prediction at offsets ``x [n, dy]``; ``signal`` and ``noise`` ``[n or 1, 1]``."""
+
+    @abstractmethod
+    def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        """Log density at offsets ``x``, ``[n]``."""
+
+
+class _Table:
+    """A function of one coordinate on a grid fine enough to interpolate linearly.
+
+    The noise predictions here are functions of the distance in units of the noise, with second
+    derivatives below 1 in that unit; at 128 points per unit the error is below
+    ``(1/128)^2 / 8 < 1e-5``, a hundred times under the noise of one sample in 20,000.
+    """
+
+    POINTS_PER_NOISE = 128
+    MARGIN = 12.0
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], low: float, high: float, noise: float
+    ) -> None:
+        self.low, self.spacing = low - self.MARGIN * noise, noise / self.POINTS_PER_NOISE
+        count = math.ceil((high - low) / self.spacing) + 2 * round(
+            self.MARGIN * self.POINTS_PER_NOISE
+        )
+        grid = self.low + self.spacing * torch.arange(count + 1, dtype=torch.float64)
+        self.values = function(grid)
+
+    def __call__(self, x: Tensor) -> Tensor | None:
+        """Values at ``x [n, k]`` for a table of k functions; None if the grid does not reach."""
+        values = self.values.to(x.device)
+        position = (x - self.low) / self.spacing
+        cell = position.floor()
+        if bool((cell.amin() < 0) | (cell.amax() > len(values) - 2)):
+            return None
+        index = cell.long()
+        left = values.gather(0, index)
+        return left + (values.gather(0, index + 1) - left) * (position - cell)
+
+
+class ExactBox(Exact):
+    r"""Uniform on a box in the frame of the condition, in closed form.
+
+    Per coordinate, for the interval :math:`[a, b]` and
+    :math:`u_e = (x - \sqrt{\bar\alpha_t} e)/\sigma_t`,
+
+    .. math:: p_t(x) = \frac{\Phi(u_a) - \Phi(u_b)}{\sqrt{\bar\alpha_t}(b - a)}, \qquad
+              \varepsilon = -\frac{\varphi(u_a) - \varphi(u_b)}{\Phi(u_a) - \Phi(u_b)}
+
+    Parameters
+    ----------
+    process : Process
+    low, high : sequences of dy numbers
+        Corners of the box as offsets from the condition, original units.
+    """
+
+    def __init__(self, process: Process, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+        super().__init__(process)
+        region = Box(low, high)  # checks the corners
+        self.low = torch.tensor(region.low, dtype=torch.float64) / self.scale
+        self.high = torch.tensor(region.high, dtype=torch.float64) / self.scale
+
+    def _reflected(self, x: Tensor, signal: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """Interval ends mirrored to the side where the nearer one is below zero, and the sign.
+
+        Both the density and the score are symmetric, and on that side no exponential overflows:
+        far outside the box everything is relative to ``exp(-near^2 / 2)``.
+        """
+        above = (x - signal * self.low.to(x)) / noise
+        below = (x - signal * self.high.to(x)) / noise
+        flip = above + below > 0
+        near = torch.where(flip, -below, above)
+        far = torch.where(flip, -above, below)
+        return near, far, torch.where(flip, -1.0, 1.0)
+
+    def _mass(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """``Phi(near) - Phi(far)`` as ``exp(log_unit) * mass`` with a representable mass."""
+        outside = near < 0
+        safe = near.clamp(max=0.0)
+        ratio = torch.exp(-(far**2 - safe**2) / 2)
+        scaled = 0.5 * (
+            torch.special.erfcx(-safe / SQRT2) - ratio * torch.special.erfcx(-far / SQRT2)
+        )
+        plain = torch.special.ndtr(near) - torch.special.ndtr(far)
+        log_unit = torch.where(outside, -(safe**2) / 2, torch.zeros_like(near))
+        return torch.where(outside, scaled, plain), log_unit
+
+    def _eps(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        near, far, sign = self._reflected(x, signal, noise)
+        mass, log_unit = self._mass(near, far)
+        top = torch.exp(-(near**2) / 2 - log_unit) - torch.exp(-(far**2) / 2 - log_unit)
+        return -sign * top / (math.sqrt(2 * math.pi) * mass)
+
+    def bind(self, c: Tensor) -> Predict:
+        centre = self.process.encode_y(self.process.decode_c(c.double()))
+
+        def predict(y: Tensor, t: int) -> Tensor:
+            eps = self._table(t)(y.double() - self.process.signal(t) * centre)
+            return self(y, t, c) if eps is None else eps.to(y.dtype)
+
+        return predict
+
+    def _table(self, t: int) -> _Table:
+        """The noise prediction of every coordinate at step ``t``, made once and kept."""
+        if t not in self._tables:
+            signal, noise = (
+                torch.tensor([[v]], dtype=torch.float64)
+                for v in (self.process.signal(t), self.process.noise(t))
+            )
+            self._tables[t] = _Table(
+                lambda grid: self._eps(grid[:, None].expand(-1, len(self.low)), signal, noise),
+                float(signal * self.low.min()),
+                float(signal * self.high.max()),
+                float(noise),
+            )
+        return self._tables[t]
+
+    def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        near, far, _ = self._reflected(x, signal, noise)
+        mass, log_unit = self._mass(near, far)
+        width = signal * (self.high - self.low).to(x)
+        return (mass.log() + log_unit - width.log()).sum(-1)
+
+
+class ExactDisc(Exact):
+    r"""Uniform on a flat horizontal disc at a fixed height, by one-dimensional quadrature.
+
+    In the plane, at distance :math:`r` from the centre and with :math:`A = \sqrt{\bar\alpha_t} R`,
+
+    .. math:: p_t \propto F(r) = \int_0^A \frac{\rho}{\sigma^2}
+              e^{-(r-\rho)^2/2\sigma^2}\, I_0^e(r\rho/\sigma^2)\, d\rho, \qquad
+              F'(r) = -\frac{A}{\sigma^2} e^{-(r-A)^2/2\sigma^2}\, I_1^e(rA/\sigma^2)
+
+    (:math:`I^e` exponentially scaled Bessel functions; the derivative by the divergence theorem:
+    only the rim contributes). The height is a point mass: its noise is known exactly,
+    :math:`\varepsilon_z = (x_z - \sqrt{\bar\alpha_t} h)/\sigma_t`.
+
+    Parameters
+    ----------
+    process : Process
+        Its scale must be the same in both horizontal directions.
+    disc : Disc
+        Radius, centre and height as offsets from the condition, original units.
+    """
+
+    NODES = 64
+    TAIL = 8.5  # standard deviations beyond which the integrand is below 1e-15 of its peak
+
+    def __init__(self, process: Process, disc: Disc) -> None:
+        super().__init__(process)
+        if process.dy != 3 or not torch.isclose(self.scale[0], self.scale[1], rtol=1e-6):
+            raise ValueError(
+                "an exact disc needs dy = 3 and the same y_std in both horizontal directions, "
+                f"not y_std={process.y_std.tolist()}: use an unstandardised process"
+            )
+        self.radius = disc.radius / float(self.scale[0])
+        centre = torch.tensor([*disc.centre, disc.height], dtype=torch.float64)
+        self.centre = centre / self.scale
+        nodes, weights = np.polynomial.legendre.leggauss(self.NODES)
+        self.nodes, self.weights = torch.from_numpy(nodes), torch.from_numpy(weights)
+
+    def _log_mass(self, r: Tensor, rim: Tensor, noise: Tensor) -> Tensor:
+        """``log F(r)``, relative to ``exp(-(r - A)^2 / 2 sigma^2)`` outside the disc; ``[n]``."""
+        beyond = (r - rim).clamp(min=0.0)
+        # Inside, the integrand is a Gaussian bump at r; outside it falls from the rim inwards,
+        # and faster the farther out the point is.
+        reach = torch.sqrt(beyond**2 + (self.TAIL * noise) ** 2) - beyond
+        high = torch.minimum(rim, r + self.TAIL * noise)
+        low = (torch.minimum(rim, r) - reach).clamp(min=0.0)
+        half = (high - low) / 2
+        rho = low + half * (1 + self.nodes.to(r))
+        exponent = (beyond**2 - (r - rho) ** 2) / (2 * noise**2)
+        integrand = rho / noise**2 * exponent.exp() * torch.special.i0e(r * rho / noise**2)
+        return (half.squeeze(-1) * (integrand @ self.weights.to(r))).log()
+
+    def _polar(
+        self, x: Tensor, signal: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        offset = x - signal * self.centre.to(x)
+        r = offset[:, :2].norm(dim=1, keepdim=True)
+        return offset, r, (signal * self.radius).expand_as(r), noise.expand_as(r)
+
+    def _radial(self, r: Tensor, rim: Tensor, noise: Tensor) -> Tensor:
+        """Noise prediction away from the centre at distances ``r [n, 1]``."""
+        inside = (rim - r).clamp(min=0.0)
+        slope = rim / noise * torch.special.i1e(r * rim / noise**2)
+        slope = slope * torch.exp(-(inside**2) / (2 * noise**2))
+        return slope / self._log_mass(r, rim, noise).exp().unsqueeze(-1)
+
+    def _eps(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        offset, r, rim, sigma = self._polar(x, signal, noise)
+        plane = self._radial(r, rim, sigma) * offset[:, :2] / r.clamp(min=1e-300)
+        return torch.cat([plane, offset[:, 2:] / noise], dim=1)
+
+    def bind(self, c: Tensor) -> Predict:
+        centre = self.process.encode_y(self.process.decode_c(c.double())) + self.centre.to(c.device)
+
+        def predict(y: Tensor, t: int) -> Tensor:
+            offset = y.double() - self.process.signal(t) * centre
+            r = offset[:, :2].norm(dim=1, keepdim=True)
+            radial = self._table(t)(r)
+            if radial is None:
+                return self(y, t, c)
+            plane = radial * offset[:, :2] / r.clamp(min=1e-300)
+            return torch.cat([plane, offset[:, 2:] / self.process.noise(t)], dim=1).to(y.dtype)
+
+        return predict
+
+    def _table(self, t: int) -> _Table:
+        """The radial noise prediction at step ``t``, made once and kept."""
+        if t not in self._tables:
+            rim, noise = self.process.signal(t) * self.radius, self.process.noise(t)
+
+            def radial(grid: Tensor) -> Tensor:
+                # The function is odd in r; the grid's margin reaches below zero.
+                r = grid.abs().unsqueeze(1)
+                value = self._radial(r, torch.full_like(r, rim), torch.full_like(r, noise))
+                return value * grid.sign().unsqueeze(1)
+
+            self._tables[t] = _Table(radial, 0.0, rim, noise)
+        return self._tables[t]
+
+    def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        offset, r, rim, sigma = self._polar(x, signal, noise)
+        beyond = (r - rim).clamp(min=0.0)
+        planar = self._log_mass(r, rim, sigma) - (beyond**2 / (2 * sigma**2)).squeeze(-1)
+        planar = planar - (math.pi * rim**2).log().squeeze(-1)
+        height = -0.5 * (offset[:, 2:] / noise) ** 2 - noise.log() - LOG_SQRT_2PI
+        return planar + height.squeeze(-1)
+
+
+class ExactMixture(Exact):
+    r"""A Gaussian mixture in the frame of the condition.
+
+    Noised, component k is
+    :math:`N(\sqrt{\bar\alpha_t}\mu_k, \bar\alpha_t \Sigma_k + \sigma_t^2 I)`.
+
+    Parameters
+    ----------
+    process : Process
+    weights : sequence of K positive numbers
+        Normalised here.
+    means : [K, dy]
+        Offsets from the condition, original units.
+    covariances : [K, dy, dy]
+        Symmetric positive semi-definite, original units squared.
+    """
+
+    def __init__(
+        self, process: Process, weights: object, means: object, covariances: object
+    ) -> None:
+        super().__init__(process)
+        weight, mean, covariance = (
+            torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covariances)
+        )
+        k, dy = len(weight), process.dy
+        if k == 0 or not bool((weight > 0).all()):
+            raise ValueError(f"weights must be K >= 1 positive numbers, not {weight.tolist()}")
+        if mean.shape != (k, dy) or covariance.shape != (k, dy, dy):
+            raise ValueError(
+                f"means must be [{k}, {dy}] and covariances [{k}, {dy}, {dy}], "
+                f"not {list(mean.shape)} and {list(covariance.shape)}"
+            )
+        if not torch.allclose(covariance, covariance.mT):
+            raise ValueError("covariances must be symmetric")
+        variances, basis = torch.linalg.eigh(covariance / torch.outer(self.scale, self.scale))
+        if bool((variances < -1e-9 * variances.abs().amax()).any()):
+            raise ValueError("covariances must be positive semi-definite")
+        self.log_weights = (weight / weight.sum()).log()
+        self.means = mean / self.scale
+        self.variances, self.basis = variances.clamp(min=0.0), basis
+
+    def _components(
+        self, x: Tensor, signal: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals in each component's eigenbasis, variances there, joint log densities."""
+        residual = x.unsqueeze(1) - signal.unsqueeze(1) * self.means.to(x)
+        residual = torch.einsum("nkd,kde->nke", residual, self.basis.to(x))
+        variance = signal.unsqueeze(1) ** 2 * self.variances.to(x) + noise.unsqueeze(1) ** 2
+        log_p = -0.5 * (residual**2 / variance + variance.log()) - LOG_SQRT_2PI
+        return residual, variance, log_p.sum(-1) + self.log_weights.to(x)
+
+    def _eps(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        residual, variance, log_p = self._components(x, signal, noise)
+        share = log_p.softmax(1).unsqueeze(-1) * residual / variance
+        return noise * torch.einsum("nke,kde->nd", share, self.basis.to(x))
+
+    def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+        return self._components(x, signal, noise)[2].logsumexp(1)
+
+
+def exact_denoiser(region: Region, process: Process) -> Exact:
+    """The exact denoiser of a scenario's region."""
+    if isinstance(region, Box):
+        return ExactBox(process, region.low, region.high)
+    if isinstance(region, Disc):
+        return ExactDisc(process, region)
+    raise ValueError(f"no exact denoiser for a region of type {type(region).__name__}")

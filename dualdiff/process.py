@@ -1,0 +1,217 @@
+"""The noise schedule and the units: what two denoisers must share to be composed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    r"""A variance-preserving forward process in standardised units.
+
+    .. math:: y_t = \sqrt{\bar\alpha_t}\, y + \sqrt{1-\bar\alpha_t}\, \varepsilon,
+              \qquad \varepsilon \sim N(0, I), \quad t = 0, \dots, T-1
+
+    with :math:`y` standardised as ``(y - y_mean) / y_std``. The condition is standardised
+    too and never noised. Noise predictions of two models can be added only if they are in the
+    same units, so a composition demands equal processes.
+
+    Parameters
+    ----------
+    alpha_bar : Tensor [T]
+        Cumulative products of ``1 - beta``, float64, strictly decreasing inside (0, 1).
+    y_mean, y_std : Tensor [dy]
+        Moments that standardise the target (original units).
+    c_mean, c_std : Tensor [dc]
+        Moments that standardise the condition (original units).
+
+    Raises
+    ------
+    ValueError
+        If a tensor is empty, not finite or out of range.
+
+    Notes
+    -----
+    Ho, Jain and Abbeel (2020), equation 4.
+    """
+
+    alpha_bar: Tensor
+    y_mean: Tensor
+    y_std: Tensor
+    c_mean: Tensor
+    c_std: Tensor
+
+    def __post_init__(self) -> None:
+        schedule = self.alpha_bar
+        if schedule.ndim != 1 or len(schedule) == 0:
+            raise ValueError(
+                f"alpha_bar must be a vector of T >= 1 values, not shape {tuple(schedule.shape)}"
+            )
+        decreasing = bool((schedule[1:] < schedule[:-1]).all())
+        if not (decreasing and bool((schedule > 0).all()) and bool((schedule < 1).all())):
+            raise ValueError(
+                "alpha_bar must decrease strictly from t = 0 on and stay inside (0, 1)"
+            )
+        for name in ("y_mean", "y_std", "c_mean", "c_std"):
+            value = getattr(self, name)
+            if value.ndim != 1 or not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{name} must be a vector of finite numbers, not {value}")
+            if name.endswith("std") and not bool((value > 0).all()):
+                raise ValueError(
+                    f"{name} must be positive in every dimension, not {value.tolist()}"
+                )
+        if self.y_mean.shape != self.y_std.shape or self.c_mean.shape != self.c_std.shape:
+            raise ValueError("mean and std must have one entry per dimension each")
+
+    @classmethod
+    def linear(
+        cls, steps: int = 100, first: float = 1e-3, last: float = 0.2, *, dy: int = 3, dc: int = 3
+    ) -> Process:
+        """Betas rising linearly from ``first`` to ``last`` (the schedule of recipe ``thesis``)."""
+        if steps < 1 or not 0 < first <= last < 1:
+            raise ValueError(
+                f"linear schedule needs steps >= 1 and 0 < first <= last < 1, "
+                f"not steps={steps}, first={first}, last={last}"
+            )
+        beta = torch.linspace(first, last, steps, dtype=torch.float64)
+        return cls._unit(torch.cumprod(1 - beta, 0), dy, dc)
+
+    @classmethod
+    def log_snr(
+        cls, steps: int = 100, high: float = 12.0, low: float = -8.0, *, dy: int = 3, dc: int = 3
+    ) -> Process:
+        r"""Log signal-to-noise ratio :math:`\lambda_t` falling linearly, :math:`\bar\alpha_t =
+        \mathrm{sigmoid}(\lambda_t)`.
+
+        Reaches much lower noise than the linear betas, which is what sharp edges need
+        (Kingma et al. 2021, section 3.3; Karras et al. 2022, section 5).
+        """
+        if steps < 2 or not low < high:
+            raise ValueError(
+                f"log_snr schedule needs steps >= 2 and low < high, "
+                f"not steps={steps}, low={low}, high={high}"
+            )
+        return cls._unit(
+            torch.sigmoid(torch.linspace(high, low, steps, dtype=torch.float64)), dy, dc
+        )
+
+    @classmethod
+    def _unit(cls, alpha_bar: Tensor, dy: int, dc: int) -> Process:
+        return cls(alpha_bar, torch.zeros(dy), torch.ones(dy), torch.zeros(dc), torch.ones(dc))
+
+    def standardised(self, y: Tensor, c: Tensor, *, relative: bool = False) -> Process:
+        """The same schedule in the units of training rows ``y [n, dy]``, ``c [n, dc]``.
+
+        With ``relative`` the target's scale is that of ``y - c``: the units of a denoiser that
+        works in the frame of the object, where the spread of the conditions is not part of the
+        data's spread.
+        """
+        if len(y) < 2 or len(y) != len(c):
+            raise ValueError(
+                f"standardising needs at least two rows, as many y as c, not {len(y)}, {len(c)}"
+            )
+        spread = y - c if relative else y
+        return replace(
+            self, y_mean=y.mean(0), y_std=spread.std(0), c_mean=c.mean(0), c_std=c.std(0)
+        )
+
+    # --- the schedule ---------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """The number of timesteps T."""
+        return len(self.alpha_bar)
+
+    @property
+    def beta(self) -> Tensor:
+        r""":math:`\beta_t = 1 - \bar\alpha_t / \bar\alpha_{t-1}`; :math:`\bar\alpha_{-1} = 1`."""
+        previous = torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
+        return 1 - self.alpha_bar / previous
+
+    def alpha_bar_at(self, t: int) -> float:
+        """:math:`\\bar\\alpha_t` as a number; ``t = -1`` is the clean data, where it is 1."""
+        return 1.0 if t < 0 else float(self.alpha_bar[t])
+
+    @overload
+    def signal(self, t: int) -> float: ...
+    @overload
+    def signal(self, t: Tensor) -> Tensor: ...
+    def signal(self, t: int | Tensor) -> float | Tensor:
+        r""":math:`\sqrt{\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch of steps."""
+        if isinstance(t, int):
+            return math.sqrt(self.alpha_bar_at(t))
+        return self.alpha_bar.to(t.device)[t].sqrt().float().unsqueeze(-1)
+
+    @overload
+    def noise(self, t: int) -> float: ...
+    @overload
+    def noise(self, t: Tensor) -> Tensor: ...
+    def noise(self, t: int | Tensor) -> float | Tensor:
+        r""":math:`\sqrt{1-\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch."""
+        if isinstance(t, int):
+            return math.sqrt(1 - self.alpha_bar_at(t))
+        return (1 - self.alpha_bar.to(t.device)[t]).sqrt().float().unsqueeze(-1)
+
+    def diffuse(self, y: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """Forward process: the noised ``y_t [n, dy]`` of standardised ``y`` with noise ``eps``."""
+        return self.signal(t) * y + self.noise(t) * eps
+
+    # --- the units ------------------------------------------------------------------------
+
+    @property
+    def dy(self) -> int:
+        """Dimension of the target."""
+        return len(self.y_mean)
+
+    @property
+    def dc(self) -> int:
+        """Dimension of the condition."""
+        return len(self.c_mean)
+
+    def encode_y(self, y: Tensor) -> Tensor:
+        """Target in original units ``[..., dy]`` to standardised units."""
+        return (y - self.y_mean.to(y)) / self.y_std.to(y)
+
+    def decode_y(self, y: Tensor) -> Tensor:
+        """Target in standardised units ``[..., dy]`` to original units."""
+        return y * self.y_std.to(y) + self.y_mean.to(y)
+
+    def encode_c(self, c: Tensor) -> Tensor:
+        """Condition in original units ``[..., dc]`` to standardised units."""
+        return (c - self.c_mean.to(c)) / self.c_std.to(c)
+
+    def decode_c(self, c: Tensor) -> Tensor:
+        """Condition in standardised units ``[..., dc]`` to original units."""
+        return c * self.c_std.to(c) + self.c_mean.to(c)
+
+    # --- identity -------------------------------------------------------------------------
+
+    def difference(self, other: Process) -> str | None:
+        """What keeps two processes from being composed, in words; None if they are the same."""
+        if self.steps != other.steps:
+            return f"they have {self.steps} and {other.steps} timesteps"
+        for name, label in (
+            ("alpha_bar", "noise schedules (alpha_bar)"),
+            ("y_mean", "means of the target (y_mean)"),
+            ("y_std", "scales of the target (y_std)"),
+            ("c_mean", "means of the condition (c_mean)"),
+            ("c_std", "scales of the condition (c_std)"),
+        ):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine.shape != theirs.shape or not torch.equal(mine, theirs.to(mine)):
+                return f"their {label} differ"
+        return None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, for the store."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Process) and self.difference(other) is None
+
+    __hash__ = None  # type: ignore[assignment]

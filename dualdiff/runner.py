@@ -1,0 +1,386 @@
+"""Notebooks run through papermill: checked first, in parallel, never twice for the same thing.
+
+Each notebook runs in a child process (`dualdiff.chapter`), which ends with the runner.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dualdiff import chapter, profiles
+
+# Parts of the package that no notebook imports: a change there changes no result.
+_OUTSIDE = {"bench.py", "book.py", "chapter.py", "cli.py", "runner.py"}
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook with parameters: what one page of the book shows.
+
+    Parameters
+    ----------
+    name : str
+        The document's name in the book, such as ``notebooks/01_theory``.
+    notebook : Path
+    parameters : dict
+        Those that differ from the notebook's own values.
+    """
+
+    name: str
+    notebook: Path
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class ChapterError(RuntimeError):
+    """A notebook did not run to its end.
+
+    Attributes
+    ----------
+    page, error, message : str
+        The page, the name of the error and its message.
+    cell : int or None
+        The number of the cell in the source notebook, from 1.
+    source : str
+        The cell's source.
+    partial : Path or None
+        The notebook as far as it got.
+    """
+
+    def __init__(
+        self,
+        page: str,
+        error: str,
+        message: str,
+        cell: int | None = None,
+        source: str = "",
+        partial: Path | None = None,
+    ) -> None:
+        self.page, self.error, self.message = page, error, message
+        self.cell, self.source, self.partial = cell, source, partial
+        super().__init__(page, error, message, cell, source, partial)
+
+    def __str__(self) -> str:
+        where = f" in cell {self.cell}" if self.cell is not None else ""
+        lines = [f"{self.page} failed{where}: {self.error}: {self.message}"]
+        source = self.source.splitlines()
+        lines += [f"    {line}" for line in source[:8]] + ["    ..."] * (len(source) > 8)
+        if self.partial is not None:
+            lines.append(f"The notebook as far as it got: {self.partial}")
+        return "\n".join(lines)
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Names and values of a notebook's ``parameters`` cell."""
+    found = chapter.papermill().inspect_notebook(str(notebook))
+    return {name: _literal(entry["default"]) for name, entry in found.items()}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def validate(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The full parameter set of a run, refused before any kernel starts if it is not allowed.
+
+    Parameters
+    ----------
+    notebook : Path
+    parameters : dict
+        Those that differ from the notebook's own values.
+
+    Raises
+    ------
+    ValueError
+        If the notebook has no such parameter, or a value is not allowed.
+    """
+    defaults = parameters_of(notebook)
+    for name in parameters:
+        if name not in defaults:
+            near = difflib.get_close_matches(name, defaults, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(defaults) or "none"
+            raise ValueError(
+                f"unknown parameter {name!r} for {notebook.name}; it must be one of: {known}{hint}"
+            )
+    full = {**defaults, **parameters}
+    profiles.check(**full)
+    return full
+
+
+def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
+    """SHA-256 of all that a run depends on.
+
+    Cells (sources and tags), the full parameter set, the package's files that a notebook can
+    import, the versions of torch and numpy. Not: the store, which has keys of its own.
+    """
+    cells = [
+        [cell["cell_type"], "".join(cell["source"]), cell.get("metadata", {}).get("tags", [])]
+        for cell in json.loads(notebook.read_text("utf-8"))["cells"]
+    ]
+    package = Path(__file__).parent
+    code = {
+        path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(package.rglob("*"))
+        if path.suffix in {".py", ".js", ".css"} and path.name not in _OUTSIDE
+    }
+    full = {**parameters_of(notebook), **parameters}
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    everything = json.dumps([cells, full, code, versions], sort_keys=True)
+    return hashlib.sha256(everything.encode()).hexdigest()
+
+
+def executed_path(page: Page, root: Path) -> Path:
+    """Where the executed notebook of a page lies, whether or not it is there."""
+    name = f"{page.name}-{fingerprint(page.notebook, page.parameters)[:16]}.ipynb"
+    return root / "_build" / "executed" / name
+
+
+def run(
+    notebook: Path,
+    parameters: dict[str, Any],
+    output: Path | None = None,
+    *,
+    threads: int | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Execute a notebook with this interpreter, in the notebook's folder.
+
+    Parameters
+    ----------
+    notebook : Path
+    parameters : dict
+        Those that differ from the notebook's own values.
+    output : Path, optional
+        The executed notebook; by default its name in the current folder, with ``-executed``.
+    threads : int, optional
+        How many threads the numerical libraries may use; all cores by default.
+    quiet : bool
+        No lines of progress.
+
+    Returns
+    -------
+    Path
+        Of the executed notebook.
+
+    Raises
+    ------
+    ValueError
+        Before a kernel starts, if a parameter is not allowed.
+    ChapterError
+        If a cell fails.
+    """
+    validate(notebook, parameters)
+    output = output or Path(f"{notebook.stem}-executed.ipynb")
+    partial = output.with_name(f"{output.stem}-failed.ipynb")
+    page = Page(notebook.stem, notebook, parameters)
+    with _Children(threads or os.cpu_count() or 1) as children:
+        with _Progress(quiet).of(page.name) as report:
+            children.execute(page, output, partial, report)
+    return output
+
+
+def run_all(
+    pages: Iterable[Page], *, root: Path, jobs: int | None = None, quiet: bool = False
+) -> dict[str, Path]:
+    """Execute the pages that have no executed notebook yet, several at a time.
+
+    Parameters
+    ----------
+    pages : iterable of Page
+    root : Path
+        The project: results go to its ``_build/executed`` and ``_build/failed``.
+    jobs : int, optional
+        How many at a time; 2, or 1 on a single core, by default.
+    quiet : bool
+        No lines of progress.
+
+    Returns
+    -------
+    dict
+        From the page's name to its executed notebook.
+
+    Raises
+    ------
+    ValueError
+        Before any kernel starts, if a parameter is not allowed.
+    ChapterError
+        From the first page that fails; the others are ended.
+    """
+    pages = list(pages)
+    cores = os.cpu_count() or 1
+    jobs = min(2, cores) if jobs is None else jobs
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    for page in pages:
+        validate(page.notebook, page.parameters)
+    executed = {page.name: executed_path(page, root) for page in pages}
+    progress = _Progress(quiet)
+    todo = []
+    for page in pages:
+        if executed[page.name].exists():
+            progress.say(page.name, "up to date")
+        else:
+            todo.append(page)
+
+    def work(page: Page) -> None:
+        if children.closed:
+            return
+        failed = root / "_build" / "failed" / f"{page.name}.ipynb"
+        with progress.of(page.name) as report:
+            children.execute(page, executed[page.name], failed, report)
+        _remove_older(executed[page.name])
+
+    threads = max(1, cores // max(1, min(jobs, len(todo))))
+    with ThreadPoolExecutor(jobs) as pool, _Children(threads) as children:
+        try:
+            for future in as_completed([pool.submit(work, page) for page in todo]):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return executed
+
+
+class _Progress:
+    """A bar per page on a terminal, else a line when it starts and one when it is done."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bars = sys.stderr.isatty()
+
+    def say(self, name: str, words: str) -> None:
+        if not self.quiet:
+            tqdm.write(f"{name}: {words}", file=sys.stderr)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[Report]:
+        """Around the run of a page; gives what is to be called at each cell."""
+        start = time.monotonic()
+        bars = self.bars and not self.quiet
+        if not bars:
+            self.say(name, "started")
+        form = "{desc}: {bar:30} cell {n_fmt} of {total_fmt}, {elapsed}"
+        with tqdm(desc=name, total=0, leave=False, disable=not bars, bar_format=form) as bar:
+
+            def report(cell: int, cells: int) -> None:
+                bar.total, bar.n = cells, cell
+                bar.refresh()
+
+            yield report
+        self.say(name, f"done in {time.monotonic() - start:.0f} s")
+
+
+def _remove_older(path: Path) -> None:
+    page = path.name.rpartition("-")[0]
+    for other in path.parent.glob(f"{page}-*.ipynb"):
+        if other != path and re.fullmatch(re.escape(page) + r"-[0-9a-f]{16}\.ipynb", other.name):
+            other.unlink()
+
+
+class _Children:
+    """Child processes that end when the block is left, whatever the reason."""
+
+    def __init__(self, threads: int) -> None:
+        package = str(Path(__file__).parent.parent)
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        # The user's own limits win; kernels import the package that was fingerprinted, this one.
+        limits = dict.fromkeys(_THREADS, str(threads))
+        self.environment = {**limits, **os.environ, "PYTHONPATH": path}
+        self.running: set[subprocess.Popen[str]] = set()
+        self.lock = threading.Lock()
+        self.closed = False
+
+    def __enter__(self) -> _Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let none start, end those that run."""
+        with self.lock:
+            self.closed = True
+            running = list(self.running)
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def execute(self, page: Page, output: Path, partial: Path, report: Report) -> None:
+        """Run a page in a child, wait for it, and raise what stopped it."""
+        job = {
+            "notebook": str(page.notebook.resolve()),
+            "parameters": page.parameters,
+            "output": str(output.resolve()),
+            "partial": str(partial.resolve()),
+        }
+        last: dict[str, Any] = {}
+        with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+            process = self._start(complaints)
+            assert process.stdin and process.stdout
+            with process:
+                with suppress(BrokenPipeError), process.stdin as stdin:
+                    stdin.write(json.dumps(job) + "\n")
+                for line in process.stdout:
+                    last = json.loads(line)
+                    if last.keys() == {"cell", "cells"}:
+                        report(last["cell"], last["cells"])
+            with self.lock:
+                self.running.discard(process)
+            if last.get("done"):
+                return
+            complaints.seek(0)
+            words = complaints.read().strip().splitlines() or [f"status {process.returncode}"]
+        self.closed = True
+        raise ChapterError(
+            page.name,
+            last.get("error", "its process ended"),
+            last.get("message", words[-1]),
+            last.get("cell"),
+            last.get("source", ""),
+            partial if partial.exists() else None,
+        )
+
+    def _start(self, complaints: Any) -> subprocess.Popen[str]:
+        with self.lock:  # none may start once the block is being left
+            if self.closed:
+                raise RuntimeError("the run was ended")
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dualdiff.chapter"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                env=self.environment,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end the children
+            )
+            self.running.add(process)
+            return process

@@ -1,0 +1,373 @@
+"""Reverse samplers: from noise to samples, one pure step at a time."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.process import Process
+
+BLOCK = 1024
+"""Samples that share one noise stream. Chunks are whole blocks, so chunk size changes no sample."""
+
+
+class State(NamedTuple):
+    """Where a reverse chain stands.
+
+    ``y`` is the batch in standardised units, ``[n, dy]``; ``t`` the step it has reached (-1:
+    clean); ``memory`` what a multistep sampler keeps of its previous step.
+    """
+
+    y: Tensor
+    t: int
+    memory: Any = None
+
+
+Noise = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A reverse sampler: a sequence of timesteps and a step between two of them.
+
+    Parameters
+    ----------
+    steps : int, optional
+        Number of network calls; all T of the process if not given. Fewer are spread evenly over
+        the timesteps, both ends included.
+    """
+
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+
+    def timesteps(self, process: Process) -> list[int]:
+        """The steps visited, from T - 1 down to 0."""
+        count = process.steps if self.steps is None else self.steps
+        if count > process.steps:
+            raise ValueError(
+                f"steps must be at most the {process.steps} timesteps of the process, not {count}"
+            )
+        if count == 1:
+            return [process.steps - 1]
+        return [round(i * (process.steps - 1) / (count - 1)) for i in reversed(range(count))]
+
+    @abstractmethod
+    def step(
+        self, process: Process, predict: Predict, state: State, following: int, noise: Noise
+    ) -> State:
+        """One pure step from ``state.t`` to ``following`` (-1: clean data).
+
+        ``predict(y, t)`` is a denoiser bound to its conditions; ``noise()`` gives fresh standard
+        normal numbers of the shape of ``state.y``.
+        """
+
+
+@dataclass(frozen=True)
+class DDPM(Sampler):
+    r"""Ancestral sampling, by default exactly as in the thesis.
+
+    .. math:: y_{t-1} = \frac{1}{\sqrt{1-\beta_t}}\left(y_t -
+              \frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\varepsilon\right) + \sigma_t z
+
+    with no noise at the last step. Over skipped steps
+    :math:`\beta_t = 1 - \bar\alpha_t / \bar\alpha_{t'}` for the next step visited :math:`t'`.
+
+    Parameters
+    ----------
+    variance : {"beta", "posterior"}
+        :math:`\sigma_t^2 = \beta_t` (the thesis), or the posterior's
+        :math:`\beta_t (1-\bar\alpha_{t'}) / (1-\bar\alpha_t)`.
+
+    Notes
+    -----
+    Ho, Jain and Abbeel (2020), algorithm 2 and section 3.2.
+    """
+
+    variance: Literal["beta", "posterior"] = "beta"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variance not in ("beta", "posterior"):
+            raise ValueError(f"variance must be 'beta' or 'posterior', not {self.variance!r}")
+
+    def step(
+        self, process: Process, predict: Predict, state: State, following: int, noise: Noise
+    ) -> State:
+        abar, abar_next = process.alpha_bar_at(state.t), process.alpha_bar_at(following)
+        beta = 1 - abar / abar_next
+        scale = 1 / math.sqrt(1 - beta)
+        eps = predict(state.y, state.t)
+        y = (state.y * scale).sub_(eps, alpha=scale * beta / math.sqrt(1 - abar))
+        if following >= 0:
+            posterior = (1 - abar_next) / (1 - abar) if self.variance == "posterior" else 1.0
+            y.add_(noise(), alpha=math.sqrt(beta * posterior))
+        return State(y, following)
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""Denoising diffusion implicit models; deterministic at ``eta`` = 0.
+
+    .. math:: y_{t'} = \sqrt{\bar\alpha_{t'}}\, \hat y_0 +
+              \sqrt{1 - \bar\alpha_{t'} - \sigma^2}\, \varepsilon + \sigma z, \qquad
+              \sigma^2 = \eta^2 \frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}
+              \left(1 - \frac{\bar\alpha_t}{\bar\alpha_{t'}}\right)
+
+    Parameters
+    ----------
+    eta : float
+        0 deterministic, 1 ancestral with the posterior variance.
+
+    Notes
+    -----
+    Song, Meng and Ermon (2021), equations 12 and 16.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be between 0 and 1, not {self.eta}")
+
+    def step(
+        self, process: Process, predict: Predict, state: State, following: int, noise: Noise
+    ) -> State:
+        abar, abar_next = process.alpha_bar_at(state.t), process.alpha_bar_at(following)
+        eps = predict(state.y, state.t)
+        ratio = math.sqrt(abar_next / abar)
+        variance = self.eta**2 * (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
+        direction = math.sqrt(max(1 - abar_next - variance, 0.0)) - ratio * math.sqrt(1 - abar)
+        y = (state.y * ratio).add_(eps, alpha=direction)
+        if variance > 0:
+            y.add_(noise(), alpha=math.sqrt(variance))
+        return State(y, following)
+
+
+class Multistep(NamedTuple):
+    """What DPM-Solver++ keeps of its last step: the clean prediction and its log(alpha/sigma)."""
+
+    clean: Tensor
+    half_log_snr: float
+
+
+@dataclass(frozen=True)
+class DPMSolverPP(Sampler):
+    r"""DPM-Solver++ (2M): deterministic, second order, one network call per step.
+
+    With :math:`\lambda = \log(\sqrt{\bar\alpha}/\sigma)`, :math:`h` the step in it and
+    :math:`\hat y_0` the clean prediction,
+
+    .. math:: y_{t'} = \frac{\sigma_{t'}}{\sigma_t} y_t -
+              \sqrt{\bar\alpha_{t'}} (e^{-h} - 1) D, \qquad
+              D = \hat y_0 + \frac{h}{2 h_\mathrm{prev}} (\hat y_0 - \hat y_0^\mathrm{prev})
+
+    First order where there is no previous step, and into the clean data, where it returns
+    :math:`\hat y_0`.
+
+    Notes
+    -----
+    Lu et al. (2022), "DPM-Solver++", algorithm 2.
+    """
+
+    def step(
+        self, process: Process, predict: Predict, state: State, following: int, noise: Noise
+    ) -> State:
+        abar, abar_next = process.alpha_bar_at(state.t), process.alpha_bar_at(following)
+        eps = predict(state.y, state.t)
+        clean = (state.y - math.sqrt(1 - abar) * eps) / math.sqrt(abar)
+        if following < 0:
+            return State(clean, following)
+        here = 0.5 * math.log(abar / (1 - abar))
+        h = 0.5 * math.log(abar_next / (1 - abar_next)) - here
+        direction = clean
+        if state.memory is not None:
+            previous: Multistep = state.memory
+            slope = 0.5 * h / (here - previous.half_log_snr)
+            direction = clean + slope * (clean - previous.clean)
+        y = math.sqrt((1 - abar_next) / (1 - abar)) * state.y
+        y.add_(direction, alpha=-math.sqrt(abar_next) * math.expm1(-h))
+        return State(y, following, Multistep(clean, here))
+
+
+SAMPLERS: dict[str, type[Sampler]] = {"ddpm": DDPM, "ddim": DDIM, "dpm++": DPMSolverPP}
+
+
+class _Streams:
+    """Standard normal numbers for one chunk, from one generator per block of samples."""
+
+    def __init__(self, seeds: list[int], n: int, dy: int, device: torch.device) -> None:
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self.shape, self.device = (n, dy), device
+
+    def __call__(self) -> Tensor:
+        out = torch.empty(self.shape, device=self.device)
+        for block, generator in zip(out.split(BLOCK), self.generators, strict=True):
+            block.normal_(generator=generator)
+        return out
+
+
+@torch.no_grad()
+def reverse(
+    denoiser: Denoiser, c: Tensor, sampler: Sampler, noise: Noise, *, start_std: float = 1.0
+) -> Iterator[State]:
+    """Run one batch backwards, yielding the start and the state after every step.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    c : Tensor [n, dc]
+        Conditions, standardised units.
+    sampler : Sampler
+    noise : callable
+        Gives ``[n, dy]`` fresh standard normal numbers at each call.
+    start_std : float
+        Standard deviation of the start, ``y_T ~ N(0, start_std^2 I)``.
+
+    Yields
+    ------
+    State
+        In standardised units.
+    """
+    process = denoiser.process
+    predict = denoiser.bind(c)
+    steps = sampler.timesteps(process)
+    state = State(noise() * start_std, steps[0])
+    yield state
+    for following in [*steps[1:], -1]:
+        state = sampler.step(process, predict, state, following, noise)
+        yield state
+
+
+def _check(denoiser: Denoiser, c: Tensor, draws: int, chunk: int, start_std: float) -> None:
+    if c.ndim != 2 or c.shape[1] != denoiser.process.dc or len(c) == 0:
+        raise ValueError(
+            f"conditions must have shape [n >= 1, {denoiser.process.dc}], not {list(c.shape)}"
+        )
+    if not bool(torch.isfinite(c).all()):
+        raise ValueError("conditions must be finite; some are NaN or infinite")
+    for name, value in (("draws", draws), ("chunk", chunk)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    if not (start_std > 0 and math.isfinite(start_std)):
+        raise ValueError(f"start_std must be positive and finite, not {start_std}")
+
+
+def _chunks(
+    denoiser: Denoiser, c: Tensor, generator: torch.Generator, draws: int, chunk: int | None
+) -> Iterator[tuple[slice, Tensor, _Streams]]:
+    """Whole blocks of samples: their place, their standardised conditions, their noise."""
+    n, device = len(c) * draws, c.device
+    if chunk is None:
+        chunk = 2048 if device.type == "cpu" else 1 << 18
+    chunk = math.ceil(chunk / BLOCK) * BLOCK
+    seeds = torch.randint(
+        2**62, (math.ceil(n / BLOCK),), generator=generator, device=generator.device
+    ).tolist()
+    for start in range(0, n, chunk):
+        place = slice(start, min(start + chunk, n))
+        rows = torch.arange(place.start, place.stop, device=device) // draws
+        blocks = seeds[start // BLOCK : math.ceil(place.stop / BLOCK)]
+        streams = _Streams(blocks, len(rows), denoiser.process.dy, device)
+        yield place, denoiser.process.encode_c(c[rows]), streams
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    c: Tensor,
+    generator: torch.Generator,
+    *,
+    sampler: Sampler | None = None,
+    draws: int = 1,
+    start_std: float = 1.0,
+    chunk: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Tensor:
+    """Draw samples for every condition.
+
+    The work runs in chunks small enough for the cache; each block of samples has a noise stream
+    of its own, so the chunk size changes no sample (up to the rounding of matrix products).
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    c : Tensor [n, dc]
+        Conditions in original units; the samples are made on their device.
+    generator : torch.Generator
+        Source of all randomness.
+    sampler : Sampler
+        Default: :class:`DDPM` over all steps, as in the thesis.
+    draws : int
+        Samples per condition.
+    start_std : float
+        Spread of the start; 1 in the thesis.
+    chunk : int, optional
+        Samples per chunk, rounded up to whole blocks of 1,024; default 2,048 on a CPU.
+    progress : callable, optional
+        Called with the number of samples finished after each chunk, for a progress bar.
+
+    Returns
+    -------
+    Tensor [n, draws, dy]
+        Original units.
+
+    Raises
+    ------
+    ValueError
+        For shapes and values out of range.
+    FloatingPointError
+        If a sample is not finite.
+    """
+    _check(denoiser, c, draws, 1 if chunk is None else chunk, start_std)
+    sampler = DDPM() if sampler is None else sampler
+    out = torch.empty(len(c) * draws, denoiser.process.dy, device=c.device)
+    for place, condition, noise in _chunks(denoiser, c, generator, draws, chunk):
+        for state in reverse(denoiser, condition, sampler, noise, start_std=start_std):
+            last = state
+        out[place] = denoiser.process.decode_y(last.y)
+        if progress is not None:
+            progress(place.stop - place.start)
+    if not bool(torch.isfinite(out).all()):
+        raise FloatingPointError(
+            "some samples are not finite: the denoiser diverges (weights too large, or a network "
+            "that was not trained?)"
+        )
+    return out.reshape(len(c), draws, -1)
+
+
+@torch.no_grad()
+def trajectory(
+    denoiser: Denoiser,
+    c: Tensor,
+    generator: torch.Generator,
+    *,
+    sampler: Sampler | None = None,
+    start_std: float = 1.0,
+) -> tuple[list[int], Tensor]:
+    """One sample per condition with the whole way to it, for pictures.
+
+    Returns
+    -------
+    timesteps : list of S + 1 ints
+        From T - 1 to -1 (clean).
+    states : Tensor [S + 1, n, dy]
+        Standardised units.
+    """
+    _check(denoiser, c, 1, 1, start_std)
+    sampler = DDPM() if sampler is None else sampler
+    pieces = []
+    for _, condition, noise in _chunks(denoiser, c, generator, 1, None):
+        states = list(reverse(denoiser, condition, sampler, noise, start_std=start_std))
+        pieces.append(torch.stack([state.y for state in states]))
+    return [state.t for state in states], torch.cat(pieces, dim=1)

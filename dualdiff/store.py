@@ -1,0 +1,246 @@
+"""Results kept on disk under the hash of what made them: weights and tables.
+
+A result is asked for with its configuration and a function that makes it. Whoever asks first makes
+it, under a lock that the operating system releases if the holder dies; everybody else waits and
+loads. Tensors are safetensors and tables parquet, both with the configuration and a digest of the
+contents inside: a damaged file or one made from something else is set aside and rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+import dualdiff
+
+T = TypeVar("T")
+Tensors = dict[str, Tensor]
+
+
+class StoreWarning(UserWarning):
+    """A stored file could not be used and is made again."""
+
+
+class _Unusable(Exception):
+    """Why a stored file cannot be used."""
+
+
+def provenance() -> dict[str, str]:
+    """Versions of this package and of torch, to put into a configuration."""
+    return {"dualdiff": dualdiff.__version__, "torch": torch.__version__.split("+")[0]}
+
+
+def key(config: dict[str, Any]) -> str:
+    """The name of a configuration: SHA-256 of its canonical JSON, 64 hexadecimal digits.
+
+    The order of names does not matter; a tuple counts as a list; 1, 1.0 and True differ.
+
+    Raises
+    ------
+    ValueError
+        If something in it is not JSON.
+    """
+    return hashlib.sha256(_canonical(config).encode()).hexdigest()
+
+
+class Store:
+    """A folder of results.
+
+    Parameters
+    ----------
+    root : path, optional
+        By default the environment variable ``DUALDIFF_STORE``, else ``_build/store`` of the
+        checkout that holds this package, else a folder in the user's cache.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self.root = Path(root) if root is not None else _default_root()
+
+    def path(self, kind: str, config: dict[str, Any], suffix: str) -> Path:
+        """Where the result of a configuration lies, whether or not it is there.
+
+        Raises
+        ------
+        ValueError
+            If `kind` is not a plain word, or `config` is not JSON.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", kind):
+            raise ValueError(f"kind is {kind!r}; it must be letters, digits, '-' and '_'")
+        return self.root / kind / f"{key(config)}.{suffix}"
+
+    def tensors(self, kind: str, config: dict[str, Any], make: Callable[[], Tensors]) -> Tensors:
+        """Named tensors, loaded if they are stored, else made and stored.
+
+        Parameters
+        ----------
+        kind : str
+            A word for what they are, such as ``"network"``; a folder of the store.
+        config : dict
+            All that they depend on, as JSON.
+        make : callable
+            Makes them; on any device, returned on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If `config` is not JSON or `make` returns something else.
+        """
+        path = self.path(kind, config, "safetensors")
+        return _stored(path, _canonical(config), make, _encode_tensors, _decode_tensors)
+
+    def table(
+        self, kind: str, config: dict[str, Any], make: Callable[[], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """A table, loaded if it is stored, else made and stored; arguments as in `tensors`."""
+        path = self.path(kind, config, "parquet")
+        return _stored(path, _canonical(config), make, _encode_table, _decode_table)
+
+
+def _default_root() -> Path:
+    if root := os.environ.get("DUALDIFF_STORE"):
+        return Path(root)
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "_build" / "store"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dualdiff") / "store"
+
+
+def _canonical(config: dict[str, Any]) -> str:
+    if not isinstance(config, dict):
+        raise ValueError(f"config is {config!r}; it must be a dict")
+    _check_json(config, "config")
+    return json.dumps(config, sort_keys=True, separators=(",", ":"))
+
+
+def _check_json(value: Any, where: str) -> None:
+    # json itself would turn the name 1 into "1" and write NaN, which is not JSON.
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{where} has the name {name!r}; names must be strings")
+            _check_json(item, f"{where}[{name!r}]")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_json(item, f"{where}[{index}]")
+    elif isinstance(value, float) and value - value != 0:
+        raise ValueError(f"{where} is {value!r}; JSON has finite numbers only")
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        raise ValueError(f"{where} is a {type(value).__name__}, {value!r}; it must be JSON")
+
+
+def _stored(
+    path: Path,
+    config: str,
+    make: Callable[[], T],
+    encode: Callable[[T, str], bytes],
+    decode: Callable[[bytes, str], T],
+) -> T:
+    """Load `path`, or make, write and load it: one of all who ask makes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(path.name + ".lock")):
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # of a writer that was killed
+            stale.unlink()
+        if path.exists():
+            try:
+                return decode(path.read_bytes(), config)
+            except Exception as error:  # parsers of damaged bytes raise whatever they like
+                reason = str(error) if isinstance(error, _Unusable) else f"damaged ({error})"
+                aside = path.with_name(path.name + ".damaged")
+                os.replace(path, aside)
+                message = f"{path}: {reason}; set aside as {aside.name} and made again"
+                warnings.warn(message, StoreWarning, stacklevel=3)
+        data = encode(make(), config)
+        _write(path, data)
+        # What is returned is what any later call loads, to the last bit and type.
+        return decode(data, config)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _verify(config: str, stored_config: str | None, digest: str, stored_digest: str | None) -> None:
+    if stored_config is None or stored_digest is None:
+        raise _Unusable("not a file of this store")
+    if digest != stored_digest:
+        raise _Unusable("damaged (its contents do not match their digest)")
+    if stored_config != config:
+        raise _Unusable(f"foreign (made from {stored_config}, not from what was asked)")
+
+
+def _encode_tensors(tensors: Tensors, config: str) -> bytes:
+    named = isinstance(tensors, dict) and all(isinstance(name, str) for name in tensors)
+    if not named or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise ValueError(f"make returned a {type(tensors).__name__}; it must be named tensors")
+    # Copies: safetensors refuses tensors that share memory or are not laid out in order.
+    plain = {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
+    return safetensors.torch.save(plain, {"config": config, "sha256": _digest_tensors(plain)})
+
+
+def _decode_tensors(data: bytes, config: str) -> Tensors:
+    tensors = safetensors.torch.load(data)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    _verify(config, header.get("config"), _digest_tensors(tensors), header.get("sha256"))
+    return tensors
+
+
+def _digest_tensors(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _encode_table(frame: pd.DataFrame, config: str) -> bytes:
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"make returned a {type(frame).__name__}; it must be a DataFrame")
+    table = pa.Table.from_pandas(frame)
+    ours = {b"config": config.encode(), b"sha256": _digest_table(table.to_pandas()).encode()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **ours})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    data: bytes = buffer.getvalue().to_pybytes()
+    return data
+
+
+def _decode_table(data: bytes, config: str) -> pd.DataFrame:
+    # The page checksums do not cover the footer (names, types), the digest does.
+    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    header = {name.decode(): text.decode() for name, text in table.schema.metadata.items()}
+    frame = table.to_pandas()
+    _verify(config, header.get("config"), _digest_table(frame), header.get("sha256"))
+    return frame
+
+
+def _digest_table(frame: pd.DataFrame) -> str:
+    names = [[str(name), str(dtype)] for name, dtype in frame.dtypes.items()]
+    names.append([str(frame.index.names), str(frame.index.dtype)])
+    digest = hashlib.sha256(json.dumps(names).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=True).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""What the tests share: untouched global randomness, one thread, and small known worlds."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from dualdiff.compose import Weighted
+from dualdiff.denoisers import MLP, Architecture, Denoiser
+from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
+from dualdiff.process import Process
+from dualdiff.scenarios import Disc
+
+torch.set_num_threads(1)  # small matrices: threads cost more than they give
+
+
+@pytest.fixture(autouse=True)
+def _global_randomness_untouched() -> Iterator[None]:
+    """The contract of the module, checked around every single test."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(before, torch.random.get_rng_state()), "the global RNG was used"
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """A seeded CPU generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+ASYMMETRIC_MIXTURE = {
+    "weights": (0.2, 0.5, 0.3),
+    "means": ((-1.5, 0.3, 0.5), (0.4, -0.8, 0.0), (1.0, 1.2, -0.6)),
+    "covariances": (
+        ((0.20, 0.05, 0.0), (0.05, 0.10, 0.02), (0.0, 0.02, 0.15)),
+        ((0.05, -0.02, 0.01), (-0.02, 0.20, 0.0), (0.01, 0.0, 0.08)),
+        ((0.10, 0.0, 0.03), (0.0, 0.04, 0.0), (0.03, 0.0, 0.12)),
+    ),
+}
+
+
+def mixture(process: Process) -> ExactMixture:
+    """Three components, no symmetry: a sign error cannot hide."""
+    return ExactMixture(process, **ASYMMETRIC_MIXTURE)
+
+
+def standardised(process: Process) -> Process:
+    """The process in units that differ per dimension."""
+    y = torch.tensor([[0.0, 1.0, 2.0], [1.0, 3.0, 2.5], [4.0, 0.0, 1.0]])
+    return process.standardised(y, y.flip(0) - 1)
+
+
+OFFSET, SPREAD = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.5, 0.7, 0.3])
+
+
+def denoisers() -> dict[str, Denoiser]:
+    """One of every kind, all on one process where they can be: every law is tested on each."""
+    process = Process.linear(40)
+    units = standardised(Process.log_snr(40))
+    tuned = Architecture(16, 2, "silu", "sinusoidal", preconditioned=True)
+    framed = Architecture(16, 2, "relu", "sinusoidal", preconditioned=True, object_frame=True)
+    bare_frame = Architecture(16, 1, object_frame=True)
+    thesis = MLP(process, Architecture(16, 3), generator(1))
+    second = MLP(process, Architecture(16, 0), generator(2))
+    box = ExactBox(process, (-1.0, -1.0, 0.0), (0.0, 0.0, 0.5))
+    pair = Weighted({"a": thesis, "b": second}, {"a": 0.7, "b": 1.5})
+    return {
+        "mlp thesis": thesis,
+        "mlp without hidden layers": second,
+        "mlp tuned": MLP(units, tuned, generator(3)),
+        "mlp object frame": MLP(units, framed, generator(4), OFFSET, SPREAD),
+        "mlp bare object frame": MLP(units, bare_frame, generator(5), OFFSET, SPREAD),
+        "box": box,
+        "standardised box": ExactBox(units, (-1.0, 0.2, 0.0), (0.0, 0.7, 0.5)),
+        "disc": ExactDisc(process, Disc(1.0, centre=(0.3, -0.2), height=2.0)),
+        "mixture": mixture(process),
+        "standardised mixture": mixture(units),
+        "weighted": pair,
+        "nested": Weighted({"pair": pair, "box": box}, {"pair": 0.5, "box": 0.25}),
+    }

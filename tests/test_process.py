@@ -1,0 +1,89 @@
+"""Laws of the forward process."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import generator, standardised
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualdiff.process import Process
+
+
+def test_linear_betas_are_the_thesis_schedule() -> None:
+    process = Process.linear()
+    expected = torch.linspace(1e-3, 0.2, 100, dtype=torch.float64)
+    torch.testing.assert_close(process.beta, expected, rtol=1e-12, atol=0)
+    assert process.steps == 100
+
+
+@given(st.floats(-12, 5), st.floats(0.1, 10), st.integers(2, 300))
+def test_log_snr_is_linear(low: float, span: float, steps: int) -> None:
+    abar = Process.log_snr(steps, low + span, low).alpha_bar
+    expected = torch.linspace(low + span, low, steps, dtype=torch.float64)
+    torch.testing.assert_close(torch.logit(abar), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_diffuse_has_the_stated_moments() -> None:
+    process, n, t = Process.linear(), 200_000, 40
+    y = torch.tensor([[1.5, -2.0, 0.5]]).expand(n, 3)
+    eps = torch.randn(n, 3, generator=generator())
+    noised = process.diffuse(y, t, eps)
+    noise = process.noise(t)
+    mean_error = (noised.mean(0) - process.signal(t) * y[0]).abs() / (noise / math.sqrt(n))
+    assert mean_error.max() < 4  # standard errors
+    spread_error = (noised.std(0) - noise).abs() / (noise / math.sqrt(2 * n))
+    assert spread_error.max() < 4
+
+
+def test_one_step_and_a_batch_of_steps_agree() -> None:
+    process = Process.log_snr(50)
+    y, eps = torch.randn(2, 4, 3, generator=generator())
+    for t in (0, 17, 49):
+        batch = process.diffuse(y, torch.full((4,), t), eps)
+        torch.testing.assert_close(process.diffuse(y, t, eps), batch)
+        assert process.signal(t) ** 2 + process.noise(t) ** 2 == pytest.approx(1, abs=1e-12)
+    assert process.alpha_bar_at(-1) == 1
+
+
+def test_encode_and_decode_are_inverse_and_standardise() -> None:
+    rows = torch.randn(1000, 3, generator=generator()) * torch.tensor([1.0, 5.0, 0.1]) + 3
+    process = Process.linear().standardised(rows, rows * 2)
+    torch.testing.assert_close(process.decode_y(process.encode_y(rows)), rows)
+    torch.testing.assert_close(process.decode_c(process.encode_c(rows)), rows)
+    coded = process.encode_y(rows)
+    torch.testing.assert_close(coded.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(coded.std(0), torch.ones(3))
+    relative = Process.linear().standardised(rows + 1, rows * 2, relative=True)
+    torch.testing.assert_close(relative.y_std, (rows + 1 - rows * 2).std(0))
+
+
+def test_equality_and_the_named_difference() -> None:
+    process = standardised(Process.linear(10))
+    assert process == standardised(Process.linear(10))
+    assert process.difference(Process.linear(10)) == "their means of the target (y_mean) differ"
+    assert "10 and 11 timesteps" in str(process.difference(standardised(Process.linear(11))))
+    schedule = replace(process, alpha_bar=process.alpha_bar * 0.99)
+    assert "alpha_bar" in str(process.difference(schedule))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Process.linear(0), "steps=0"),
+        (lambda: Process.linear(10, 0.2, 0.1), "first=0.2"),
+        (lambda: Process.linear(10, 0.1, 1.0), "last=1.0"),
+        (lambda: Process.log_snr(10, -8, 12), "low < high"),
+        (lambda: replace(Process.linear(), alpha_bar=torch.ones(3)), "decrease strictly"),
+        (lambda: replace(Process.linear(), alpha_bar=torch.ones(2, 2)), "vector of T"),
+        (lambda: replace(Process.linear(), y_std=torch.tensor([1.0, 0.0, 1.0])), "y_std"),
+        (lambda: replace(Process.linear(), c_mean=torch.tensor([math.nan] * 3)), "c_mean"),
+        (lambda: replace(Process.linear(), c_mean=torch.zeros(2)), "one entry per dimension"),
+        (lambda: Process.linear().standardised(torch.ones(1, 3), torch.ones(1, 3)), "two rows"),
+    ],
+)
+def test_bad_values_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        call()

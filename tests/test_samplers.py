@@ -1,0 +1,301 @@
+"""Samplers against diffusers, against exact laws, and their order of convergence."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import ASYMMETRIC_MIXTURE, generator, mixture
+from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from scipy import stats
+
+from dualdiff import metrics
+from dualdiff.compose import joint
+from dualdiff.denoisers import MLP, Architecture, Denoiser
+from dualdiff.exact import ExactBox, exact_denoiser
+from dualdiff.process import Process
+from dualdiff.samplers import (
+    BLOCK,
+    DDIM,
+    DDPM,
+    SAMPLERS,
+    DPMSolverPP,
+    Sampler,
+    State,
+    sample,
+    trajectory,
+)
+from dualdiff.scenarios import SCENARIOS
+
+PROCESS = Process.linear(100)
+BETAS = PROCESS.beta.float().numpy()
+Y, EPS, NOISE, C = torch.randn(4, 16, 3, generator=generator(1))
+
+
+def ours(sampler: Sampler, t: int, following: int, memory: object = None) -> State:
+    """One step of ours with a fixed noise prediction and fixed noise."""
+    return sampler.step(PROCESS, lambda y, t: EPS, State(Y, t, memory), following, lambda: NOISE)
+
+
+def theirs(scheduler, t: int, monkeypatch, **options) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """One step of diffusers with the same noise."""
+    for module in ("ddpm", "ddim"):
+        path = f"diffusers.schedulers.scheduling_{module}.randn_tensor"
+        monkeypatch.setattr(path, lambda shape, **_: NOISE)
+    return scheduler.step(EPS, t, Y, **options).prev_sample
+
+
+@pytest.mark.parametrize("t", [99, 50, 1, 0])
+@pytest.mark.parametrize(
+    ("variance", "name"), [("beta", "fixed_large"), ("posterior", "fixed_small")]
+)
+def test_ddpm_step_equals_diffusers(t, variance, name, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    scheduler = DDPMScheduler(100, trained_betas=BETAS, variance_type=name, clip_sample=False)
+    expected = theirs(scheduler, t, monkeypatch)
+    torch.testing.assert_close(
+        ours(DDPM(variance=variance), t, t - 1).y, expected, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("t", [90, 50, 0])
+def test_ddim_step_equals_diffusers(t, eta, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    scheduler = DDIMScheduler(100, trained_betas=BETAS, clip_sample=False, set_alpha_to_one=True)
+    scheduler.set_timesteps(10)  # steps of ten
+    expected = theirs(scheduler, t, monkeypatch, eta=eta)
+    following = t - 10 if t >= 10 else -1
+    torch.testing.assert_close(ours(DDIM(eta=eta), t, following).y, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # inside diffusers
+@pytest.mark.parametrize("steps", [5, 20, 100])
+def test_dpm_solver_chain_equals_diffusers(steps: int) -> None:
+    """A whole chain with a state-dependent prediction, because the method has a memory."""
+
+    def predict(y: torch.Tensor, t: int) -> torch.Tensor:
+        return torch.sin(y + 0.01 * t)
+
+    sampler = DPMSolverPP(steps)
+    visited = sampler.timesteps(PROCESS)
+    scheduler = DPMSolverMultistepScheduler(
+        100,
+        trained_betas=BETAS,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        final_sigmas_type="zero",
+    )
+    scheduler.set_timesteps(timesteps=visited)
+    state, expected = State(Y, visited[0]), Y
+    for following, t in zip([*visited[1:], -1], scheduler.timesteps, strict=True):
+        state = sampler.step(PROCESS, predict, state, following, lambda: NOISE)
+        expected = scheduler.step(predict(expected, int(t)), t, expected).prev_sample
+        torch.testing.assert_close(
+            state.y, expected, rtol=2e-3, atol=2e-4
+        )  # float32 schedule there
+
+
+def test_ddim_at_eta_one_is_posterior_ddpm() -> None:
+    for t in (80, 5):
+        torch.testing.assert_close(
+            ours(DDIM(eta=1.0), t, t - 1).y,
+            ours(DDPM(variance="posterior"), t, t - 1).y,
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_timesteps_run_down_to_zero_and_steps_are_pure(name: str) -> None:
+    for count in (None, 1, 7, 100):
+        visited = SAMPLERS[name](count).timesteps(PROCESS)
+        assert visited[0] == 99
+        assert len(visited) == (count or 100)
+        assert all(a > b for a, b in zip(visited, visited[1:], strict=False))
+        assert count == 1 or visited[-1] == 0
+    before = Y.clone()
+    ours(SAMPLERS[name](), 50, 49)
+    assert torch.equal(Y, before)
+
+
+# --- exact laws ---------------------------------------------------------------------------------
+
+
+def test_mixture_moments() -> None:
+    """DDPM on an exact asymmetric mixture: mean and covariance within standard errors + bias.
+
+    The discretisation bias is measured, not guessed: it must halve (at least) as T doubles.
+    """
+    weights, means, covariances = (np.array(v) for v in ASYMMETRIC_MIXTURE.values())
+    mean = weights @ means
+    second = sum(
+        w * (s + np.outer(m, m)) for w, m, s in zip(weights, means, covariances, strict=True)
+    )
+    covariance = second - np.outer(mean, mean)
+    n = 20_000
+    errors = []
+    for steps in (50, 100, 200):
+        process = Process.log_snr(steps, high=10, low=-8)
+        y = sample(mixture(process), torch.zeros(n, 3), generator(2))[:, 0].double().numpy()
+        errors.append(np.abs(np.cov(y.T) - covariance).max())
+        centred = y - mean
+        mean_se = centred.std(0) / math.sqrt(n)
+        products = centred[:, :, None] * centred[:, None, :]
+        cov_se = (products.std(0) / math.sqrt(n)).max()
+        assert (np.abs(y.mean(0) - mean) < 4 * mean_se + 2 / steps).all()
+        assert errors[-1] < 4 * cov_se + 8 / steps
+    noise_of_errors = 4 * cov_se
+    assert errors[1] < 0.6 * errors[0] + noise_of_errors
+    assert errors[2] < 0.6 * errors[1] + noise_of_errors
+
+
+def _distance_to_law(name: str, steps: int, n: int) -> tuple[float, float]:
+    """Total variation of DDPM samples with exact scores, and its floor."""
+    scenario = SCENARIOS[name]()
+    denoiser = exact_denoiser(scenario.specialised, Process.linear(steps, 0.1 / steps, 20 / steps))
+    c = scenario.conditions(n, generator(3))
+    y = sample(denoiser, c, generator(4))
+    estimate = metrics.total_variation(y, c, scenario.specialised, generator(5))
+    assert metrics.accuracy(y, c, scenario.specialised).value >= 0.99
+    floor = metrics.total_variation_floor(n, scenario.specialised.n_cells)
+    return estimate.value - floor, (estimate.high - estimate.low) / 2
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_box_and_disc_occupancy(name: str) -> None:
+    """Occupancy of equal-mass cells: excess over the sampling floor vanishes as T doubles."""
+    coarse, _ = _distance_to_law(name, 50, 20_000)
+    fine, error = _distance_to_law(name, 200, 20_000)
+    assert fine < coarse / 2 + 1.5 * error  # two doublings of T
+    assert fine < 0.02 + 1.5 * error
+
+
+def test_the_plain_sum_with_exact_scores_is_accurate_and_wrong() -> None:
+    """What chapter 1 shows, as a law of the module: accuracy 1, total variation near 0.30."""
+    scenario = SCENARIOS["cabinet"]()
+    general, specialised = (
+        exact_denoiser(r, PROCESS) for r in (scenario.general, scenario.specialised)
+    )
+    c = scenario.conditions(2_000, generator(6))
+    scores = {}
+    for label, denoiser in (("sum", joint(general, specialised)), ("exact", specialised)):
+        y = sample(denoiser, c, generator(7), draws=10)
+        assert metrics.accuracy(y, c, scenario.specialised).value >= 0.99
+        scores[label] = metrics.total_variation(y, c, scenario.specialised, generator(8))
+    assert 0.25 < scores["sum"].low < scores["sum"].high < 0.33
+    assert scores["exact"].value < 1.3 * metrics.total_variation_floor(20_000, 125)
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(DDIM, 1), (DPMSolverPP, 2)])
+def test_order_of_convergence(sampler: type[Sampler], order: int) -> None:
+    """Slope of log error against log step count, on a process linear in log-SNR."""
+    process = Process.log_snr(2048 * 3 + 1, high=6, low=-6)
+    denoiser = mixture(process).double()
+    start = torch.randn(64, 3, generator=generator(9), dtype=torch.float64)
+    condition = torch.zeros(64, 3, dtype=torch.float64)
+
+    def end(count: int) -> torch.Tensor:
+        """The state at t = 0, before the last step to clean data that all counts share."""
+        rule = sampler(count + 1)
+        visited = rule.timesteps(process)
+        state = State(start, visited[0])
+        for following in visited[1:]:
+            state = rule.step(
+                process, lambda y, t: denoiser(y, t, condition), state, following, lambda: start
+            )
+        return state.y
+
+    reference = end(1536)
+    counts = [24, 48, 96]
+    errors = [float((end(count) - reference).norm()) for count in counts]
+    slope = stats.linregress(np.log(counts), np.log(errors)).slope
+    assert slope == pytest.approx(-order, abs=0.25)
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
+def network() -> Denoiser:
+    return MLP(PROCESS, Architecture(16, 1), generator(10))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_chunk_size_changes_no_sample(name: str) -> None:
+    n = 2 * BLOCK + 77
+    c = torch.randn(n, 3, generator=generator(11))
+    sampler = SAMPLERS[name](10)
+    runs = [
+        sample(network(), c, generator(12), sampler=sampler, chunk=chunk)
+        for chunk in (1, BLOCK, 2 * BLOCK, 10**6)
+    ]
+    for other in runs[1:]:
+        # The same numbers up to the order of additions in matrix products.
+        torch.testing.assert_close(other, runs[0], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(sample(network(), c, generator(13), sampler=sampler), runs[0])
+
+
+def test_draws_repeat_the_condition_and_the_generator_moves_on() -> None:
+    c = torch.randn(30, 3, generator=generator(14))
+    source = generator(15)
+    first = sample(network(), c, source, draws=7)
+    assert first.shape == (30, 7, 3)
+    flat = sample(network(), c.repeat_interleave(7, 0), generator(15))
+    torch.testing.assert_close(flat.reshape(30, 7, 3), first)
+    assert not torch.equal(sample(network(), c, source, draws=7), first)
+
+
+def test_progress_counts_every_sample() -> None:
+    seen: list[int] = []
+    c = torch.zeros(2500, 3)
+    sample(network(), c, generator(), sampler=DDIM(2), chunk=1000, progress=seen.append)
+    assert seen == [1024, 1024, 452]
+
+
+def test_trajectory_ends_in_the_samples() -> None:
+    c = torch.randn(20, 3, generator=generator(16))
+    steps, states = trajectory(network(), c, generator(17))
+    assert steps == [*range(99, -2, -1)]
+    assert states.shape == (101, 20, 3)
+    end = sample(network(), c, generator(17))[:, 0]
+    torch.testing.assert_close(PROCESS.decode_y(states[-1]), end)
+
+
+def test_start_spread() -> None:
+    _, wide = trajectory(network(), torch.zeros(5000, 3), generator(18), start_std=2.0)
+    error = (wide[0].std() - 2).abs() / (2 / math.sqrt(2 * wide[0].numel()))
+    assert error < 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"c": torch.zeros(0, 3)}, r"shape \[n >= 1, 3\]"),
+        ({"c": torch.zeros(4, 2)}, r"shape \[n >= 1, 3\]"),
+        ({"c": torch.full((4, 3), math.nan)}, "must be finite"),
+        ({"draws": 0}, "draws must be at least 1, not 0"),
+        ({"chunk": 0}, "chunk must be at least 1, not 0"),
+        ({"start_std": 0.0}, "start_std must be positive"),
+        ({"sampler": DDIM(101)}, "at most the 100 timesteps"),
+    ],
+)
+def test_bad_values_are_named(options: dict, message: str) -> None:  # type: ignore[type-arg]
+    arguments = {"c": torch.zeros(4, 3), **options}
+    with pytest.raises(ValueError, match=message):
+        sample(network(), arguments.pop("c"), generator(), **arguments)
+
+
+def test_bad_samplers_are_named() -> None:
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        DDPM(0)
+    with pytest.raises(ValueError, match="'large'"):
+        DDPM(variance="large")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="eta must be between 0 and 1"):
+        DDIM(eta=1.5)
+
+
+def test_diverging_denoiser_is_reported() -> None:
+    class Broken(ExactBox):
+        def bind(self, c):  # type: ignore[no-untyped-def]
+            return lambda y, t: y * math.nan
+
+    with pytest.raises(FloatingPointError, match="not finite"):
+        sample(Broken(PROCESS, (0.0,) * 3, (1.0,) * 3), torch.zeros(3, 3), generator())

@@ -1,0 +1,299 @@
+"""The store: made once, never half-read, whatever happens to the process or the file."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualdiff.store import Store, StoreWarning, key, provenance
+
+CONFIG = {"recipe": "tuned", "rows": [1, 2], "rate": 1e-3, "ema": None}
+
+
+def make_tensors():
+    torch.manual_seed(0)
+    weights = torch.randn(4, 3)
+    return {
+        "weights": weights,
+        "transposed": weights.T,  # shares memory and is not contiguous
+        "step": torch.tensor(7),
+        "mask": torch.tensor([True, False]),
+        "none": torch.empty(0, 3),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+    }
+
+
+def make_table():
+    return pd.DataFrame({"method": ["general", "joint"], "seed": [0, 1], "accuracy": [0.1, None]})
+
+
+def same(a, b):
+    if isinstance(a, pd.DataFrame):
+        return a.equals(b) and (a.dtypes == b.dtypes).all()
+    return a.keys() == b.keys() and all(
+        torch.equal(a[n], b[n]) and a[n].dtype == b[n].dtype for n in a
+    )
+
+
+KINDS = {"tensors": (make_tensors, "safetensors"), "table": (make_table, "parquet")}
+
+
+@pytest.fixture(params=KINDS)
+def shelf(request, tmp_path):
+    """(ask, path, calls): ask for one result, where it lies, one entry per making of it."""
+    make, suffix = KINDS[request.param]
+    store = Store(tmp_path)
+    calls = []
+
+    def ask(config=CONFIG):
+        def counted():
+            calls.append(config)
+            return make()
+
+        return getattr(store, request.param)("thing", config, counted)
+
+    return ask, store.path("thing", CONFIG, suffix), calls
+
+
+def test_made_once_then_loaded_equal(shelf):
+    ask, path, calls = shelf
+    assert not path.exists()
+    made = ask()
+    assert path.is_file()
+    assert same(made, ask()) and len(calls) == 1
+    assert not list(path.parent.glob("*.tmp")) + list(path.parent.glob(".*.tmp"))
+
+
+def test_what_is_returned_is_what_was_made(tmp_path):
+    made, store = make_tensors(), Store(tmp_path)
+    state = torch.get_rng_state()
+    assert same(store.tensors("thing", CONFIG, lambda: made), made)
+    assert torch.equal(state, torch.get_rng_state())
+    pd.testing.assert_frame_equal(store.table("thing", CONFIG, make_table), make_table())
+
+
+def test_another_configuration_is_another_file(shelf):
+    ask, path, calls = shelf
+    ask()
+    ask({**CONFIG, "rate": 2e-3})
+    assert len(calls) == 2
+    assert len(list(path.parent.glob("*" + path.suffix))) == 2
+
+
+def expect_rebuilt(ask, path, calls, reason):
+    before = len(calls)
+    with pytest.warns(StoreWarning, match=reason) as caught:
+        again = ask()
+    assert str(path) in str(caught[0].message)
+    assert len(calls) == before + 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(again, ask())
+
+
+@pytest.mark.parametrize("keep", [0, 5, 0.5, -1])
+def test_truncated(shelf, keep):
+    ask, path, calls = shelf
+    ask()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    expect_rebuilt(ask, path, calls, "damaged")
+    assert path.with_name(path.name + ".damaged").exists()
+
+
+def test_any_flipped_bit_is_noticed_or_harmless(shelf):
+    ask, path, calls = shelf
+    whole = ask()
+    data = path.read_bytes()
+    noticed = 0
+    positions = random.Random(0).sample(range(8 * len(data)), 150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for position in positions:
+            damaged = bytearray(data)
+            damaged[position // 8] ^= 1 << position % 8
+            path.write_bytes(damaged)
+            before = len(calls)
+            assert same(ask(), whole)
+            noticed += len(calls) > before
+    assert noticed > 75  # the others hit padding or statistics that nobody reads
+
+
+def test_flipped_byte_in_the_payload(shelf):
+    ask, path, calls = shelf
+    ask()
+    data = bytearray(path.read_bytes())
+    data[-1 if path.suffix == ".safetensors" else 40] ^= 0xFF
+    path.write_bytes(data)
+    expect_rebuilt(ask, path, calls, "damaged")
+
+
+def test_file_of_another_configuration(shelf):
+    ask, path, calls = shelf
+    other = {**CONFIG, "rate": 2e-3}
+    ask(other)
+    os.replace(path.with_name(key(other) + path.suffix), path)
+    expect_rebuilt(ask, path, calls, "foreign.*0.002")
+
+
+@pytest.mark.filterwarnings("ignore::dualdiff.store.StoreWarning")
+def test_file_of_another_program(tmp_path):
+    import safetensors.torch
+
+    store = Store(tmp_path)
+    path = store.path("thing", CONFIG, "safetensors")
+    path.parent.mkdir()
+    safetensors.torch.save_file({"w": torch.zeros(2)}, path)
+    assert same(store.tensors("thing", CONFIG, make_tensors), make_tensors())
+    frame = store.path("thing", CONFIG, "parquet")
+    make_table().to_parquet(frame)
+    assert same(store.table("thing", CONFIG, make_table), make_table())
+
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+import torch
+from dualdiff.store import Store
+
+root, mode = Path(sys.argv[1]), sys.argv[2]
+
+def make():
+    with open(root / "made", "a") as file:
+        file.write("x")
+    time.sleep(1.0 if mode == "slow" else 0.0)
+    return {"weights": torch.arange(1000.0)}
+
+def half_written(fd):
+    os.ftruncate(fd, os.fstat(fd).st_size // 2)
+    (root / "writing").touch()
+    time.sleep(600)
+
+if mode == "kill":
+    os.fsync = half_written
+(root / f"ready{os.getpid()}").touch()
+total = Store(root).tensors("thing", {"a": 1}, make)["weights"].sum()
+assert total == 499500, total
+"""
+
+
+def child(root: Path, mode: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(root), mode])
+
+
+def wait_for(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def test_two_processes_make_it_once(tmp_path):
+    processes = [child(tmp_path, "slow") for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert (tmp_path / "made").read_text() == "x"
+
+
+def test_killed_while_writing(tmp_path):
+    process = child(tmp_path, "kill")
+    try:
+        wait_for((tmp_path / "writing").exists)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    store, config = Store(tmp_path), {"a": 1}
+    path = store.path("thing", config, "safetensors")
+    (stale,) = path.parent.glob(".*.tmp")
+    assert stale.stat().st_size > 0 and not path.exists()
+    start = time.monotonic()
+    expected = {"weights": torch.ones(2)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(store.tensors("thing", config, lambda: expected), expected)
+    assert time.monotonic() - start < 10  # no lock was left behind
+    assert path.exists() and not stale.exists()
+
+
+def test_a_failing_maker_leaves_nothing(shelf, tmp_path):
+    _, path, _ = shelf
+
+    def fail():
+        raise RuntimeError("no data")
+
+    for method in ("tensors", "table"):
+        with pytest.raises(RuntimeError, match="no data"):
+            getattr(Store(tmp_path), method)("thing", CONFIG, fail)
+        with pytest.raises(ValueError, match="make returned a int"):
+            getattr(Store(tmp_path), method)("thing", CONFIG, lambda: 3)
+    assert not path.exists() and not list(path.parent.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "config,where",
+    [
+        ({"a": {1, 2}}, r"config\['a'\] is a set"),
+        ({"a": [0, {"b": torch.ones(1)}]}, r"config\['a'\]\[1\]\['b'\] is a Tensor"),
+        ({"a": float("nan")}, "finite"),
+        ({"a": float("inf")}, "finite"),
+        ({1: "a"}, "names must be strings"),
+        ({"a": b"x"}, "is a bytes"),
+        ([1], "must be a dict"),
+    ],
+)
+def test_configurations_are_json(config, where, tmp_path):
+    with pytest.raises(ValueError, match=where):
+        key(config)
+    with pytest.raises(ValueError, match=where):
+        Store(tmp_path).tensors("thing", config, make_tensors)
+
+
+@pytest.mark.parametrize("kind", ["", "../up", "a/b", "a b"])
+def test_kinds_are_words(kind, tmp_path):
+    with pytest.raises(ValueError, match="kind is"):
+        Store(tmp_path).tensors(kind, CONFIG, make_tensors)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def reordered(value):
+    if isinstance(value, dict):
+        return {name: reordered(value[name]) for name in reversed(list(value))}
+    return [reordered(item) for item in value] if isinstance(value, list) else value
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=5))
+def test_key_does_not_depend_on_order(config):
+    assert key(config) == key(reordered(config))
+    assert key({**config, "more": 1}) != key({**config, "more": 2})
+
+
+def test_key_tells_types_apart():
+    assert len({key({"a": value}) for value in (1, 1.0, True, "1", [1], None)}) == 6
+    assert key({"a": (1, 2)}) == key({"a": [1, 2]})
+
+
+def test_default_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("DUALDIFF_STORE", str(tmp_path / "elsewhere"))
+    assert Store().root == tmp_path / "elsewhere"
+    monkeypatch.delenv("DUALDIFF_STORE")
+    assert Store().root.parts[-2:] == ("_build", "store")
+
+
+def test_provenance():
+    assert set(provenance()) == {"dualdiff", "torch"}
+    assert "+" not in provenance()["torch"]
