@@ -78,7 +78,8 @@ def build(
     fresh = not stamp.exists() or stamp.read_text() != state
     stamp.unlink(missing_ok=True)
     environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
-    _jupyter_book(root, ["--all"] if fresh else [], environment, verbose)
+    options = ["--all"] * fresh + ["--quiet"] * (not verbose)
+    _jupyter_book(root, options, environment, verbose)
     stamp.write_text(state)
     return root / "_build" / "html" / "index.html"
 

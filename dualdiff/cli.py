@@ -142,7 +142,7 @@ def _list(options: argparse.Namespace) -> None:
         for name, value in runner.parameters_of(notebook).items():
             parameter = PARAMETERS.get(name)
             words = f"{parameter.help}; {parameter.allowed}" if parameter else "not described"
-            print(f"  {name} = {value!r:<12}  {words}")
+            print(f"  {f'{name} = {value!r}':<26}  {words}")
 
 
 def _bench(options: argparse.Namespace) -> None:

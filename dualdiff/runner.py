@@ -31,6 +31,7 @@ from dualdiff import chapter, profiles
 # Parts of the package that no notebook imports: a change there changes no result.
 _OUTSIDE = {"bench.py", "book.py", "chapter.py", "cli.py", "runner.py"}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_CORES = os.cpu_count() or 1
 
 Report = Callable[[int, int], None]
 
@@ -198,7 +199,7 @@ def run(
     output = output or Path(f"{notebook.stem}-executed.ipynb")
     partial = output.with_name(f"{output.stem}-failed.ipynb")
     page = Page(notebook.stem, notebook, parameters)
-    with _Children(threads or os.cpu_count() or 1) as children:
+    with _Children(threads or _CORES) as children:
         with _Progress(quiet).of(page.name) as report:
             children.execute(page, output, partial, report)
     return output
@@ -232,38 +233,34 @@ def run_all(
         From the first page that fails; the others are ended.
     """
     pages = list(pages)
-    cores = os.cpu_count() or 1
-    jobs = min(2, cores) if jobs is None else jobs
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    jobs = _at_a_time(jobs)
     for page in pages:
         validate(page.notebook, page.parameters)
     executed = {page.name: executed_path(page, root) for page in pages}
     progress = _Progress(quiet)
-    todo = []
+    todo = [page for page in pages if not executed[page.name].exists()]
     for page in pages:
-        if executed[page.name].exists():
+        if page not in todo:
             progress.say(page.name, "up to date")
-        else:
-            todo.append(page)
-
-    def work(page: Page) -> None:
-        if children.closed:
-            return
-        failed = root / "_build" / "failed" / f"{page.name}.ipynb"
-        with progress.of(page.name) as report:
-            children.execute(page, executed[page.name], failed, report)
-        _remove_older(executed[page.name])
-
-    threads = max(1, cores // max(1, min(jobs, len(todo))))
+    threads = max(1, _CORES // max(1, min(jobs, len(todo))))
     with ThreadPoolExecutor(jobs) as pool, _Children(threads) as children:
-        try:
-            for future in as_completed([pool.submit(work, page) for page in todo]):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+
+        def work(page: Page) -> None:
+            if not children.closed:
+                partial = root / "_build" / "failed" / f"{page.name}.ipynb"
+                with progress.of(page.name) as report:
+                    children.execute(page, executed[page.name], partial, report)
+                _remove_older(executed[page.name])
+
+        for future in as_completed([pool.submit(work, page) for page in todo]):
+            future.result()
     return executed
+
+
+def _at_a_time(jobs: int | None) -> int:
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    return min(2, _CORES) if jobs is None else jobs
 
 
 class _Progress:

@@ -273,7 +273,7 @@ def train_members(
     return Members(networks, losses, rows)
 
 
-def test_samples(
+def fresh_samples(
     denoiser: Denoiser,
     scenario: Scenario,
     n: int,
@@ -344,7 +344,7 @@ def _study_one(
         total = profile.conditions * profile.draws * len(configurations)
         with _bar(total, f"{scenario.name}, {name}: sample", quiet) as bar:
             for configuration, denoiser in configurations.items():
-                samples, conditions = test_samples(
+                samples, conditions = fresh_samples(
                     denoiser,
                     scenario,
                     profile.conditions,

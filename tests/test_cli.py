@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from test_runner import write
 
-from dualdiff import book, cli
+from dualdiff import book, cli, runner
 
 CONFIG = """\
 sphinx:
@@ -112,3 +113,73 @@ def test_clean(project):
     assert not variant.exists() and (project / "notebooks" / "02_scenarios.ipynb").exists()
     assert [path.name for path in (project / "_build").iterdir()] == ["store"]
     assert cli.main(["clean"]) == 0 and not any((project / "_build").iterdir())
+
+
+def test_a_variant_has_its_own_values_title_and_labels(project):
+    source = project / "notebooks" / "02_scenarios.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[0].source = """\
+# Two scenarios
+
+(sec-data)=
+## The data
+The word sec-data is not a label.
+{ref}`sec-data`, {numref}`Figure %s <fig-loss>` and [](#eq-sum) are.
+
+$$
+a + b
+$$ (eq-sum)
+
+```{figure} a.png
+:name: fig-loss
+```
+"""
+    figure = {"name": "fig-rows", "caption": "Rows as in {eq}`eq-sum`"}
+    notebook.cells[2].metadata["mystnb"] = {"figure": figure}
+    nbformat.write(notebook, source)
+    book.write_variants(project, book.variants(project))
+    path = project / "notebooks" / "02_round_table.ipynb"
+    variant = nbformat.read(path, as_version=4)
+    nbformat.validate(variant)
+    text, own = variant.cells[0].source, "-02-round-table"
+    assert text.startswith("# The round table\n")
+    for words in (
+        f"(sec-data{own})=",
+        "The word sec-data is not",
+        f"{{ref}}`sec-data{own}`",
+        f"<fig-loss{own}>",
+        f"[](#eq-sum{own})",
+        f"$$ (eq-sum{own})",
+        f":name: fig-loss{own}\n",
+    ):
+        assert words in text
+    expected = {"name": f"fig-rows{own}", "caption": f"Rows as in {{eq}}`eq-sum{own}`"}
+    assert variant.cells[2].metadata["mystnb"]["figure"] == expected
+    assert runner.parameters_of(path) == {"scenario": "round_table", "seed": 0}
+    assert "# which, cabinet or round_table" in variant.cells[1].source
+    # Written only when it changes: Sphinx looks at times.
+    before = path.stat().st_mtime_ns
+    book.write_variants(project, book.variants(project))
+    assert path.stat().st_mtime_ns == before
+
+
+def test_bad_variants(project):
+    for entry, message in (
+        ({"source": "notebooks/09"}, "the source of 'notebooks/x' is .*09.ipynb, not a file"),
+        ({"source": "notebooks/01_theory", "parameters": {"sed": 1}}, "unknown parameter 'sed'"),
+        ({"source": "notebooks/01_theory", "parameters": {"seed": -1}}, "'seed' is -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            book.write_variants(project, {"notebooks/x": entry})
+    assert not (project / "notebooks" / "x.ipynb").exists()
+
+
+def test_pages_of_the_book(project):
+    toc = "[{file: notebooks/01_theory}, {file: notebooks/02_round_table}]"
+    (project / "_toc.yml").write_text(TOC.replace("[{file: notebooks/01_theory}]", toc))
+    entries = book.variants(project)
+    book.write_variants(project, entries)
+    theory, table = book.book_pages(project, entries, "smoke")
+    assert theory.parameters == {"profile": "smoke", "quiet": True}
+    # It has neither, and the scenario is in its file.
+    assert (table.name, table.parameters) == ("notebooks/02_round_table", {})

@@ -70,7 +70,7 @@ def test_box_density_by_numerical_integration(t: int) -> None:
 @pytest.mark.parametrize("t", (5, 40, 90))
 @pytest.mark.parametrize("place", ((0.7, -0.4), (2.0, -0.4), (4.0, 3.0)))
 def test_disc_density_by_numerical_integration(t: int, place: tuple[float, float]) -> None:
-    """Against a two-dimensional integral in Cartesian coordinates, another route than the code's."""
+    """Against an integral in Cartesian coordinates, another route than the code takes."""
     disc = ExactDisc(PROCESS, DISC)
     signal, noise = PROCESS.signal(t), PROCESS.noise(t)
     y = torch.tensor([[signal * place[0], signal * place[1], signal * 2.1]], dtype=torch.float64)

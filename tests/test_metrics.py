@@ -343,7 +343,7 @@ def test_evaluate_repeats_with_the_seed_and_leaves_the_global_generators_alone()
     region = round_table().specialised
     y, c = perfect(round_table().general, 50, 6)
     torch_state = torch.get_rng_state()
-    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    numpy_state = np.random.get_state()[1].copy()
     first = evaluate(y, c, region, make_generator(1), torch.zeros(4, 3))
     assert first == evaluate(y, c, region, make_generator(1), torch.zeros(4, 3))
     other = evaluate(y, c, region, make_generator(2), torch.zeros(4, 3))
@@ -352,7 +352,7 @@ def test_evaluate_repeats_with_the_seed_and_leaves_the_global_generators_alone()
     assert first["total_variation"].value == other["total_variation"].value
     assert first["total_variation"].low != other["total_variation"].low
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

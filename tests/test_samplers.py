@@ -1,6 +1,7 @@
 """Samplers against diffusers, against exact laws, and their order of convergence."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_timesteps_run_down_to_zero_and_steps_are_pure(name: str) -> None:
         visited = SAMPLERS[name](count).timesteps(PROCESS)
         assert visited[0] == 99
         assert len(visited) == (count or 100)
-        assert all(a > b for a, b in zip(visited, visited[1:], strict=False))
+        assert all(a > b for a, b in pairwise(visited))
         assert count == 1 or visited[-1] == 0
     before = Y.clone()
     ours(SAMPLERS[name](), 50, 49)

@@ -106,7 +106,7 @@ def test_average_replaces_the_weights_at_the_end() -> None:
         generator=generator(),
         optimisation=Optimisation(ema=1.0),
     )
-    for step in steps:
+    for step in steps:  # noqa: B007
         total += network.head.weight.detach()
     torch.testing.assert_close(network.head.weight.detach(), total / (step.number + 1))
 

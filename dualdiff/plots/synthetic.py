@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
     Line3DCollection,
@@ -103,6 +104,7 @@ def data_figure(
         axes.scatter(*centre, s=55, color="black", marker="*", depthshade=False)
         axes.set(xlabel="x", ylabel="y", zlabel="z", title=f"{which}: {len(y):,} rows")
         axes.set_box_aspect(None, zoom=0.86)
+        axes.locator_params(nbins=4)
         axes.view_init(elev=20, azim=-58)
     return figure
 
@@ -293,14 +295,21 @@ def frontier_figure(table: pd.DataFrame) -> Figure:
             ms=8,
             lw=1,
         )
-        axes.annotate(
-            f"{LABELS[name]} ({recipe})", (x, y), xytext=(7, 4), textcoords="offset points", size=7
-        )
     floor = float(wide["value"]["total_variation_floor"].iloc[0])
     axes.axhline(floor, color="grey", ls=":", lw=1)
     axes.plot([0, 1], [1, 0], color="grey", lw=0.8)
     axes.text(0.02, floor + 0.01, "floor: a perfect sampler at this sample size", size=7)
     axes.text(0.30, 0.66, "1 - accuracy: hits spread as they should", size=7, rotation=-33)
-    axes.set(xlabel="accuracy (share inside the specialised support)", xlim=(0, 1.15))
+    axes.set(xlabel="accuracy (share inside the specialised support)", xlim=(0, 1.03))
     axes.set(ylabel="total variation to the specialised law", ylim=(0, 1.03))
+    names = [n for n in MARKERS if n in wide.index.get_level_values("configuration")]
+    handles = [
+        Line2D([], [], ls="", marker=MARKERS[n], color=COLOURS[n], label=LABELS[n]) for n in names
+    ]
+    for recipe in dict.fromkeys(wide.index.get_level_values("recipe")):
+        colour = COLOURS["truth"] if recipe == "exact" else "grey"
+        fill: Any = RECIPE_FILL[recipe]
+        style = {"ls": "", "marker": "o", "color": colour, "fillstyle": fill}
+        handles.append(Line2D([], [], label=f"recipe {recipe}", **style))
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

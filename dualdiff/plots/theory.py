@@ -51,7 +51,7 @@ def noising_figure(
     densities : mapping of members to Tensor [k, m]
         Noised densities; one panel per member.
     """
-    figure, axes = plt.subplots(1, 1 + len(densities), figsize=(4 + 3 * len(densities), 3.2))
+    figure, axes = plt.subplots(1, 1 + len(densities), figsize=(3.2 * (1 + len(densities)), 3.2))
     axes[0].plot(alpha_bar.sqrt(), color="black", label=r"signal $\sqrt{\bar\alpha_t}$")
     axes[0].plot((1 - alpha_bar).sqrt(), color="black", ls="--", label=r"noise $\sigma_t$")
     axes[0].set(xlabel="timestep t", ylabel="factor", title="schedule")
@@ -123,7 +123,7 @@ def score_figure(
         Supports, already shrunk by the signal factor; drawn in every panel.
     """
     figure, grid = plt.subplots(
-        1, len(arrows), figsize=(3.5 * len(arrows), 3.6), sharex=True, sharey=True, squeeze=False
+        1, len(arrows), figsize=(3.1 * len(arrows), 3.4), sharex=True, sharey=True, squeeze=False
     )
     for axes, (name, arrow) in zip(grid[0], arrows.items(), strict=True):
         log_p = log_densities[name]
@@ -136,7 +136,7 @@ def score_figure(
             color=COLOURS[name],
             angles="xy",
             scale_units="xy",
-            scale=9.0,
+            scale=12.0,
             width=0.006,
         )
         axes.set(xlabel="$y_{t,1}$ (standardised units)", title=LABELS[name], aspect="equal")
@@ -158,23 +158,28 @@ def _outlines(axes: Axes, boxes: Mapping[str, tuple[Sequence[float], Sequence[fl
 
 
 def path_figure(
-    paths: Mapping[str, Tensor], boxes: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    paths: Mapping[str, Tensor],
+    boxes: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    drawn: int = 3,
 ) -> Figure:
-    """Reverse paths in the plane: start (cross), way, and sample (dot); one panel per member.
+    """Reverse paths in the plane: starts (crosses), ways and samples (dots), one panel per member.
 
     Parameters
     ----------
     paths : mapping of members to Tensor [S + 1, n, 2]
         States from noise to data.
     boxes : mapping of names to corners ``(low, high)``
+    drawn : int
+        Chains whose way is drawn; of the others only the sample is.
     """
     figure, grid = plt.subplots(
-        1, len(paths), figsize=(3.5 * len(paths), 3.6), sharex=True, sharey=True, squeeze=False
+        1, len(paths), figsize=(3.1 * len(paths), 3.4), sharex=True, sharey=True, squeeze=False
     )
     for axes, (name, states) in zip(grid[0], paths.items(), strict=True):
-        axes.plot(states[:, :, 0], states[:, :, 1], color=COLOURS[name], lw=0.6, alpha=0.6)
-        axes.plot(*states[0].T, "x", color="#888888", ms=5)
-        axes.plot(*states[-1].T, "o", color="black", ms=3.5, zorder=3)
+        some = states[:, :drawn]
+        axes.plot(some[..., 0], some[..., 1], color=COLOURS[name], lw=0.8, alpha=0.8)
+        axes.plot(*some[0].T, "x", color="black", ms=6, zorder=3)
+        axes.plot(*states[-1].T, "o", color="black", ms=2, mew=0, alpha=0.6, zorder=3)
         _outlines(axes, boxes)
         axes.set(xlabel="$y_{t,1}$ (standardised units)", title=LABELS[name], aspect="equal")
     grid[0, 0].set_ylabel("$y_{t,2}$ (standardised units)")
@@ -204,7 +209,7 @@ def trajectory_figure(
         Of the clean data, dotted.
     """
     figure, grid = plt.subplots(
-        1, len(panels), figsize=(4.6 * len(panels), 3.5), sharey=True, squeeze=False
+        1, len(panels), figsize=(4.4 * len(panels), 3.4), sharey=True, squeeze=False
     )
     relative = (log_density - log_density.max(1, keepdim=True).values).exp()
     for axes, (title, (member, states)) in zip(grid[0], panels.items(), strict=True):
@@ -233,7 +238,7 @@ def moment_figure(
     panels : mapping of titles to three Tensors [S + 1]
         Moment of the noised product, of the product of the noised densities, and of the samples.
     """
-    figure, grid = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.9), squeeze=False)
+    figure, grid = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3.8), squeeze=False)
     for axes, (title, (needed, described, sampled)) in zip(grid[0], panels.items(), strict=True):
         axes.plot(timesteps, needed, **NOISED_PRODUCT)
         axes.plot(timesteps, described, **PRODUCT_OF_NOISED)
@@ -268,7 +273,7 @@ def product_figure(
         Of the clean product, shaded.
     """
     figure, grid = plt.subplots(
-        1, len(timesteps), figsize=(3 * len(timesteps), 3.5), sharex=True, squeeze=False
+        1, len(timesteps), figsize=(2.45 * len(timesteps), 3.3), sharex=True, squeeze=False
     )
     for axes, t, needed, described in zip(
         grid[0], timesteps, noised_product, product_of_noised, strict=True
@@ -300,7 +305,7 @@ def histogram_figure(
         Over the support widened by a tenth on both sides, where misses would show.
     """
     figure, grid = plt.subplots(
-        1, len(panels), figsize=(3 * len(panels), 3.4), sharey=True, squeeze=False
+        1, len(panels), figsize=(max(2.45 * len(panels), 6.0), 3.3), sharey=True, squeeze=False
     )
     for axes, (title, (samples, (low, high))) in zip(grid[0], panels.items(), strict=True):
         width = high - low
@@ -342,7 +347,7 @@ def occupancy_figure(
         centres = (np.arange(len(ratio)) + 0.5) / len(ratio)
         for (i, j), value in np.ndenumerate(ratio):
             x, y = (low[k] + (high[k] - low[k]) * centres[n] for k, n in enumerate((i, j)))
-            colour = "white" if abs(value - 1) > 0.72 else "black"
+            colour = "white" if value > 1.5 or value < 0.2 else "black"
             axes.text(x, y, f"{value:.2f}", ha="center", va="center", size=8, color=colour)
         axes.set(xlabel="$y_1 - c_1$ (units of y)", title=LABELS[name])
         axes.grid(False)
@@ -363,7 +368,7 @@ def variation_figure(table: pd.DataFrame, floor: float) -> Figure:
         Expected TV of perfect samples of the same number.
     """
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 0.42 * len(table) + 1.4), sharey=True, width_ratios=(1, 2)
+        1, 2, figsize=(9, 0.32 * len(table) + 1.2), sharey=True, width_ratios=(1, 2)
     )
     rows = range(len(table))
     for row, (_, entry) in zip(rows, table.iterrows(), strict=True):
@@ -375,6 +380,6 @@ def variation_figure(table: pd.DataFrame, floor: float) -> Figure:
     left.set(xlim=(0, 1.05), xlabel="accuracy", yticks=list(rows), yticklabels=table.index)
     left.xaxis.set_major_formatter(PercentFormatter(1.0))
     left.invert_yaxis()
-    right.set(xlim=(0, 1.02), xlabel="total variation to the truth")
+    right.set(xlim=(0, 1.05), xlabel="total variation to the truth")
     right.legend(loc="best")
     return figure

@@ -1,0 +1,105 @@
+"""Every notebook of the project: its form, its parameters, and what it refuses.
+
+That the notebooks run, and what they show, is tested on the book (test_book.py), which executes
+each of them once.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from dualdiff import runner
+from dualdiff.cli import chapters, main, project_root
+from dualdiff.profiles import PARAMETERS, check
+
+NOTEBOOKS = chapters(project_root())
+COMMON = {"profile", "seed", "device", "quiet"}
+BAD: dict[str, list[Any]] = {
+    "profile": ["enormous", 3],
+    "seed": [-1, 1.5, True],
+    "device": ["tpu"],
+    "quiet": ["perhaps", 1],
+    "scenario": ["kitchen"],
+    "recipe": ["exact"],
+    "height_tolerance": [0.0, -1.0, float("nan"), 11.0, "high"],
+    "weight_general": [0.0, float("inf"), "much"],
+    "weight_specialised": [-0.5, 10.5],
+}
+CASES = [
+    pytest.param(path, name, value, id=f"{path.stem}-{name}-{value}")
+    for path in NOTEBOOKS
+    for name in runner.parameters_of(path)
+    for value in BAD[name]
+]
+
+
+def test_bad_values_are_known_for_every_parameter() -> None:
+    assert set(BAD) == set(PARAMETERS)
+    assert len(NOTEBOOKS) >= 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_source_has_the_house_form(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in code:
+        assert not cell.outputs and cell.execution_count is None, "committed with outputs"
+        assert len(cell.source.splitlines()) <= 30, cell.source
+        assert "\ndef " not in f"\n{cell.source}", "functions belong in the module"
+        figure = cell.metadata.get("mystnb", {})
+        if "figure" in figure:
+            assert figure["figure"]["caption"] and figure["image"]["alt"], cell.source
+        elif "_figure(" in cell.source:
+            raise AssertionError(f"a figure without caption and alt text: {cell.source}")
+    (parameters,) = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert all("#" in line and ":" in line for line in parameters.source.splitlines())
+    assert notebook.cells[0].source.startswith("# ")
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for heading in ("learn", "long", "## Check", "## Exercises", "dropdown", "## Summary"):
+        assert heading in text, f"no {heading!r}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_parameters_are_the_registered_ones_with_good_defaults(path: Path) -> None:
+    defaults = runner.parameters_of(path)
+    assert set(defaults) >= COMMON
+    check(**defaults)
+    assert defaults["profile"] == "quick" and defaults["device"] == "auto"
+
+
+@pytest.mark.parametrize(("path", "name", "value"), CASES)
+def test_bad_values_are_refused_before_a_kernel_starts(
+    path: Path, name: str, value: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_process(*_: Any, **__: Any) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", no_process)
+    with pytest.raises(ValueError, match=f"parameter '{name}' is .*must be") as error:
+        runner.run(path, {name: value}, tmp_path / "out.ipynb")
+    assert repr(value) in str(error.value) and PARAMETERS[name].allowed in str(error.value)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_unknown_parameters_are_refused(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(path), "-p", "sede", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "sede" in message and "seed" in message and "Traceback" not in message
+
+
+def test_plain_papermill_refuses_a_bad_value_in_its_second_cell(tmp_path: Path) -> None:
+    """Without our runner the chapter itself must say what is wrong, before it computes."""
+    source = next(p for p in NOTEBOOKS if p.stem.startswith("02"))
+    out = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(source), str(out), "-p", "recipe", "best"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode != 0
+    assert "parameter 'recipe' is 'best'; it must be one of 'thesis', 'tuned'" in result.stderr
+    executed = [c for c in nbformat.read(out, 4).cells if c.get("execution_count")]
+    assert len(executed) <= 3  # parameters, papermill's injected ones, the check

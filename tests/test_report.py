@@ -1,0 +1,110 @@
+"""Tables and sentences of the book, on tables whose content is known."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from dualdiff import report
+from dualdiff.plots import LABELS
+from dualdiff.study import CONFIGURATIONS
+from dualdiff.thesis import thesis_table
+
+
+def table(accuracy: dict[str, float], recipe: str = "thesis", seed: int = 0) -> pd.DataFrame:
+    """A study table with given accuracies, TV = 1 - accuracy, intervals of +-0.01."""
+    rows = []
+    for name, value in accuracy.items():
+        for metric, v in (
+            ("accuracy", value),
+            ("total_variation", 1 - value),
+            ("total_variation_floor", 0.03),
+            ("miss_distance", 10.0),
+        ):
+            half = 0.0 if metric.endswith("floor") else 0.01
+            rows.append(("cabinet", recipe, "quick", seed, name, metric, v, v - half, v + half))
+    columns = "scenario recipe profile seed configuration metric value low high".split()
+    return pd.DataFrame(rows, columns=columns)
+
+
+AS_THESIS = dict(zip(CONFIGURATIONS, (0.08, 0.20, 0.50, 0.35, 0.65), strict=True))
+
+
+def test_summary_of_one_seed_keeps_the_interval_over_conditions() -> None:
+    summary = report.summary(table(AS_THESIS))
+    row = summary[(summary.configuration == "joint") & (summary.metric == "accuracy")].iloc[0]
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.35, 0.34, 0.36))
+
+
+def test_summary_of_three_seeds_is_a_t_interval() -> None:
+    runs = [table(dict(AS_THESIS, joint=v), seed=i) for i, v in enumerate((0.3, 0.35, 0.4))]
+    summary = report.summary(pd.concat(runs))
+    row = summary[(summary.configuration == "joint") & (summary.metric == "accuracy")].iloc[0]
+    half = 4.302653 * 0.05 / math.sqrt(3)  # t quantile with 2 degrees of freedom
+    assert (row["value"], row["high"] - row["value"]) == pytest.approx((0.35, half))
+
+
+def test_comparison_puts_the_thesis_beside_ours() -> None:
+    tables = pd.concat([table(AS_THESIS), table({"joint": 1.0}, "exact")])
+    wide = report.comparison(report.summary(tables), "accuracy")
+    assert list(wide.columns) == ["thesis (printed)", "ours, thesis", "ours, exact"]
+    assert list(wide.index) == [LABELS[name] for name in CONFIGURATIONS]
+    assert wide.loc["joint"].tolist() == ["0.3464", "0.350 ± 0.010", "1.000 ± 0.010"]
+    assert wide.loc["general", "ours, exact"] == "–"
+
+
+def test_order_sentence_names_clear_swaps_only() -> None:
+    same = report.order_sentence(report.summary(table(AS_THESIS)), "thesis")
+    assert "No pair is clearly" in same
+    swapped = dict(AS_THESIS, joint=0.9)
+    sentence = report.order_sentence(report.summary(table(swapped)), "thesis")
+    assert "joint beats fine-tuned; joint beats fine-tuned joint" in sentence
+    within = dict(AS_THESIS, joint=0.51)  # above fine-tuned, but the intervals overlap
+    assert "No pair" in report.order_sentence(report.summary(table(within)), "thesis")
+
+
+def test_sentences_hold_the_numbers() -> None:
+    tables = pd.concat(
+        [table(AS_THESIS), table({"general": 0.12, "specialised": 0.99, "joint": 0.98}, "exact")]
+    )
+    summary = report.summary(tables)
+    frontier = report.frontier_sentence(summary)
+    assert "fine-tuned joint has the highest accuracy (0.650, at TV 0.350)" in frontier
+    assert "0.030" in frontier
+    text = report.summary_sentence(summary)
+    assert "from accuracy 0.200 to 0.350" in text and "TV falls from 0.800 to 0.650" in text
+    assert "0.020 where the specialised law itself scores 0.010" in text
+
+
+def test_misses_sentence() -> None:
+    places = pd.DataFrame(
+        {"specialised": [0.5, 1.0], "general only": [0.4, 0.0], "outside both": [0.1, 0.0]},
+        index=["joint", "specialised"],
+    )
+    assert report.misses_sentence(places).endswith("joint 80%.")
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (0.5, 0.011, "0.500 ± 0.011"),
+        (10.0, 0.5, "10.00 ± 0.50"),
+        (math.nan, 0, "–"),
+        (1, 0, "1.000"),
+    ],
+)
+def test_interval(value: float, half: float, text: str) -> None:
+    assert report.interval(value, value - half, value + half) == text
+
+
+def test_thesis_tables_are_as_printed() -> None:
+    assert thesis_table("round_table").loc["joint"].tolist() == [0.6653, 8.0266]
+    assert report.order(thesis_table("cabinet")["accuracy"])[0] == "general"
+    with pytest.raises(ValueError, match="cabinet, round_table, not 'kitchen'"):
+        thesis_table("kitchen")
+
+
+def test_all_metrics_and_environment() -> None:
+    wide = report.all_metrics(report.summary(table(AS_THESIS)), "thesis")
+    assert wide.shape == (5, 4)
+    assert "torch" in report.environment(seed=3) and "seed=3" in report.environment(seed=3)
