@@ -186,4 +186,4 @@ def test_variations_draw_one_row_each():
     np.testing.assert_array_equal(drawn(marks[2]), [[0.2, 0.4], [1, 1]])
     assert marks[3].get_xdata()[0] == 0.3 and marks[3].get_color() == COLOURS["joint"]
     assert floor.get_xdata()[0] == 0.03
-    check_labels(figure)
+    assert left.get_xlabel() and right.get_xlabel()  # the rows are named by their ticks

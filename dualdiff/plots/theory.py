@@ -128,7 +128,9 @@ def score_figure(
     for axes, (name, arrow) in zip(grid[0], arrows.items(), strict=True):
         log_p = log_densities[name]
         relative = (log_p - log_p.max()).exp().T
-        axes.pcolormesh(x, x, relative, cmap=SHADE, vmin=0, vmax=1.6, rasterized=True)
+        axes.pcolormesh(
+            x.numpy(), x.numpy(), relative.numpy(), cmap=SHADE, vmin=0, vmax=1.6, rasterized=True
+        )
         _outlines(axes, boxes)
         axes.quiver(
             *points.T,
@@ -213,9 +215,7 @@ def trajectory_figure(
     )
     relative = (log_density - log_density.max(1, keepdim=True).values).exp()
     for axes, (title, (member, states)) in zip(grid[0], panels.items(), strict=True):
-        axes.pcolormesh(
-            timesteps[:-1], y, relative.T, cmap=SHADE, vmin=0, vmax=2.2, rasterized=True
-        )
+        axes.pcolormesh(timesteps[:-1], y.numpy(), relative.T.numpy(), cmap=SHADE, vmin=0, vmax=2.2)
         axes.plot(timesteps, states, color=COLOURS[member], lw=0.8, alpha=0.85)
         _interval(axes, *support)
         axes.set(xlabel="timestep t (noise to data)", title=title)
