@@ -14,7 +14,6 @@ from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.samplers import sample
 
-SIZES = (1_000, 10_000, 100_000)
 CHUNKS = (1024, 2048, 4096, 8192)
 STEPS = 100
 
@@ -109,7 +108,7 @@ def measure(sizes: Sequence[int], repeats: int, quiet: bool = False) -> list[dic
     return rows
 
 
-def main(sizes: Sequence[int] = SIZES, repeats: int = 5, quiet: bool = False) -> None:
+def main(sizes: Sequence[int], repeats: int, quiet: bool = False) -> None:
     """Print the table (``dualdiff bench``, ``make bench``)."""
     if min(*sizes, repeats) < 1:
         raise ValueError(f"sizes and repeats must be at least 1, not {list(sizes)} and {repeats}")

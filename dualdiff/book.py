@@ -247,6 +247,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def _on_config(app: Sphinx, config: Config) -> None:
     from sphinx.errors import ConfigError
 
+    # Jupyter Book wires up live code from a content network, twice, which no page here uses and
+    # which leaves an error on every page.
+    for listener in list(app.events.listeners.get("env-before-read-docs", [])):
+        if getattr(listener.handler, "__name__", "") == "init_thebe_core":
+            app.disconnect(listener.id)
     try:
         write_variants(Path(app.srcdir), config.dualdiff_pages)
     except ValueError as error:

@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     chapters.set_defaults(command=_list)
 
     bench = commands.add_parser("bench", help="measure the speed of sampling")
+    bench.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    bench.add_argument("--repeats", type=int, default=5, help="the best of so many counts (5)")
+    bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
     clean = commands.add_parser("clean", help="remove what was built")
@@ -148,7 +151,7 @@ def _list(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from dualdiff import bench
 
-    bench.main()
+    bench.main(options.sizes, options.repeats, options.quiet)
 
 
 def _clean(options: argparse.Namespace) -> None:

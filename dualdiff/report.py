@@ -86,10 +86,11 @@ def all_metrics(table: pd.DataFrame, recipe: str) -> pd.DataFrame:
     text = rows.assign(
         text=[interval(*v) for v in rows[["value", "low", "high"]].itertuples(index=False)]
     )
-    wide = text.pivot(index="configuration", columns="metric", values="text")
-    order = rows["configuration"].unique()
-    metrics = [m for m in TITLES if m in wide.columns]
-    return wide.loc[order, metrics].rename(index=LABELS, columns=TITLES).rename_axis(recipe, axis=0)
+    wide = text.pivot(index="metric", columns="configuration", values="text")
+    metrics = [m for m in TITLES if m in wide.index]
+    wide = wide.loc[metrics, rows["configuration"].unique()]
+    named = wide.rename(index=TITLES, columns=LABELS)
+    return named.rename_axis(f"recipe {recipe}").rename_axis(None, axis="columns")
 
 
 def order(values: pd.Series) -> list[str]:

@@ -106,5 +106,5 @@ def test_thesis_tables_are_as_printed() -> None:
 
 def test_all_metrics_and_environment() -> None:
     wide = report.all_metrics(report.summary(table(AS_THESIS)), "thesis")
-    assert wide.shape == (5, 4)
+    assert wide.shape == (4, 5)
     assert "torch" in report.environment(seed=3) and "seed=3" in report.environment(seed=3)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 from torch import Tensor
 
 from dualdiff.plots import COLOURS, LABELS
@@ -86,7 +86,6 @@ def noise_figure(y_t: Tensor, eps: Tensor, y: Tensor, prediction: Tensor, bins: 
         color="#888888",
         lw=0,
         label="pairs",
-        rasterized=True,
     )
     order = np.argsort(y_t.numpy())
     groups = np.array_split(order, bins)
@@ -128,9 +127,7 @@ def score_figure(
     for axes, (name, arrow) in zip(grid[0], arrows.items(), strict=True):
         log_p = log_densities[name]
         relative = (log_p - log_p.max()).exp().T
-        axes.pcolormesh(
-            x.numpy(), x.numpy(), relative.numpy(), cmap=SHADE, vmin=0, vmax=1.6, rasterized=True
-        )
+        axes.pcolormesh(x.numpy(), x.numpy(), relative.numpy(), cmap=SHADE, vmin=0, vmax=1.6)
         _outlines(axes, boxes)
         axes.quiver(
             *points.T,
@@ -283,6 +280,7 @@ def product_figure(
         axes.plot(y, described, **PRODUCT_OF_NOISED)
         axes.set(xlabel="$y_t$ (standardised units)", title=f"t = {t}")
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MultipleLocator(1))
     grid[0, 0].set_ylabel("density")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
