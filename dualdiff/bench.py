@@ -57,7 +57,7 @@ def diffusers_loop(network: MLP, n: int, chunk: int | None = None) -> Callable[[
 def matrix_products(network: MLP, n: int, chunk: int) -> Callable[[], object]:
     """The network's matrix products alone, into reused memory: no bias, activation or noise."""
     linear = cast("list[nn.Linear]", [*network.layers, network.head])
-    layers = [layer.weight.detach().t() for layer in linear]
+    layers = [layer.weight.detach().t().contiguous() for layer in linear]
 
     def run() -> None:
         for size in _sizes(n, chunk):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, overload
 
 import torch
@@ -135,7 +136,11 @@ class Process:
 
     def alpha_bar_at(self, t: int) -> float:
         """:math:`\\bar\\alpha_t` as a number; ``t = -1`` is the clean data, where it is 1."""
-        return 1.0 if t < 0 else float(self.alpha_bar[t])
+        return 1.0 if t < 0 else self._alpha_bar[t]
+
+    @cached_property
+    def _alpha_bar(self) -> list[float]:
+        return self.alpha_bar.tolist()  # type: ignore[no-any-return]
 
     @overload
     def signal(self, t: int) -> float: ...
