@@ -140,7 +140,8 @@ class Process:
 
     @cached_property
     def _alpha_bar(self) -> list[float]:
-        return self.alpha_bar.tolist()  # type: ignore[no-any-return]
+        values: list[float] = self.alpha_bar.tolist()
+        return values
 
     @overload
     def signal(self, t: int) -> float: ...

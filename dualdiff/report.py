@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 
 import pandas as pd
 from scipy import stats
+from torch import Tensor
 
 from dualdiff.plots import LABELS
+from dualdiff.scenarios import Disc, Scenario
 from dualdiff.thesis import thesis_table
 
 GROUP = ["scenario", "recipe", "configuration", "metric"]
@@ -172,6 +176,31 @@ def misses_sentence(places: pd.DataFrame) -> str:
     inside = (places["general only"] / misses).where(misses > 0)
     parts = [f"{LABELS[str(n)]} {share:.0%}" for n, share in inside.dropna().items()]
     return "Of the misses, this share lies inside the general support: " + ", ".join(parts) + "."
+
+
+def tolerance_sentence(
+    samples: Mapping[str, Tensor], conditions: Tensor, scenario: Scenario
+) -> str:
+    """Accuracy as judged in the tables against the most lenient check that makes sense, in words.
+
+    For a flat disc that is the planar check alone; for a box a distance of 0.1 is forgiven.
+    ``samples`` are ``[n, k, 3]`` by configuration at ``conditions [n, 3]``.
+    """
+    region, c = scenario.specialised, conditions[:, None]
+    planar = isinstance(region, Disc)
+    strict, lenient = {}, {}
+    for name, y in samples.items():
+        strict[name] = float(region.contains(y, c).float().mean())
+        if isinstance(region, Disc):
+            forgiving = replace(region, height_tolerance=math.inf).contains(y, c)
+        else:
+            forgiving = region.distance(y, c) <= 0.1
+        lenient[name] = float(forgiving.float().mean())
+    what = "by the planar check alone" if planar else "with a distance of 0.1 forgiven"
+    parts = ", ".join(f"{LABELS[n]} {strict[n]:.3f} becomes {lenient[n]:.3f}" for n in samples)
+    before, after = ([*sorted(s, key=s.__getitem__)] for s in (strict, lenient))
+    verdict = "does not change" if before == after else "changes"
+    return f"Accuracy {what}: {parts}. The order of the configurations {verdict}."
 
 
 def summary_sentence(table: pd.DataFrame) -> str:

@@ -4,9 +4,11 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 
 from dualdiff import report
 from dualdiff.plots import LABELS
+from dualdiff.scenarios import cabinet, round_table
 from dualdiff.study import CONFIGURATIONS
 from dualdiff.thesis import thesis_table
 
@@ -82,6 +84,17 @@ def test_misses_sentence() -> None:
         index=["joint", "specialised"],
     )
     assert report.misses_sentence(places).endswith("joint 80%.")
+
+
+def test_tolerance_sentence() -> None:
+    c = torch.zeros(1, 3)
+    flat = torch.tensor([[[0.0, 0.0, 10.0], [0.5, 0.0, 10.5], [2.0, 0.0, 10.0], [0.0, 0.0, 20.0]]])
+    text = report.tolerance_sentence({"joint": flat}, c, round_table(0.25))
+    assert "planar" in text and "joint 0.250 becomes 0.750" in text
+    inside = torch.tensor([[[-0.5, -0.5, 0.2], [0.05, -0.5, 0.2]]])
+    text = report.tolerance_sentence({"joint": inside, "general": inside - 9}, c, cabinet())
+    assert "joint 0.500 becomes 1.000, general 0.000 becomes 0.000" in text
+    assert text.endswith("does not change.")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Samplers against diffusers, against exact laws, and their order of convergence."""
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -300,3 +302,25 @@ def test_diverging_denoiser_is_reported() -> None:
 
     with pytest.raises(FloatingPointError, match="not finite"):
         sample(Broken(PROCESS, (0.0,) * 3, (1.0,) * 3), torch.zeros(3, 3), generator())
+
+
+def test_a_million_joint_samples_fit_in_one_and_a_half_gigabytes() -> None:
+    """Peak memory of a process of its own, torch included; it does not grow with the steps."""
+    program = """
+import resource, sys, torch
+torch.set_num_threads(1)
+from dualdiff.compose import joint
+from dualdiff.denoisers import MLP, Architecture
+from dualdiff.process import Process
+from dualdiff.samplers import DDPM, sample
+process = Process.linear()
+pair = [MLP(process, Architecture(), torch.Generator().manual_seed(s)) for s in (1, 2)]
+c = torch.rand(100_000, 3, generator=torch.Generator().manual_seed(3))
+y = sample(joint(*pair), c, torch.Generator().manual_seed(4), sampler=DDPM(3), draws=10)
+assert y.shape == (100_000, 10, 3)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak * (1 if sys.platform == "darwin" else 1024))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 1.5e9
