@@ -210,7 +210,7 @@ class MLP(Denoiser):
 
     def bind(self, c: Tensor) -> Predict:
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
-        n, dy = len(c), self.process.dy
+        check_shapes(self.process, c.new_empty(len(c), self.process.dy), c)
         centre = self.centre(c) if framed else None
         trunk = self._trunk(c)
 
@@ -221,7 +221,6 @@ class MLP(Denoiser):
             scale, skip, out = self._scales(t)
             return torch.addcmul(x * skip, trunk(x * scale, t), out)
 
-        check_shapes(self.process, c.new_empty(n, dy), c)
         return predict
 
     def _trunk(self, c: Tensor) -> Predict:

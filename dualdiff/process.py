@@ -213,10 +213,6 @@ class Process:
                 return f"their {label} differ"
         return None
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The fields by name, for the store."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, Process) and self.difference(other) is None
 

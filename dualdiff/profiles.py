@@ -139,7 +139,11 @@ PARAMETERS = {
         Parameter("scenario", str, "which experiment", choices=("cabinet", "round_table")),
         Parameter("recipe", str, "network and training", choices=("thesis", "tuned")),
         Parameter(
-            "height_tolerance", float, "how flat the round table's disc is", above=0, maximum=10
+            "height_tolerance",
+            float,
+            "height error allowed on the round table",
+            above=0,
+            maximum=10,
         ),
         Parameter(
             "weight_general", float, "of the general model's noise in the sum", above=0, maximum=10

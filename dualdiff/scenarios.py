@@ -261,13 +261,11 @@ class Scenario:
     general, specialised : Region
     condition_low, condition_high : tuple of float
         Corners of the box of conditions.
-    n_general, n_specialised : int
-        Sizes of the training sets of the thesis.
 
     Raises
     ------
     ValueError
-        Corners not finite or not in order, regions of another dimension, counts below 1.
+        Corners not finite or not in order, regions of another dimension.
     """
 
     name: str
@@ -275,8 +273,6 @@ class Scenario:
     specialised: Region
     condition_low: tuple[float, ...] = (-4.0, -4.0, 0.0)
     condition_high: tuple[float, ...] = (6.0, 6.0, 3.0)
-    n_general: int = 55398
-    n_specialised: int = 128
 
     def __post_init__(self) -> None:
         for corner in ("condition_low", "condition_high"):
@@ -288,8 +284,6 @@ class Scenario:
                 f"specialised must have the {self.general.dim} dimensions of general, "
                 f"got {self.specialised.dim}"
             )
-        _count("n_general", self.n_general)
-        _count("n_specialised", self.n_specialised)
 
     def region(self, which: str) -> Region:
         """The 'general' or the 'specialised' region; another name raises ValueError."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import torch
@@ -25,7 +25,7 @@ from dualdiff.store import Store, provenance
 from dualdiff.train import Optimisation, clone, epoch_losses, fit
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
-EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
+MAKES_TABLES = "process denoisers exact compose samplers train scenarios metrics study".split()
 COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "metric")
 
 
@@ -156,30 +156,63 @@ def _bar(total: int, label: str, quiet: bool) -> Any:
 def _train(
     network: MLP,
     rows: tuple[Tensor, Tensor],
-    epochs: int,
-    batch_size: int,
+    job: _Job,
     recipe: Recipe,
     generator: torch.Generator,
     bar: Any,
 ) -> dict[str, Tensor]:
     """Train in place; the weights and the loss curve as the store keeps them."""
-    losses = []
-    y, c = (r.to(generator.device) for r in rows)
+    y, c = (part.to(generator.device) for part in rows)
     run = fit(
         network,
         y,
         c,
-        epochs=epochs,
-        batch_size=batch_size,
+        epochs=job.epochs,
+        batch_size=job.batch_size,
         generator=generator,
         optimisation=recipe.optimisation,
     )
-    with bar as progress:
-        for loss in epoch_losses(run):
-            losses.append(loss)
-            progress.update()
+    losses = []
+    for loss in epoch_losses(run):
+        losses.append(loss)
+        bar.update()
     state = {f"state.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     return {**state, "losses": torch.tensor(losses)}
+
+
+class _Job(NamedTuple):
+    """A network to train: on which rows, how long, and what identifies the result."""
+
+    name: str
+    rows: str
+    epochs: int
+    batch_size: int
+    config: dict[str, Any]
+
+
+def _jobs(
+    scenario: Scenario, recipe: Recipe, profile: Profile, seed: int, device: torch.device | str
+) -> list[_Job]:
+    """The three networks in the order of training; only two of them know the specialised rows."""
+    base = {
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "conditions": [scenario.condition_low, scenario.condition_high],
+        "general": _plain(scenario.general),
+        "n_general": profile.n_general,
+        "code": code_version("process", "denoisers", "train", "scenarios", "study"),
+        "device": torch.device(device).type,
+        **provenance(),
+    }
+    home = {**base, "specialised": _plain(scenario.specialised)}
+    home["n_specialised"] = profile.n_specialised
+    start = {**home, "general_epochs": profile.general_epochs}
+    large, small = recipe.general_batch, recipe.specialised_batch
+    return [
+        _Job("general", "general", profile.general_epochs, large, base),
+        _Job("specialised", "specialised", profile.specialised_epochs, small, home),
+        _Job("finetuned", "specialised", profile.finetune_epochs, small, start),
+    ]
 
 
 def train_members(
@@ -212,64 +245,29 @@ def train_members(
     """
     rows = training_rows(scenario, profile, seed)
     y, c = rows["general"]
-    process = recipe.process(y, c)
+    process, offset = recipe.process(y, c), y - c
     frame = recipe.architecture.object_frame
-    offset, spread = ((y - c).mean(0), (y - c).std(0)) if frame else (None, None)
-    base = {
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "conditions": [scenario.condition_low, scenario.condition_high],
-        "general": _plain(scenario.general),
-        "n_general": profile.n_general,
-        "code": code_version("process", "denoisers", "train", "scenarios", "study"),
-        "device": torch.device(device).type,
-        **provenance(),
-    }
-    special = {
-        "specialised": _plain(scenario.specialised),
-        "n_specialised": profile.n_specialised,
-    }
-    plans: dict[str, tuple[dict[str, Any], str, int, int]] = {
-        "general": ({}, "general", profile.general_epochs, recipe.general_batch),
-        "specialised": (
-            special,
-            "specialised",
-            profile.specialised_epochs,
-            recipe.specialised_batch,
-        ),
-        "finetuned": (
-            {**special, "general_epochs": profile.general_epochs},
-            "specialised",
-            profile.finetune_epochs,
-            recipe.specialised_batch,
-        ),
-    }
+    moments = (offset.mean(0), offset.std(0)) if frame else (None, None)
     networks: dict[str, MLP] = {}
     losses: dict[str, Tensor] = {}
-    for name, (extra, which, epochs, batch_size) in plans.items():
-        network = MLP(
-            process, recipe.architecture, stream(seed, "weights", name), offset, spread
-        ).to(device)
-        if name == "finetuned":
+    for job in _jobs(scenario, recipe, profile, seed, device):
+        if job.name == "finetuned":
             network = clone(networks["general"])
+        else:
+            source = stream(seed, "weights", job.name)
+            network = MLP(process, recipe.architecture, source, *moments).to(device)
 
-        def make(
-            name: str = name,
-            network: MLP = network,
-            which: str = which,
-            epochs: int = epochs,
-            batch_size: int = batch_size,
-        ) -> dict[str, Tensor]:
-            generator = stream(seed, "training", name, device=device)
-            bar = _bar(epochs, f"{scenario.name}, {recipe.name}: train {name}", quiet)
-            return _train(network, rows[which], epochs, batch_size, recipe, generator, bar)
+        def make(job: _Job = job, network: MLP = network) -> dict[str, Tensor]:
+            generator = stream(seed, "training", job.name, device=device)
+            label = f"{scenario.name}, {recipe.name}: train {job.name}"
+            with _bar(job.epochs, label, quiet) as bar:
+                return _train(network, rows[job.rows], job, recipe, generator, bar)
 
-        config = {"network": name, "epochs": epochs, **base, **extra}
+        config = {"network": job.name, "epochs": job.epochs, **job.config}
         tensors = store.tensors("network", config, make)
-        network.load_state_dict(
-            {k.removeprefix("state."): v for k, v in tensors.items() if k.startswith("state.")}
-        )
-        networks[name], losses[name] = network.eval(), tensors["losses"]
+        state = {k: v for k, v in tensors.items() if k.startswith("state.")}
+        network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
+        networks[job.name], losses[job.name] = network.eval(), tensors["losses"]
     return Members(networks, losses, rows)
 
 
@@ -328,43 +326,27 @@ def _study_one(
     device: torch.device | str,
     quiet: bool,
 ) -> pd.DataFrame:
+    """The table of one recipe and one seed, made or loaded."""
     name = recipe if isinstance(recipe, str) else recipe.name
 
     def make() -> pd.DataFrame:
-        offsets = None
         if isinstance(recipe, str):
-            configurations = exact_configurations(scenario)
+            configurations, offsets = exact_configurations(scenario), None
         else:
             members = train_members(
                 scenario, recipe, profile, seed, store=store, device=device, quiet=quiet
             )
             configurations = members.configurations()
             offsets = scenario.specialised.offsets(*members.rows["specialised"])
-        rows = []
         total = profile.conditions * profile.draws * len(configurations)
+        rows: list[tuple[Any, ...]] = []
         with _bar(total, f"{scenario.name}, {name}: sample", quiet) as bar:
             for configuration, denoiser in configurations.items():
-                samples, conditions = fresh_samples(
-                    denoiser,
-                    scenario,
-                    profile.conditions,
-                    profile.draws,
-                    seed,
-                    device=device,
-                    progress=bar.update,
-                )
-                scores = metrics.evaluate(
-                    samples,
-                    conditions,
-                    scenario.specialised,
-                    stream(seed, "metrics"),
-                    train_offsets=offsets,
-                )
+                scores = _score(denoiser, scenario, profile, seed, offsets, device, bar.update)
                 keys = (scenario.name, name, profile.name, seed, configuration)
                 rows += [(*keys, metric, *estimate) for metric, estimate in scores.items()]
         return pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
 
-    everything = "process denoisers exact compose samplers train scenarios metrics study".split()
     config = {
         "scenario": {
             "name": scenario.name,
@@ -375,8 +357,32 @@ def _study_one(
         "recipe": name if isinstance(recipe, str) else asdict(recipe),
         "profile": asdict(profile),
         "seed": seed,
-        "code": code_version(*everything),
+        "code": code_version(*MAKES_TABLES),
         "device": torch.device(device).type,
         **provenance(),
     }
     return store.table("study", config, make)
+
+
+def _score(
+    denoiser: Denoiser,
+    scenario: Scenario,
+    profile: Profile,
+    seed: int,
+    train_offsets: Tensor | None,
+    device: torch.device | str,
+    progress: Callable[[int], object],
+) -> dict[str, metrics.Estimate]:
+    """All metrics of one configuration against the specialised law."""
+    samples, conditions = fresh_samples(
+        denoiser,
+        scenario,
+        profile.conditions,
+        profile.draws,
+        seed,
+        device=device,
+        progress=progress,
+    )
+    source = stream(seed, "metrics")
+    region = scenario.specialised
+    return metrics.evaluate(samples, conditions, region, source, train_offsets=train_offsets)
