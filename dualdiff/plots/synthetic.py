@@ -167,6 +167,7 @@ def scatter_figure(
                     f"{AXES[j]}  ({'from above' if plane == 'plan' else 'from the side'})"
                 )
         grid[0, column].set_title(LABELS[name])
+        grid[0, column].set_aspect("equal", adjustable="box")
     return figure
 
 
