@@ -240,7 +240,10 @@ class MLP(Denoiser):
         layers = cast("list[nn.Linear]", list(self.layers))
         first, *rest = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
         # Contiguous right factors: the products run half as fast again on transposed views.
-        head, head_bias = self.head.weight.detach().t().contiguous(), self.head.bias.detach()
+        head_bias = self.head.bias.detach()
+        # A product with three columns is slower than one with eight, so zeros make up the rest.
+        head = nn.functional.pad(self.head.weight.detach().t(), (0, -dy % 8)).contiguous()
+        outputs = c.new_empty(n, head.shape[1])
         columns = c.new_empty(n, 0) if self.architecture.object_frame else c
         seen = dy + columns.shape[1]
         inputs = torch.cat([c.new_empty(n, dy), columns, c.new_ones(n, 1)], dim=1)
@@ -254,7 +257,7 @@ class MLP(Denoiser):
         for weight, bias in rest:
             carried = bias + weight @ carried if relu else bias
             plan.append((weight.t().contiguous(), -carried if relu else bias))
-        last_bias = head_bias + carried @ head if relu else head_bias
+        last_bias = head_bias + carried @ head[:, :dy] if relu else head_bias
 
         def trunk(x: Tensor, t: int) -> Tensor:
             slot.copy_(x)
@@ -269,7 +272,8 @@ class MLP(Denoiser):
                 else:
                     self._activate(torch.addmm(vector, h, weight, out=spare))
                 h, spare = spare, h
-            return torch.addmm(last_bias, h, head)
+            torch.mm(h, head, out=outputs)
+            return outputs[:, :dy] + last_bias
 
         return trunk
 

@@ -324,3 +324,21 @@ print(peak * (1 if sys.platform == "darwin" else 1024))
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 1.5e9
+
+
+def test_the_number_of_threads_changes_no_sample() -> None:
+    c = torch.randn(3 * BLOCK, 3, generator=generator(19))
+    alone = sample(network(), c, generator(20), chunk=BLOCK)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen: list[int] = []
+        together = sample(network(), c, generator(20), chunk=BLOCK, progress=seen.append)
+        assert torch.get_num_threads() == 3  # as it was
+        with pytest.raises(ZeroDivisionError):  # also after an error in the middle
+            sample(network(), c, generator(20), chunk=BLOCK, progress=lambda n: 1 // 0)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(alone, together)
+    assert seen == [BLOCK] * 3
