@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process
-from dualdiff.samplers import sample
+from dualdiff.samplers import in_threads, sample
 
 CHUNKS = (1024, 2048, 4096, 8192)
 STEPS = 100
@@ -54,18 +54,28 @@ def diffusers_loop(network: MLP, n: int, chunk: int | None = None) -> Callable[[
     return run
 
 
-def matrix_products(network: MLP, n: int, chunk: int) -> Callable[[], object]:
-    """The network's matrix products alone, into reused memory: no bias, activation or noise."""
+def matrix_products(
+    network: MLP, n: int, chunk: int, threaded: bool = False
+) -> Callable[[], object]:
+    """The network's matrix products alone, into reused memory: no bias, activation or noise.
+
+    Either every product is split over torch's threads, or each thread takes whole chunks.
+    """
     linear = cast("list[nn.Linear]", [*network.layers, network.head])
     layers = [layer.weight.detach().t().contiguous() for layer in linear]
 
+    def work(size: int) -> int:
+        widths = [layers[0].shape[0], *(w.shape[1] for w in layers)]
+        buffers: list[Tensor] = [torch.zeros(size, width) for width in widths]
+        for _ in range(STEPS):
+            for weight, source, target in zip(layers, buffers, buffers[1:], strict=False):
+                torch.mm(source, weight, out=target)
+        return size
+
     def run() -> None:
-        for size in _sizes(n, chunk):
-            widths = [layers[0].shape[0], *(w.shape[1] for w in layers)]
-            buffers: list[Tensor] = [torch.zeros(size, width) for width in widths]
-            for _ in range(STEPS):
-                for weight, source, target in zip(layers, buffers, buffers[1:], strict=False):
-                    torch.mm(source, weight, out=target)
+        pieces = _sizes(n, chunk)
+        done = in_threads(work, pieces, torch.device("cpu")) if threaded else map(work, pieces)
+        assert sum(done) == n
 
     return run
 
@@ -97,13 +107,18 @@ def measure(sizes: Sequence[int], repeats: int, quiet: bool = False) -> list[dic
             "diffusers, chunks of 2,048": diffusers_loop(network, n, 2048),
         }
         for chunk in CHUNKS:
-            contenders[f"products {chunk}"] = matrix_products(network, n, chunk)
+            for threaded in (False, True):
+                run = matrix_products(network, n, chunk, threaded)
+                contenders[f"products {chunk} {threaded}"] = run
         rates = dict.fromkeys(contenders, 0.0)
         for _ in tqdm(range(repeats), desc=f"{n:,} samples", disable=quiet):
             for name, run in contenders.items():
                 rates[name] = max(rates[name], _rate(run, n))
-        products = [rates.pop(f"products {chunk}") for chunk in CHUNKS]
-        limit, best = max((r, c) for r, c in zip(products, CHUNKS, strict=True))
+        limit, best = max(
+            (rates.pop(f"products {chunk} {threaded}"), chunk)
+            for chunk in CHUNKS
+            for threaded in (False, True)
+        )
         rows.append({"n": n, **rates, "limit": limit, "limit chunk": best})
     return rows
 
@@ -123,5 +138,5 @@ def main(sizes: Sequence[int], repeats: int, quiet: bool = False) -> None:
         print(" ".join(f"{cell:>15}" for cell in cells))
     print(
         "diffusers: its loop over the whole batch; in chunks: the same in chunks of 2,048; "
-        "products: the matrix products alone, at the best chunk size"
+        "products: the matrix products alone, at the best chunk size and use of threads"
     )

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ class State(NamedTuple):
 
 Noise = Callable[[], Tensor]
 Piece = tuple[slice, Tensor, "_Streams"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,8 @@ def reverse(
         yield state
 
 
-def _in_threads(
-    work: Callable[[Piece], int], pieces: Iterable[Piece], device: torch.device
+def in_threads(
+    work: Callable[[T], int], pieces: Iterable[T], device: torch.device
 ) -> Iterator[int]:
     """``work`` on every piece, in order of the pieces.
 
@@ -371,7 +372,7 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    for done in _in_threads(work, _chunks(denoiser, c, generator, draws, chunk), c.device):
+    for done in in_threads(work, _chunks(denoiser, c, generator, draws, chunk), c.device):
         if progress is not None:
             progress(done)
     if not bool(torch.isfinite(out).all()):
