@@ -229,21 +229,8 @@ def reverse(
 ) -> Iterator[State]:
     """Run one batch backwards, yielding the start and the state after every step.
 
-    Parameters
-    ----------
-    denoiser : Denoiser
-    c : Tensor [n, dc]
-        Conditions, standardised units.
-    sampler : Sampler
-    noise : callable
-        Gives ``[n, dy]`` fresh standard normal numbers at each call.
-    start_std : float
-        Standard deviation of the start, ``y_T ~ N(0, start_std^2 I)``.
-
-    Yields
-    ------
-    State
-        In standardised units.
+    Conditions ``c [n, dc]`` and states are in standardised units. ``noise()`` gives ``[n, dy]``
+    fresh standard normal numbers; the start is ``y_T ~ N(0, start_std^2 I)``.
     """
     process = denoiser.process
     predict = denoiser.bind(c)
