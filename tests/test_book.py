@@ -143,5 +143,4 @@ def test_pages_in_a_real_browser(built: Path, page: str) -> None:
         browser.close()
     assert not broken
     assert width <= 1280
-    # Scripts that a content network would have served may be missing; those errors name it.
-    assert not [p for p in problems if "is not defined" not in p], problems
+    assert not problems
