@@ -60,6 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
     chapters.set_defaults(command=_list)
 
+    results = commands.add_parser("results", help="run the full-scale tables of the book")
+    results.add_argument("parts", nargs="*", help="tables to run (all); --list names them")
+    results.add_argument("--profile", default="thesis", help=f"one of {', '.join(PROFILES)}")
+    results.add_argument("--output", type=Path, help="folder (book/results for profile thesis)")
+    results.add_argument(
+        "--jobs", type=int, default=1, help="configurations at a time (1); each may be lost"
+    )
+    results.add_argument("--list", action="store_true", help="the tables, and whether current")
+    results.add_argument("--quiet", action="store_true", help="no progress bar")
+    results.set_defaults(command=_results)
+
     bench = commands.add_parser("bench", help="measure the speed of sampling")
     bench.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     bench.add_argument("--repeats", type=int, default=5, help="the best of so many counts (5)")
@@ -146,6 +157,34 @@ def _list(options: argparse.Namespace) -> None:
             parameter = PARAMETERS.get(name)
             words = f"{parameter.help}; {parameter.allowed}" if parameter else "not described"
             print(f"  {f'{name} = {value!r}':<26}  {words}")
+
+
+def _results(options: argparse.Namespace) -> None:
+    from dualdiff import results
+    from dualdiff.store import Store
+
+    parse("profile", options.profile)
+    folder = options.output
+    if folder is None:
+        own = Path("_build") / "results" / options.profile
+        folder = results.FOLDER if options.profile == "thesis" else project_root() / own
+    if options.list:
+        for name, part in results.PARTS.items():
+            try:
+                state = "; ".join(results.staleness(name, folder)) or "current"
+            except FileNotFoundError:
+                state = "not run"
+            print(f"{name:<20} {part.title:<45} {state}")
+        return
+    paths = results.run(
+        options.profile,
+        options.parts or list(results.PARTS),
+        store=Store(),
+        output=folder,
+        jobs=options.jobs,
+        quiet=options.quiet,
+    )
+    print(*(os.path.relpath(path) for path in paths), sep="\n")
 
 
 def _bench(options: argparse.Namespace) -> None:

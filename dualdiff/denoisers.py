@@ -71,8 +71,8 @@ class Architecture:
     width, depth : int
         Units per layer; hidden layers after the input layer.
     activation : {"relu", "silu"}
-    time : {"raw", "sinusoidal"}
-        The integer ``t`` itself (the thesis), or sines and cosines of 16 frequencies.
+    time : {"raw", "scaled", "sinusoidal"}
+        The integer ``t`` itself (the thesis), ``t / T``, or sines and cosines of 16 frequencies.
     preconditioned : bool
         The network predicts the part of the noise that the best linear guess leaves open, scaled
         to unit variance (Karras et al. 2022, section 5, rewritten for the noise prediction).
@@ -84,7 +84,7 @@ class Architecture:
     width: int = 128
     depth: int = 3
     activation: Literal["relu", "silu"] = "relu"
-    time: Literal["raw", "sinusoidal"] = "raw"
+    time: Literal["raw", "scaled", "sinusoidal"] = "raw"
     preconditioned: bool = False
     object_frame: bool = False
 
@@ -95,18 +95,18 @@ class Architecture:
             )
         if self.activation not in ("relu", "silu"):
             raise ValueError(f"activation must be 'relu' or 'silu', not {self.activation!r}")
-        if self.time not in ("raw", "sinusoidal"):
-            raise ValueError(f"time must be 'raw' or 'sinusoidal', not {self.time!r}")
+        if self.time not in ("raw", "scaled", "sinusoidal"):
+            raise ValueError(f"time must be 'raw', 'scaled' or 'sinusoidal', not {self.time!r}")
 
 
 FREQUENCIES = 16
 
 
 def time_features(steps: int, kind: str) -> Tensor:
-    """Features of every timestep, ``[T, F]``: ``t`` itself, or sines and cosines of ``t / T``."""
+    """Features of every timestep, ``[T, F]``; see ``time`` of :class:`Architecture`."""
     t = torch.arange(steps, dtype=torch.float32).unsqueeze(1)
-    if kind == "raw":
-        return t
+    if kind != "sinusoidal":
+        return t if kind == "raw" else t / steps
     # Periods from twice the whole chain down to a few steps.
     angle = math.pi * (t / steps) * torch.logspace(0, math.log2(steps / 4), FREQUENCIES, base=2.0)
     return torch.cat([angle.sin(), angle.cos()], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, Predict, check_shapes
 from dualdiff.process import Process
-from dualdiff.scenarios import Box, Disc, Region
+from dualdiff.regions import Box, Disc, Region
 
 SQRT2 = math.sqrt(2.0)
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)

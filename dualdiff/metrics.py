@@ -9,7 +9,7 @@ for the statistics of two clouds of offsets. With one condition or one group the
 Tensors on any device are accepted; the work is done on the CPU in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +20,13 @@ from scipy.special import gammaln
 from scipy.stats import t as student
 from torch import Generator, Tensor
 
-from dualdiff.scenarios import Region
+from dualdiff.regions import Region
 
 NEIGHBOUR_METRICS = ("precision", "recall", "density", "coverage")
 CLOUD_METRICS = ("energy_distance", *NEIGHBOUR_METRICS, "frechet_distance", "memorisation")
 CELL_METRICS = ("total_variation", "total_variation_floor")
-METRICS = ("accuracy", "miss_distance", "support_distance", *CELL_METRICS, *CLOUD_METRICS)
+POINT_METRICS = ("accuracy", "miss_distance", "centre_distance", "support_distance")
+METRICS = (*POINT_METRICS, *CELL_METRICS, *CLOUD_METRICS)
 
 GROUP_LIMIT = 1000  # samples a group holds at most: the group metrics are quadratic in it
 GROUP_MINIMUM = 40  # samples a group should hold at least: with fewer, groups are merged
@@ -70,17 +71,21 @@ def support_distance(y: Tensor, c: Tensor, region: Region) -> Estimate:
     return _mean(region.distance(y, c[:, None]).mean(1).numpy())
 
 
-def miss_distance(y: Tensor, c: Tensor, region: Region) -> Estimate:
+def miss_distance(
+    y: Tensor, c: Tensor, region: Region, origin: Sequence[float] | None = None
+) -> Estimate:
     """Mean distance from the samples that miss to the condition point; nan when nothing misses.
 
-    The thesis's average out-of-range distance, in the units of y. With m_i misses of total
-    distance a_i at condition i it is the ratio R = sum a / sum m, with the linearised error
-    sqrt(n / (n - 1) sum_i (a_i - R m_i)^2) / sum m (Cochran 1977, Sampling Techniques, ch. 6).
-    Arguments as in `accuracy`.
+    `origin` moves the point: an offset from the condition. Other arguments as in `accuracy`.
+
+    The thesis's average out-of-range distance, in units of y. With m_i misses of total distance a_i
+    at condition i it is the ratio R = sum a / sum m, with the linearised error sqrt(n / (n - 1)
+    sum_i (a_i - R m_i)^2) / sum m (Cochran 1977, Sampling Techniques, ch. 6).
     """
     y, c = _samples(y, c, region)
     miss = ~region.contains(y, c[:, None])
-    a = (torch.linalg.vector_norm(y - c[:, None], dim=-1) * miss).sum(1).numpy()
+    point = c if origin is None else c + c.new_tensor(origin)
+    a = (torch.linalg.vector_norm(y - point[:, None], dim=-1) * miss).sum(1).numpy()
     m = miss.sum(1).numpy()
     n, total = len(m), m.sum()
     if total == 0:
@@ -342,6 +347,7 @@ def evaluate(
     return {
         "accuracy": accuracy(y, c, region),
         "miss_distance": miss_distance(y, c, region),
+        "centre_distance": miss_distance(y, c, region, region.middle),
         "support_distance": support_distance(y, c, region),
         "total_variation": total_variation(y, c, region, generator),
         "total_variation_floor": Estimate(floor, floor, floor),

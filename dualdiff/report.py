@@ -13,13 +13,15 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.plots import LABELS
-from dualdiff.scenarios import Disc, Scenario
+from dualdiff.regions import Disc
+from dualdiff.scenarios import Scenario
 from dualdiff.thesis import thesis_table
 
 GROUP = ["scenario", "recipe", "configuration", "metric"]
 TITLES = {
     "accuracy": "accuracy",
     "miss_distance": "distance of misses to c",
+    "centre_distance": "distance of misses to the centre",
     "support_distance": "distance to support",
     "total_variation": "total variation",
     "total_variation_floor": "floor of TV",

@@ -166,12 +166,13 @@ def _stored(
                 message = f"{path}: {reason}; set aside as {aside.name} and made again"
                 warnings.warn(message, StoreWarning, stacklevel=3)
         data = encode(make(), config)
-        _write(path, data)
+        write(path, data)
         # What is returned is what any later call loads, to the last bit and type.
         return decode(data, config)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, under a temporary name first."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
         file.write(data)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from dualdiff.denoisers import MLP
 
@@ -43,6 +44,32 @@ class Optimisation:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if self.ema is not None and not 0 < self.ema <= 1:
             raise ValueError(f"ema must be in (0, 1], the share of the run, not {self.ema}")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Pairs that fine-tuning must not forget (prior preservation).
+
+    Parameters
+    ----------
+    y, c : Tensor [n, dy], [n, dc]
+        General pairs in original units: replayed training rows, or conditions with samples that
+        the general model itself drew there.
+    weight : float
+        lambda of ``L = L_specialised + lambda L_prior``; 1 in the authors' reference code.
+
+    Notes
+    -----
+    Ruiz et al. (2023), "DreamBooth", section 3.3.
+    """
+
+    y: Tensor
+    c: Tensor
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.weight > 0 and math.isfinite(self.weight)):
+            raise ValueError(f"prior weight must be positive and finite, not {self.weight}")
 
 
 class Step(NamedTuple):
@@ -88,6 +115,8 @@ def fit(
     batch_size: int,
     generator: torch.Generator,
     optimisation: Optimisation | None = None,
+    prior: Prior | None = None,
+    rows_per_epoch: int | None = None,
 ) -> Iterator[Step]:
     """Train ``denoiser`` in place, yielding every step; fine-tuning is the same call.
 
@@ -105,34 +134,41 @@ def fit(
         On the data's device; source of the order, the steps and the noise.
     optimisation : Optimisation
         Default: Adam as in the thesis.
+    prior : Prior, optional
+        Adds its loss on as many random prior pairs as the batch has; part of the loss yielded.
+    rows_per_epoch : int, optional
+        Rows that an epoch visits, all of them if not given. Training sets of different sizes then
+        get the same steps: a small one is gone through several times, a large one in parts.
 
     Yields
     ------
     Step
     """
     _check_rows(denoiser, y, c)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+    visited = len(y) if rows_per_epoch is None else rows_per_epoch
+    counts = (("epochs", epochs), ("batch_size", batch_size), ("rows_per_epoch", visited))
+    for name, value in counts:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     how = Optimisation() if optimisation is None else optimisation
     y, c = denoiser.process.encode_y(y), denoiser.process.encode_c(c)
-    parameters = list(denoiser.parameters())
-    kind = torch.optim.Adam if how.optimiser == "adam" else torch.optim.AdamW
-    optimiser = kind(parameters, lr=how.learning_rate, fused=True)
-    total = epochs * -(-len(y) // batch_size)
-    if how.decay == "step":
-        schedule: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.StepLR(
-            optimiser, 10 * (total // epochs), 0.9
-        )
-    else:
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+    preserved = None if prior is None else _preserved_loss(denoiser, prior, generator)
+    parameters = [p for p in denoiser.parameters() if p.requires_grad]
+    total = epochs * -(-visited // batch_size)
+    optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
     average = None if how.ema is None else [p.detach().clone() for p in parameters]
     number = 0
+    left = torch.empty(0, dtype=torch.long, device=y.device)
     for epoch in range(epochs):
-        order = torch.randperm(len(y), generator=generator, device=y.device)
+        while len(left) < visited:
+            shuffled = torch.randperm(len(y), generator=generator, device=y.device)
+            left = torch.cat([left, shuffled])
+        order, left = left[:visited], left[visited:]
         for rows in order.split(batch_size):
             optimiser.zero_grad(set_to_none=True)
             loss = noise_loss(denoiser, y[rows], c[rows], generator)
+            if preserved is not None:
+                loss = loss + preserved(len(rows))
             loss.backward()
             optimiser.step()
             schedule.step()
@@ -146,6 +182,30 @@ def fit(
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
+
+
+def _optimiser(
+    parameters: list[nn.Parameter], how: Optimisation, per_epoch: int, total: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    kind = torch.optim.Adam if how.optimiser == "adam" else torch.optim.AdamW
+    optimiser = kind(parameters, lr=how.learning_rate, fused=True)
+    if how.decay == "step":
+        return optimiser, torch.optim.lr_scheduler.StepLR(optimiser, 10 * per_epoch, 0.9)
+    return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+
+
+def _preserved_loss(
+    denoiser: MLP, prior: Prior, generator: torch.Generator
+) -> Callable[[int], Tensor]:
+    """The weighted loss on ``n`` random pairs of the prior, as a function of ``n``."""
+    _check_rows(denoiser, prior.y, prior.c)
+    y, c = denoiser.process.encode_y(prior.y), denoiser.process.encode_c(prior.c)
+
+    def loss(n: int) -> Tensor:
+        pick = torch.randint(len(y), (n,), generator=generator, device=y.device)
+        return prior.weight * noise_loss(denoiser, y[pick], c[pick], generator)
+
+    return loss
 
 
 def epoch_losses(steps: Iterator[Step]) -> Iterator[float]:
@@ -177,3 +237,75 @@ def _mean(losses: list[Tensor], epoch: int) -> float:
 def clone(denoiser: MLP) -> MLP:
     """An independent copy with the same weights, to fine-tune without touching the original."""
     return deepcopy(denoiser)
+
+
+class LowRank(nn.Module):
+    """The weight of a frozen layer plus ``alpha A B``, ``A [out, r]`` and ``B [r, in]``.
+
+    ``A`` starts at zero, so training starts from the frozen layer itself.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        bound = 1 / math.sqrt(inputs)
+        start = torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+        self.a = nn.Parameter(weight.new_zeros(outputs, rank))
+        self.b = nn.Parameter(start.to(weight))
+        self.alpha = alpha
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.alpha * (self.a @ self.b)
+
+
+def _linear_layers(denoiser: MLP) -> list[nn.Module]:
+    return [module for module in denoiser.modules() if isinstance(module, nn.Linear)]
+
+
+def add_lora(denoiser: MLP, rank: int, generator: torch.Generator, *, alpha: float = 1.0) -> MLP:
+    r"""A copy of which only low-rank updates of the weights can be trained.
+
+    .. math:: W = W_0 + \alpha A B, \qquad A \in R^{out \times r},\; B \in R^{r \times in}
+
+    for every linear layer; :math:`W_0` and the biases are frozen. :func:`fit` trains it like any
+    network, samplers run it like any network, :func:`merge_lora` makes it a plain one again.
+
+    Parameters
+    ----------
+    denoiser : MLP
+        The general network; it is not touched.
+    rank : int
+    generator : torch.Generator
+        Draws ``B`` (CPU); ``A`` is zero.
+    alpha : float
+
+    Raises
+    ------
+    ValueError
+        If the rank is below 1, alpha is zero, or the network has low-rank updates already.
+
+    Notes
+    -----
+    Hu et al. (2022), "LoRA", section 4.1, where the names of A and B are exchanged.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, not {rank}")
+    if alpha == 0 or not math.isfinite(alpha):
+        raise ValueError(f"alpha must be finite and not zero, not {alpha}")
+    if any(map(parametrize.is_parametrized, _linear_layers(denoiser))):
+        raise ValueError("the network has low-rank updates already; merge_lora them first")
+    copy = clone(denoiser).requires_grad_(False)
+    for layer in _linear_layers(copy):
+        weight = layer.get_parameter("weight")
+        update = LowRank(weight, rank, alpha, generator)
+        parametrize.register_parametrization(layer, "weight", update)
+    return copy
+
+
+def merge_lora(denoiser: MLP) -> MLP:
+    """A plain copy with the low-rank updates added into the weights, all of it trainable."""
+    copy = clone(denoiser)
+    for layer in _linear_layers(copy):
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return copy.requires_grad_(True)

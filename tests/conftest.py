@@ -9,7 +9,7 @@ from dualdiff.compose import Weighted
 from dualdiff.denoisers import MLP, Architecture, Denoiser
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.process import Process
-from dualdiff.scenarios import Disc
+from dualdiff.regions import Disc
 
 torch.set_num_threads(1)  # small matrices: threads cost more than they give
 

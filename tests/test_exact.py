@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from dualdiff.exact import Exact, ExactBox, ExactDisc, ExactMixture, exact_denoiser
 from dualdiff.process import Process
-from dualdiff.scenarios import Box, Disc
+from dualdiff.regions import Box, Disc
 
 PROCESS = Process.linear()
 UNITS = standardised(Process.log_snr(100))

@@ -4,22 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from dualdiff import study as module
+from dualdiff.members import RECIPES
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.store import Store
-from dualdiff.study import (
-    CONFIGURATIONS,
-    RECIPES,
-    exact_configurations,
-    stream,
-    study,
-    train_members,
-    training_rows,
-)
+from dualdiff.study import CONFIGURATIONS, exact_configurations, study, trials
 
 TINY = replace(
     PROFILES["smoke"],
@@ -53,7 +45,7 @@ def test_table_is_repeatable_and_kept(store: Store, tmp_path: Path, monkeypatch)
     assert first.equals(again)
     other = study(cabinet(), [RECIPES["thesis"]], TINY, 1, store=store)
     assert not first["value"].equals(other["value"])
-    monkeypatch.setattr(module, "train_members", None)  # a second call trains nothing
+    monkeypatch.setattr(module, "Workshop", None)  # a second call trains nothing
     assert study(cabinet(), [RECIPES["thesis"]], TINY, 0, store=store).equals(first)
 
 
@@ -71,56 +63,27 @@ def test_exact_members_are_accurate(store: Store) -> None:
     assert set(accuracy.index) == set(exact_configurations(round_table()))
 
 
-def test_networks_are_trained_once_and_shared(store: Store, tmp_path: Path) -> None:
-    one = train_members(cabinet(), RECIPES["thesis"], TINY, 0, store=store)
-    files = sorted(tmp_path.rglob("*.safetensors"))
-    stamps = [f.stat().st_mtime_ns for f in files]
-    assert len(files) == 3
-    two = train_members(cabinet(), RECIPES["thesis"], TINY, 0, store=store)
-    assert [f.stat().st_mtime_ns for f in files] == stamps
-    for name, network in one.networks.items():
-        for a, b in zip(network.parameters(), two.networks[name].parameters(), strict=True):
-            assert torch.equal(a, b)
-        assert torch.equal(one.losses[name], two.losses[name])
-    # Another specialised set leaves the general network alone.
-    changed = replace(cabinet(), specialised=replace(cabinet().specialised, high=(0.5, 0.5, 0.5)))
-    train_members(changed, RECIPES["thesis"], TINY, 0, store=store)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 5
-    # How a hit is judged is not how a network is trained.
-    train_members(round_table(0.25), RECIPES["thesis"], TINY, 0, store=store)
-    count = len(list(tmp_path.rglob("*.safetensors")))
-    train_members(round_table(0.5), RECIPES["thesis"], TINY, 0, store=store)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == count
+def test_a_trial_is_what_it_is_made_of(store: Store) -> None:
+    """Names and the number of seeds are not part of a result; sizes, targets and seeds are."""
+    world = cabinet()
+    (general, *_) = trials(world, ["exact"], TINY, 0)
+    (renamed, *_) = trials(world, ["exact"], replace(TINY, name="other", seeds=5), 0)
+    assert renamed.config() == general.config()
+    for other in (
+        trials(world, ["exact"], TINY, 1)[0],
+        trials(world, ["exact"], replace(TINY, draws=3), 0)[0],
+        trials(world, ["exact"], TINY, 0, {"general": world.general})[0],
+        trials(round_table(), ["exact"], TINY, 0)[0],
+    ):
+        assert other.config() != general.config()
 
 
-def test_fine_tuning_starts_from_the_general_network(store: Store) -> None:
-    still = replace(RECIPES["thesis"].optimisation, learning_rate=1e-12)
-    recipe = replace(RECIPES["thesis"], optimisation=still)
-    networks = train_members(cabinet(), recipe, TINY, 0, store=store).networks
-    general, tuned = (networks[n].head.weight for n in ("general", "finetuned"))
-    torch.testing.assert_close(general, tuned)
-    assert not torch.allclose(networks["specialised"].head.weight, general)
-
-
-def test_object_frame_is_an_option(store: Store) -> None:
-    framed = RECIPES["tuned"].with_object_frame()
-    members = train_members(cabinet(), framed, TINY, 0, store=store)
-    y, c = training_rows(cabinet(), TINY, 0)["general"]
-    network = members.networks["specialised"]
-    torch.testing.assert_close(network.offset, (y - c).mean(0))
-    torch.testing.assert_close(network.residual, torch.ones(3))  # the process has the same scale
-
-
-def test_streams_are_independent_of_each_other() -> None:
-    def first(*labels: object, seed: int = 0) -> float:
-        return float(torch.rand(1, generator=stream(seed, *labels)))
-
-    assert first("a") == first("a")
-    assert len({first("a"), first("b"), first("a", "b"), first("a", seed=1)}) == 4
-
-
-def test_training_rows_are_from_their_regions() -> None:
-    rows = training_rows(cabinet(), TINY, 0)
-    assert {k: len(y) for k, (y, _) in rows.items()} == {"general": 256, "specialised": 128}
-    for which, (y, c) in rows.items():
-        assert cabinet().region(which).contains(y, c).all()
+def test_several_targets_judge_the_same_samples(store: Store) -> None:
+    world = cabinet()
+    targets = {"specialised": world.specialised, "general": world.general}
+    both = study(world, ["exact"], TINY, 0, store=store, targets=targets)
+    single = study(world, ["exact"], TINY, 0, store=store)
+    own = both[both["target"] == "specialised"].reset_index(drop=True)
+    assert own.equals(single)
+    hits = both[both["metric"] == "accuracy"].set_index(["configuration", "target"])["value"]
+    assert hits["general", "general"] > 0.99 > 0.2 > hits["general", "specialised"]

@@ -19,7 +19,8 @@ from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dualdiff.plots import COLOURS, LABELS, MARKERS
-from dualdiff.scenarios import Box, Disc, Region, Scenario
+from dualdiff.regions import Box, Disc, Region
+from dualdiff.scenarios import Scenario
 
 PLANES = {"plan": (0, 1), "side": (0, 2)}
 AXES = ("x", "y", "z")

@@ -1,0 +1,112 @@
+"""Recipes and the workshop: networks made once, kept, and known by what made them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_study import TINY
+
+from dualdiff.members import METHODS, RECIPES, Workshop, stream
+from dualdiff.process import Process
+from dualdiff.scenarios import Scenario, cabinet, round_table
+from dualdiff.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def train(scenario: Scenario, store: Store) -> Workshop:
+    shop = Workshop(scenario, RECIPES["thesis"], TINY, 0, store)
+    for method in ("specialised", "finetuned"):
+        shop.specialised(method)
+    return shop
+
+
+def count(folder: Path) -> int:
+    return len(list(folder.rglob("*.safetensors")))
+
+
+def test_networks_are_trained_once_and_shared(store: Store, tmp_path: Path) -> None:
+    one = train(cabinet(), store)
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    stamps = [f.stat().st_mtime_ns for f in files]
+    assert len(files) == 3
+    two = train(cabinet(), store)
+    assert [f.stat().st_mtime_ns for f in files] == stamps
+    for first, second in ((one.general, two.general), (one.specialised(), two.specialised())):
+        for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+            assert torch.equal(a, b)
+        assert torch.equal(first.losses, second.losses) and first.seconds == second.seconds
+    # Another specialised set leaves the general network alone.
+    changed = replace(cabinet(), specialised=replace(cabinet().specialised, high=(0.5, 0.5, 0.5)))
+    train(changed, store)
+    assert count(tmp_path) == 5
+    # How a hit is judged is not how a network is trained.
+    train(round_table(0.25), store)
+    before = count(tmp_path)
+    train(round_table(0.5), store)
+    assert count(tmp_path) == before
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_adapting_starts_from_the_general_network(store: Store, method: str) -> None:
+    still = replace(RECIPES["thesis"].optimisation, learning_rate=1e-12)
+    shop = Workshop(cabinet(), replace(RECIPES["thesis"], optimisation=still), TINY, 0, store)
+    adapted = shop.specialised(method).network
+    torch.testing.assert_close(shop.general.network.head.weight, adapted.head.weight)
+    assert not torch.allclose(shop.specialised().network.head.weight, adapted.head.weight)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [8, 200])
+def test_every_set_size_gets_the_same_steps(store: Store, method: str, n: int) -> None:
+    shop = Workshop(cabinet(), RECIPES["tuned"], replace(TINY, n_specialised=n), 0, store)
+    trained = shop.specialised(method)
+    epochs = TINY.specialised_epochs if method == "specialised" else TINY.finetune_epochs
+    assert len(trained.losses) == epochs and trained.seconds > 0
+    assert len(shop.rows("specialised")[0]) == n
+    for parameter in trained.network.parameters():
+        assert parameter.requires_grad and bool(torch.isfinite(parameter).all())
+
+
+def test_unknown_method_is_named(store: Store) -> None:
+    with pytest.raises(ValueError, match="method must be one of specialised, .* not 'magic'"):
+        Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store).specialised("magic")
+
+
+@pytest.mark.parametrize("steps", [50, 100, 1000])
+def test_the_number_of_steps_changes_the_steps_and_not_the_diffusion(steps: int) -> None:
+    """Betas scaled by 100 / T keep the total noise: log abar_T agrees to first order in beta."""
+    y = torch.zeros(2, 3)
+    process = replace(RECIPES["thesis"], steps=steps).process(y, y)
+    reference = Process.linear()
+    assert process.steps == steps
+    total, expected = (float(p.beta.sum()) for p in (process, reference))
+    assert total == pytest.approx(expected, rel=1e-9)
+
+
+def test_object_frame_is_an_option(store: Store) -> None:
+    shop = Workshop(cabinet(), RECIPES["tuned"].with_object_frame(), TINY, 0, store)
+    y, c = shop.rows("general")
+    network = shop.specialised().network
+    torch.testing.assert_close(network.offset, (y - c).mean(0))
+    torch.testing.assert_close(network.residual, torch.ones(3))  # the process has the same scale
+
+
+def test_streams_are_independent_of_each_other() -> None:
+    def first(*labels: object, seed: int = 0) -> float:
+        return float(torch.rand(1, generator=stream(seed, *labels)))
+
+    assert first("a") == first("a")
+    assert len({first("a"), first("b"), first("a", "b"), first("a", seed=1)}) == 4
+
+
+def test_training_rows_are_from_their_regions(store: Store) -> None:
+    shop = Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store)
+    rows = {which: shop.rows(which) for which in ("general", "specialised")}
+    assert {k: len(y) for k, (y, _) in rows.items()} == {"general": 256, "specialised": 128}
+    for which, (y, c) in rows.items():
+        assert cabinet().region(which).contains(y, c).all()
