@@ -60,10 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
     chapters.set_defaults(command=_list)
 
-    results = commands.add_parser("results", help="run the full-scale tables of the book")
+    results = commands.add_parser(
+        "results",
+        help="run the full-scale tables of the book",
+        description="Run the full-scale tables of the book and write each with its provenance. "
+        "An interrupted run goes on where it stopped: finished configurations are kept.",
+    )
     results.add_argument("parts", nargs="*", help="tables to run (all); --list names them")
-    results.add_argument("--profile", default="thesis", help=f"one of {', '.join(PROFILES)}")
-    results.add_argument("--output", type=Path, help="folder (book/results for profile thesis)")
+    results.add_argument(
+        "--profile", default="thesis", help=f"one of {', '.join(PROFILES)} (thesis)"
+    )
+    results.add_argument(
+        "--output", type=Path, help="folder (book/results; another profile: _build/results/PROFILE)"
+    )
     results.add_argument(
         "--jobs", type=int, default=1, help="configurations at a time (1); each may be lost"
     )
@@ -164,26 +173,18 @@ def _results(options: argparse.Namespace) -> None:
     from dualdiff.store import Store
 
     parse("profile", options.profile)
+    parts = options.parts or list(results.PARTS)
     folder = options.output
-    if folder is None:
-        own = Path("_build") / "results" / options.profile
-        folder = results.FOLDER if options.profile == "thesis" else project_root() / own
+    if folder is None and options.profile == "thesis":
+        folder = results.FOLDER
+    folder = folder or project_root() / "_build" / "results" / options.profile
     if options.list:
-        for name, part in results.PARTS.items():
-            try:
-                state = "; ".join(results.staleness(name, folder)) or "current"
-            except FileNotFoundError:
-                state = "not run"
-            print(f"{name:<20} {part.title:<45} {state}")
+        for name in parts:
+            title, state = results.describe(name, folder)
+            print(f"{name:<20} {title:<45} {state}")
         return
-    paths = results.run(
-        options.profile,
-        options.parts or list(results.PARTS),
-        store=Store(),
-        output=folder,
-        jobs=options.jobs,
-        quiet=options.quiet,
-    )
+    sizes = {"jobs": options.jobs, "quiet": options.quiet}
+    paths = results.run(options.profile, parts, store=Store(), output=folder, **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 
 

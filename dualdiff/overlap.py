@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import pandas as pd
+import torch
+from scipy import stats
 from scipy.optimize import brentq
+from torch import Tensor
 
+from dualdiff.compose import joint
+from dualdiff.correct import effective_share, feynman_kac
+from dualdiff.denoisers import Denoiser
 from dualdiff.lens import Lens, lens_area
+from dualdiff.members import RECIPES, Workshop, code_version, stream
+from dualdiff.metrics import Estimate, energy_score
+from dualdiff.profiles import PROFILES, Profile
 from dualdiff.regions import Disc, Region
+from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table
+from dualdiff.store import Store
+from dualdiff.study import COLUMNS, Trial, configuration, exact_configurations, trials
 
 GENERAL_RADIUS, RADIUS = 3.0, 1.0
 SETTINGS = {
@@ -21,6 +38,30 @@ SETTINGS = {
 }
 """Distance of the two centres in the thesis's six settings. It gives the gap of the first (10
 between the edges) and the shares of overlap in words; the other distances are our choice."""
+
+
+SWEEP = (0.0, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75, 4.25, 5, 7, 14)
+"""Distances of the sweep: inside the general disc, across its rim, and away from it."""
+TRAINED, HELD_OUT = 96, 32
+"""How a user with 128 specialised pairs splits them to ask whether joint sampling helps."""
+DIAGNOSTICS = ("energy_score_gain", "effective_share", "log_weight", "disagreement")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the overlap study is at a profile: distances of the sweep, sizes, seeds."""
+
+    distances: tuple[float, ...]
+    conditions: int
+    seeds: int
+    draws: int = 10
+
+
+SCALES = {
+    "smoke": Scale((0.0, 3, 7), 40, 1),
+    "quick": Scale((0.0, 1.5, 2.5, 3, 3.5, 5, 14), 300, 1),
+    "thesis": Scale(SWEEP, 500, 3),
+}
 
 
 def shifted_table(distance: float, height_tolerance: float = 0.25) -> Scenario:
@@ -80,3 +121,228 @@ def targets(scenario: Scenario) -> dict[str, Region]:
     if math.dist(general.centre, own.centre) < general.radius + own.radius:
         laws["intersection"] = Lens(general, own)
     return laws
+
+
+def _size(profile: str) -> Profile:
+    scale = SCALES[profile]
+    return replace(
+        PROFILES[profile], conditions=scale.conditions, draws=scale.draws, seeds=scale.seeds
+    )
+
+
+def setting_trials(profile: str, seed: int) -> list[Trial]:
+    """The thesis's six settings under recipe ``thesis``, every configuration and target."""
+    worlds = [shifted_table(distance) for distance in SETTINGS.values()]
+    recipes = [RECIPES["thesis"]]
+    size = _size(profile)
+    return [t for w in worlds for t in trials(w, recipes, size, seed, targets(w))]
+
+
+def sweep_trials(profile: str, seed: int) -> list[Trial]:
+    """Specialised and joint over the sweep of distances, for exact members and both recipes.
+
+    The networks learn from 96 specialised pairs, so that 32 are left to ask the diagnostics with.
+    """
+    size = replace(_size(profile), n_specialised=TRAINED)
+    found: list[Trial] = []
+    for distance in SCALES[profile].distances:
+        world = shifted_table(distance)
+        laws = targets(world)
+        exact = trials(world, ["exact"], replace(size, seeds=1), seed, laws)
+        trained = trials(world, list(RECIPES.values()), size, seed, laws)
+        found += [t for t in exact + trained if t.configuration in ("specialised", "joint")]
+        found += [
+            Diagnosis(world, recipe, size, s, "diagnosis", laws)
+            for recipe in RECIPES.values()
+            for s in range(seed, seed + size.seeds)
+        ]
+    return found
+
+
+class Diagnosis(Trial):
+    """What can be known about joint sampling without the truth: from 32 held-out pairs.
+
+    ``energy_score_gain``: energy score of the specialised model minus that of joint sampling, on
+    the same pairs (positive: joint predicts them better). ``effective_share``: effective sample
+    size of the Feynman-Kac weights of 50 joint samples per pair's condition, as a share.
+    ``log_weight``: their mean log weight. ``disagreement``: how far the two noise predictions are
+    apart on the way (:func:`dualdiff.correct.feynman_kac`). Intervals are over the pairs.
+    """
+
+    DRAWS = 50
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        asked = {"pairs": HELD_OUT, "draws": self.DRAWS, "code": code_version("correct")}
+        return {**super().config(device), "diagnosis": asked}
+
+    def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
+        began = time.perf_counter()
+        assert not isinstance(self.recipe, str)
+        workshop = Workshop(
+            self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
+        )
+        specialised = workshop.specialised().network
+        rule = joint(workshop.general.network, specialised)
+        source = stream(self.seed, "rows", "held out")
+        y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
+
+        def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
+            return stream(self.seed, "diagnosis", device=device)
+
+        alone = sample(specialised, c, noise(), draws=self.DRAWS)
+        run = feynman_kac(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
+        pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
+        seen = {
+            "energy_score_gain": pairs[0] - pairs[1],
+            "energy_score_specialised": pairs[0],
+            "energy_score_joint": pairs[1],
+            "effective_share": effective_share(run.log_weights),
+            "log_weight": run.log_weights.mean(1),
+            "disagreement": run.disagreement.mean(1),
+        }
+        keys = (self.scenario.name, self.recipe_name, self.profile.name, self.seed)
+        rows = [
+            (*keys, self.configuration, "held out", name, *_mean(values))
+            for name, values in seen.items()
+        ]
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
+        return table.assign(seconds=time.perf_counter() - began)
+
+
+def diagnose(distance: float, recipe: str, profile: str, seed: int, **options: Any) -> pd.DataFrame:
+    """The diagnostics of one setting, a row each; ``options`` as in :func:`tidy`."""
+    size = replace(_size(profile), n_specialised=TRAINED)
+    trial = Diagnosis(shifted_table(distance), RECIPES[recipe], size, seed, "diagnosis")
+    return tidy([trial], **options).set_index("metric")[["value", "low", "high"]]
+
+
+def score_each(samples: Tensor, y: Tensor) -> Tensor:
+    """The energy score of every pair: ``samples [n, k, dy]``, ``y [n, dy]`` to ``[n]``."""
+    return torch.tensor(
+        [energy_score(s[None], target[None]).value for s, target in zip(samples, y, strict=True)]
+    )
+
+
+def _mean(values: Tensor) -> Estimate:
+    mean, error = float(values.double().mean()), float(stats.sem(values.double().cpu().numpy()))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def tidy(found: list[Trial], store: Store, **options: Any) -> pd.DataFrame:
+    """The tables of the trials as one; ``options`` go to :meth:`Trial.table`."""
+    tables = [trial.table(store, **options) for trial in found]
+    return pd.concat(tables, ignore_index=True).drop(columns="seconds")
+
+
+def clouds(
+    profile: str,
+    seed: int,
+    distances: Sequence[float],
+    recipes: Sequence[str],
+    *,
+    store: Store,
+    device: torch.device | str = "cpu",
+    quiet: bool = True,
+    draws: int = 400,
+) -> dict[str, dict[str, Tensor]]:
+    """Joint samples at one condition as offsets ``[draws, 3]``, by recipe and by distance.
+
+    The networks are those of the sweep. ``"exact"`` is a recipe too.
+    """
+    c = torch.tensor([[1.0, 2.0, 1.5]])
+    size = replace(_size(profile), n_specialised=TRAINED)
+    found: dict[str, dict[str, Tensor]] = {}
+    for recipe in recipes:
+        found[recipe] = {}
+        for distance in distances:
+            world = shifted_table(distance)
+            if recipe == "exact":
+                rule: Denoiser = exact_configurations(world)["joint"]
+            else:
+                shop = Workshop(world, RECIPES[recipe], size, seed, store, device, quiet)
+                rule = configuration(shop, "joint")
+            source = stream(seed, "one condition", device=device)
+            y = sample(rule, c.to(device), source, draws=draws)[0].cpu()
+            found[recipe][f"{distance:g}"] = y - c
+    return found
+
+
+def with_distance(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with columns ``distance`` of the centres and ``overlap``, the fraction."""
+    distance = table["scenario"].str.removeprefix("shifted by ").astype(float)
+    return table.assign(distance=distance, overlap=distance.map(overlap_fraction))
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every metric over training seeds, with the columns that name it and an interval.
+
+    With one seed the interval over conditions stands; with several it is the 95 % t interval over
+    the seeds.
+    """
+    names = ["scenario", "distance", "overlap", "recipe", "configuration", "target", "metric"]
+    grouped = with_distance(table).groupby(names, sort=False)
+    pooled = grouped[["value", "low", "high"]].mean()
+    n = grouped["value"].count()
+    half = grouped["value"].std() * stats.t.ppf(0.975, n.clip(lower=2) - 1) / n**0.5
+    several = n > 1
+    pooled.loc[several, "low"] = (pooled["value"] - half)[several]
+    pooled.loc[several, "high"] = (pooled["value"] + half)[several]
+    return pooled.reset_index()
+
+
+def benefits(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per trained setting and recipe: the diagnostics and the true benefit of joint.
+
+    The benefits look at the truth: ``energy_distance_gain`` (of the specialised model minus of
+    joint, to the setting's own law) and ``accuracy_gain`` (of joint minus of the specialised one).
+    """
+    means = over_seeds(table)
+    own = means[(means["target"] == "specialised") & (means["recipe"] != "exact")]
+    names = ["recipe", "distance", "overlap"]
+    wide = own.pivot(index=names, columns=["metric", "configuration"], values="value")
+    asked = means[means["target"] == "held out"]
+    result = asked.pivot(index=names, columns="metric", values="value")[list(DIAGNOSTICS)]
+    distance, accuracy = wide["energy_distance"], wide["accuracy"]
+    result["energy_distance_gain"] = distance["specialised"] - distance["joint"]
+    result["accuracy_gain"] = accuracy["joint"] - accuracy["specialised"]
+    return result.reset_index().rename_axis(None, axis="columns")
+
+
+def spearman(x: pd.Series, y: pd.Series) -> float:
+    """Spearman's rank correlation; nan where one of the two does not vary."""
+    varies = x.nunique() > 1 and y.nunique() > 1
+    return float(stats.spearmanr(x, y).statistic) if varies else math.nan
+
+
+def rank_correlations(gains: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's rank correlation of every diagnostic with every benefit, pooled and by recipe.
+
+    ``gains`` are rows of :func:`benefits`. Disagreement should fall where joint helps: its sign is
+    turned, so that 1 always means that the diagnostic ranks the settings perfectly.
+    """
+    groups = {"all": gains, **{str(name): part for name, part in gains.groupby("recipe")}}
+    rows = []
+    for name in DIAGNOSTICS:
+        sign = -1 if name == "disagreement" else 1
+        for benefit in ("energy_distance_gain", "accuracy_gain"):
+            for which, part in groups.items():
+                rho = spearman(sign * part[name], part[benefit])
+                rows.append((name, benefit, which, len(part), rho))
+    columns = ["diagnostic", "benefit", "recipe", "settings", "correlation"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def trend(table: pd.DataFrame) -> dict[str, float]:
+    """Spearman's correlation of joint accuracy on the own disc with the overlap, by recipe."""
+    means = over_seeds(table)
+    rows = means[
+        (means["configuration"] == "joint")
+        & (means["target"] == "specialised")
+        & (means["metric"] == "accuracy")
+    ]
+    return {
+        str(recipe): spearman(part["overlap"], part["value"])
+        for recipe, part in rows.groupby("recipe", sort=False)
+    }

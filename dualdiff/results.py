@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 from dualdiff.members import RECIPES, Recipe, code_version
-from dualdiff.overlap import SETTINGS, shifted_table, targets
+from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.scenarios import SCENARIOS, make_scenario
 from dualdiff.store import Store, provenance, write
@@ -33,11 +34,26 @@ FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
 @dataclass(frozen=True)
 class Part:
-    """A table of the book and the trials that make it at a profile."""
+    """A table of the book and what makes its trials at a profile."""
 
     name: str
     title: str
-    trials: Callable[[Profile], list[Trial]]
+    make: Callable[[Profile], list[Trial]]
+
+    def trials(self, profile: Profile) -> list[Trial]:
+        """Its trials, each once.
+
+        Raises
+        ------
+        ValueError
+            If two different trials could not be told apart in the table.
+        """
+        distinct: dict[tuple[Any, ...], Trial] = {}
+        for trial in self.make(profile):
+            other = distinct.setdefault(_key(trial), trial)
+            if other is not trial and other.config() != trial.config():
+                raise ValueError(f"part {self.name} has two different trials {_key(trial)}")
+        return list(distinct.values())
 
 
 def _smaller(profile: Profile, conditions: int, seeds: int) -> Profile:
@@ -58,7 +74,12 @@ def _tuned(scenario: str) -> Callable[[Profile], list[Trial]]:
 def _overlap(profile: Profile) -> list[Trial]:
     size = _smaller(profile, 10_000, 5)
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
-    return [t for w in worlds for t in trials(w, [RECIPES["thesis"]], size, 0, targets(w))]
+    found = [t for w in worlds for t in trials(w, [RECIPES["thesis"]], size, 0, targets(w))]
+    return [t for t in found if t.configuration in ("general", "specialised", "joint")]
+
+
+def _sweep(profile: Profile) -> list[Trial]:
+    return sweep_trials(profile.name, 0)
 
 
 def variations() -> list[Recipe]:
@@ -91,16 +112,17 @@ PARTS = {
         Part("round_table_tuned", "Table 4.3, recipe tuned", _tuned("round_table")),
         Part("overlap", "Table 4.5, recipe thesis", _overlap),
         Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
+        Part("sweep", "Overlap sweep and its diagnostics", _sweep),
     )
 }
 
 
 def _cost(trial: Trial) -> float:
     """Relative work of a trial: samples times network calls, and a share for training."""
+    recipe = RECIPES["thesis"] if isinstance(trial.recipe, str) else trial.recipe
     calls = 2 if trial.configuration.endswith("joint") else 1
-    assert isinstance(trial.recipe, Recipe)
-    size = (trial.recipe.architecture.width / 128) ** 2
-    sampling = calls * trial.profile.conditions * trial.profile.draws * trial.recipe.steps / 100
+    size = (recipe.architecture.width / 128) ** 2
+    sampling = calls * trial.profile.conditions * trial.profile.draws * recipe.steps / 100
     training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
     return size * (sampling + training.get(trial.configuration, 0))
 
@@ -114,24 +136,81 @@ def _work(trial: Trial, root: Path) -> pd.DataFrame:
     return trial.table(Store(root))
 
 
-def _tables(todo: list[Trial], store: Store, jobs: int, quiet: bool) -> Iterator[pd.DataFrame]:
-    """The table of every trial, in the order in which they finish."""
+Job = tuple[str, Trial]
+"""A trial, and the part that asks for it."""
+
+
+def _tables(todo: list[Job], store: Store, jobs: int) -> Iterator[tuple[Job, pd.DataFrame]]:
+    """Every trial with its table, in the order in which they finish."""
     if jobs == 1:
-        for trial in todo:
-            yield trial.table(store, quiet=quiet)
+        for job in todo:
+            yield job, job[1].table(store)
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
         try:
-            futures = [pool.submit(_work, trial, store.root) for trial in todo]
+            futures = {pool.submit(_work, job[1], store.root): job for job in todo}
             for future in as_completed(futures):
-                yield future.result()
+                yield futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
+
+
+class _Progress:
+    """A bar over the work of all trials; the time left is judged by what finished trials took.
+
+    Their tables know how long they took, so trials that an earlier run finished help the
+    estimate and do not spoil it.
+    """
+
+    def __init__(self, todo: list[Job], jobs: int, quiet: bool) -> None:
+        total = sum(_cost(trial) for _, trial in todo)
+        self.left, self.done, self.seconds, self.jobs = total, 0.0, 0.0, jobs
+        self.bar = tqdm(total=total, disable=quiet, bar_format=BAR)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def part(self, name: str) -> None:
+        """Say which part is at work."""
+        self.bar.set_description_str(name)
+
+    def finished(self, trial: Trial, table: pd.DataFrame) -> None:
+        cost = _cost(trial)
+        self.left, self.done = self.left - cost, self.done + cost
+        self.seconds += float(table["seconds"].iloc[0])
+        seconds = round(self.seconds / self.done * max(self.left, 0) / self.jobs)
+        self.bar.set_postfix_str(f"about {datetime.timedelta(seconds=seconds)} left", False)
+        self.bar.update(cost)
+
+
+BAR = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} so far{postfix}"
+KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
+
+
+def _key(trial: Trial) -> tuple[Any, ...]:
+    """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
+    size = trial.profile
+    return (
+        trial.scenario.name,
+        trial.recipe_name,
+        size.n_specialised,
+        size.finetune_epochs,
+        trial.seed,
+        trial.configuration,
+    )
+
+
+def _check_part(name: str) -> None:
+    if name not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, not {name!r}")
 
 
 def run(
@@ -164,7 +243,7 @@ def run(
     Returns
     -------
     list of paths
-        The tables.
+        The tables, in the order of ``parts``.
 
     Raises
     ------
@@ -177,38 +256,19 @@ def run(
         _check_part(part)
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
-    size = PROFILES[profile]
-    todo = {part: PARTS[part].trials(size) for part in parts}
-    total = sum(_cost(trial) for some in todo.values() for trial in some)
-    written = []
-    with tqdm(total=total, disable=quiet, unit_scale=True, bar_format=BAR) as bar:
-        for part, some in todo.items():
-            bar.desc = part
-            work = {_key(t): _cost(t) for t in some}
-            tables = []
-            for table in _tables(some, store, jobs, quiet):
-                tables.append(table)
-                bar.update(work[_key_of(table)])
-            written.append(_write(PARTS[part], some, tables, profile, output))
-    return written
-
-
-BAR = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} so far, {remaining} left"
-KEY = ["scenario", "recipe", "seed", "configuration"]
-
-
-def _key(trial: Trial) -> tuple[Any, ...]:
-    return (trial.scenario.name, trial.recipe_name, trial.seed, trial.configuration)
-
-
-def _key_of(table: pd.DataFrame) -> tuple[Any, ...]:
-    first = table.iloc[0]
-    return tuple(first[name] for name in KEY)
-
-
-def _check_part(name: str) -> None:
-    if name not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, not {name!r}")
+    parts = list(dict.fromkeys(parts))
+    wanted = {part: PARTS[part].trials(PROFILES[profile]) for part in parts}
+    tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in parts}
+    todo = [(part, trial) for part, some in wanted.items() for trial in some]
+    with _Progress(todo, jobs, quiet) as progress:
+        progress.part(parts[0] if parts else "nothing to do")
+        for (part, trial), table in _tables(todo, store, jobs):
+            tables[part][_key(trial)] = table
+            progress.finished(trial, table)
+            if len(tables[part]) == len(wanted[part]):
+                _write(PARTS[part], wanted[part], tables.pop(part), profile, output)
+            progress.part(next(iter(tables), "done"))  # the first that is not written
+    return [output / f"{part}.csv" for part in parts]
 
 
 def configuration_hash(some: list[Trial]) -> str:
@@ -218,14 +278,23 @@ def configuration_hash(some: list[Trial]) -> str:
 
 
 def _write(
-    part: Part, some: list[Trial], tables: list[pd.DataFrame], profile: str, output: Path
-) -> Path:
+    part: Part,
+    some: list[Trial],
+    tables: dict[tuple[Any, ...], pd.DataFrame],
+    profile: str,
+    output: Path,
+) -> None:
     """The table in the order of its trials, and what it was made from."""
-    place = {_key(trial): index for index, trial in enumerate(some)}
-    by_place = {place[_key_of(table)]: table for table in tables}
-    table = pd.concat(by_place[index] for index in sorted(by_place))
-    seconds = table.drop_duplicates(KEY)["seconds"].sum()
+    in_order = []
+    for trial in some:
+        own = tables[_key(trial)].drop(columns="profile")
+        own.insert(2, "n_specialised", trial.profile.n_specialised)
+        own.insert(3, "finetune_epochs", trial.profile.finetune_epochs)
+        in_order.append(own)
+    table = pd.concat(in_order)
     size = some[0].profile
+    recipes = {trial.recipe_name: trial.config()["recipe"] for trial in some}
+    seconds = table.drop_duplicates(KEY)["seconds"].sum()
     record = {
         "part": part.name,
         "title": part.title,
@@ -234,20 +303,27 @@ def _write(
         "conditions": size.conditions,
         "draws": size.draws,
         "seeds": sorted({trial.seed for trial in some}),
+        "trials": len(some),
+        "n_general": size.n_general,
+        "general_epochs": size.general_epochs,
+        "specialised_epochs": size.specialised_epochs,
+        "recipes": recipes,
         "configuration": configuration_hash(some),
         "sources": {module: code_version(module) for module in MAKES_TABLES},
-        "versions": {"python": platform.python_version(), **provenance()},
+        "versions": {
+            "python": platform.python_version(),
+            **provenance(),
+            **{name: version(name) for name in ("numpy", "pandas")},
+        },
         "revision": _revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seconds": round(float(seconds)),
     }
     text = StringIO()
-    table.drop(columns=["seconds", "profile"]).to_csv(text, index=False, float_format="%.7g")
+    table.drop(columns="seconds").to_csv(text, index=False, float_format="%.7g")
     output.mkdir(parents=True, exist_ok=True)
-    path = output / f"{part.name}.csv"
-    write(path, text.getvalue().encode())
+    write(output / f"{part.name}.csv", text.getvalue().encode())
     write(output / f"{part.name}.json", (json.dumps(record, indent=2) + "\n").encode())
-    return path
 
 
 def _revision() -> str:
@@ -291,15 +367,33 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     begins with ``changed`` names source files edited since, whose effect only a rerun shows.
     """
     table, record = load(part, folder)
+    if missing_columns := sorted(set(KEY) - set(table)):
+        return [f"stale: written without {', '.join(missing_columns)}"]
     some = PARTS[part].trials(PROFILES[record["profile"]])
     reasons = []
     if configuration_hash(some) != record["configuration"]:
         reasons.append("stale: the configuration of its trials is another one now")
-    missing = {_key(t) for t in some} ^ set(table[KEY].itertuples(index=False, name=None))
-    if missing:
-        reasons.append(f"stale: trials differ: {', '.join(map(str, sorted(missing)))}")
+    other = {_key(t) for t in some} ^ set(table[KEY].itertuples(index=False, name=None))
+    if other:
+        example = " ".join(map(str, min(other)))
+        reasons.append(f"stale: {len(other)} trials differ, such as {example}")
     now = {module: code_version(module) for module in MAKES_TABLES}
     edited = [m for m in {*now, *record["sources"]} if now.get(m) != record["sources"].get(m)]
     if edited:
         reasons.append(f"changed since: {', '.join(sorted(edited))}")
     return reasons
+
+
+def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
+    """A part's title, and its state: ``current``, ``not run``, or why it may be out of date.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+    """
+    try:
+        state = "; ".join(staleness(part, folder)) or "current"
+    except FileNotFoundError:
+        state = "not run"
+    return PARTS[part].title, state

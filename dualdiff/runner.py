@@ -137,7 +137,8 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     """SHA-256 of all that a run depends on.
 
     Cells (sources and tags), the full parameter set, the package's files that a notebook can
-    import, the versions of torch and numpy. Not: the store, which has keys of its own.
+    import, the committed tables that it can show (``book/results``), the versions of torch and
+    numpy. Not: the store, which has keys of its own.
     """
     cells = [
         [cell["cell_type"], "".join(cell["source"]), cell.get("metadata", {}).get("tags", [])]
@@ -149,9 +150,11 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
         for path in sorted(package.rglob("*"))
         if path.suffix in {".py", ".js", ".css"} and path.name not in _OUTSIDE
     }
+    committed = sorted((package.parent / "book" / "results").glob("*"))
+    tables = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in committed}
     full = {**parameters_of(notebook), **parameters}
     versions = {name: version(name) for name in ("torch", "numpy")}
-    everything = json.dumps([cells, full, code, versions], sort_keys=True)
+    everything = json.dumps([cells, full, code, tables, versions], sort_keys=True)
     return hashlib.sha256(everything.encode()).hexdigest()
 
 

@@ -1,0 +1,195 @@
+"""What the overlap chapter says in words and tables, from its own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff.overlap import (
+    DIAGNOSTICS,
+    SETTINGS,
+    over_seeds,
+    overlap_fraction,
+    rank_correlations,
+    shifted_table,
+    trend,
+)
+from dualdiff.plots import LABELS
+from dualdiff.report import interval
+from dualdiff.scenarios import Scenario
+from dualdiff.thesis import overlap_table
+
+WORDS = {
+    "energy_score_gain": "energy score gain on held-out pairs",
+    "effective_share": "effective sample size",
+    "log_weight": "mean log weight",
+    "disagreement": "disagreement of the predictions",
+}
+BENEFITS = {
+    "energy_distance_gain": "energy distance gained",
+    "accuracy_gain": "accuracy gained",
+}
+
+
+def fractions_table() -> pd.DataFrame:
+    """The six settings: distance of the centres, gap between the edges, overlap fraction."""
+    rows = {
+        name: {
+            "distance of centres": distance,
+            "gap between edges": max(distance - 4.0, 0.0),
+            "overlap fraction": round(overlap_fraction(distance), 4),
+        }
+        for name, distance in SETTINGS.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
+
+
+def settings_table(table: pd.DataFrame, target: str, metric: str) -> pd.DataFrame:
+    """One metric of every configuration in the six settings against a target.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of :func:`dualdiff.overlap.setting_trials`.
+    target : {"specialised", "fixed", "intersection"}
+    metric : str
+    """
+    means = over_seeds(table)
+    rows = means[(means["target"] == target) & (means["metric"] == metric)]
+    columns: dict[str, dict[str, str]] = {}
+    for name, distance in SETTINGS.items():
+        part = rows[rows["scenario"] == shifted_table(distance).name].set_index("configuration")
+        columns[name] = {
+            LABELS[str(c)]: interval(r["value"], r["low"], r["high"]) for c, r in part.iterrows()
+        }
+    return pd.DataFrame.from_dict(columns, orient="index").fillna("–").rename_axis("setting")
+
+
+def beside_thesis(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The thesis's Table 4.5 beside ours, for the two targets its text allows.
+
+    ``metric`` is ``accuracy`` or ``centre_distance``; arguments as in :func:`settings_table`.
+    """
+    printed = overlap_table()[metric].unstack()[["general", "specialised", "joint"]]
+    parts = {"thesis (printed)": printed.rename(columns=LABELS).map("{:.4f}".format)}
+    for target, words in (("specialised", "ours, own disc"), ("fixed", "ours, fixed disc")):
+        ours = settings_table(table, target, metric)
+        parts[words] = ours[[LABELS[c] for c in ("general", "specialised", "joint")]]
+    wide = pd.concat(parts, axis=1)
+    return wide.reindex(list(SETTINGS)).rename_axis("setting")
+
+
+def target_sentence(table: pd.DataFrame) -> str:
+    """Which target fits the thesis's row of the general model, which hardly moves, in words."""
+    printed = overlap_table()["accuracy"].unstack()["general"]
+    means = over_seeds(table)
+    lines = []
+    for target, words in (("specialised", "its own disc"), ("fixed", "the concentric disc")):
+        rows = means[
+            (means["target"] == target)
+            & (means["metric"] == "accuracy")
+            & (means["configuration"] == "general")
+        ]
+        lines.append(f"from {rows['value'].min():.3f} to {rows['value'].max():.3f} against {words}")
+    return (
+        "Accuracy of the general model over the six settings: the thesis prints "
+        f"{printed.min():.4f} to {printed.max():.4f}; ours goes {lines[0]} and {lines[1]}. "
+        "A score that does not move can only have been taken against a fixed target."
+    )
+
+
+def places_table(clouds: Mapping[str, Tensor], worlds: Mapping[str, Scenario]) -> pd.DataFrame:
+    """Where joint samples are: shares by place, and how far they got from centre to centre.
+
+    ``clouds`` are offsets ``[k, 3]`` by setting. The way is 0 at the centre of the general disc and
+    1 at that of the specialised one (mean over samples); it says nothing where the two coincide.
+    Places are judged from above, whatever the height.
+    """
+    rows = {}
+    for name, world in worlds.items():
+        u = clouds[name].clone()
+        u[:, 2] = world.specialised.middle[2]
+        origin = torch.zeros(1, 3)
+        own, home = world.specialised.contains(u, origin), world.general.contains(u, origin)
+        centre = u.new_tensor(world.specialised.middle[:2])
+        length = float(centre.norm())
+        rows[name] = {
+            "in both": float((own & home).float().mean()),
+            "in the general disc only": float((home & ~own).float().mean()),
+            "in the specialised disc only": float((own & ~home).float().mean()),
+            "in neither": float((~own & ~home).float().mean()),
+            "way": float((u[:, :2] @ centre).mean()) / length**2 if length else float("nan"),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting").round(3)
+
+
+def trend_sentence(table: pd.DataFrame) -> str:
+    """How joint accuracy on the own disc follows the overlap, per recipe, in words."""
+    names = {"exact": "exact members", "thesis": "recipe `thesis`", "tuned": "recipe `tuned`"}
+    settings = table["scenario"].nunique()
+    parts = ", ".join(f"{rho:.2f} ({names[recipe]})" for recipe, rho in trend(table).items())
+    return (
+        "Spearman's rank correlation of joint accuracy on each setting's own disc with the "
+        f"overlap fraction, over {settings} distances: {parts}."
+    )
+
+
+def gap_sentence(table: pd.DataFrame) -> str:
+    """What the rule and the networks each lose against the specialised law, in words."""
+    means = over_seeds(table)
+    rows = means[(means["target"] == "specialised") & (means["metric"] == "total_variation")]
+    joint = rows[rows["configuration"] == "joint"].pivot(
+        index="distance", columns="recipe", values="value"
+    )
+    lines = []
+    for distance in (min(joint.index), 3.0, 5.0):
+        if distance in joint.index:
+            row = joint.loc[distance]
+            parts = ", ".join(f"{row[recipe]:.2f} ({recipe})" for recipe in row.index)
+            lines.append(
+                f"- Centres {distance:g} apart (overlap {overlap_fraction(distance):.2f}): TV of "
+                f"joint to the own law {parts}."
+            )
+    return "\n".join(lines)
+
+
+def correlation_table(gains: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlations of every diagnostic, as shown: a row per diagnostic."""
+    rows = rank_correlations(gains)
+    wide = rows.pivot(index="diagnostic", columns=["benefit", "recipe"], values="correlation")
+    wide = wide.reindex(list(DIAGNOSTICS)).round(2)
+    return wide.rename(index=WORDS, columns=BENEFITS).rename_axis(None)
+
+
+def diagnostic_sentence(gains: pd.DataFrame) -> str:
+    """How well each diagnostic ranks the settings, and how often its sign decides rightly."""
+    rows = rank_correlations(gains).query("recipe == 'all' and benefit == 'energy_distance_gain'")
+    best = rows.sort_values("correlation").iloc[-1]
+    helps, says = gains["energy_distance_gain"] > 0, gains["energy_score_gain"] > 0
+    return (
+        f"Over {len(gains)} settings the diagnostic that ranks the true benefit best is the "
+        f"{WORDS[str(best['diagnostic'])]}, with a rank correlation of {best['correlation']:.2f}. "
+        f"The sign of the energy score gain alone decides rightly in {int((helps == says).sum())} "
+        f"of them (joint sampling helps in {int(helps.sum())})."
+    )
+
+
+def verdict_sentence(asked: pd.DataFrame, distance: float) -> str:
+    """What the held-out pairs say about one setting, in words.
+
+    ``asked`` is the table of :func:`dualdiff.overlap.diagnose`.
+    """
+    gain = asked.loc["energy_score_gain"]
+    if gain["low"] > 0:
+        verdict = "joint sampling predicts them better than the specialised model alone"
+    elif gain["high"] < 0:
+        verdict = "joint sampling predicts them worse than the specialised model alone"
+    else:
+        verdict = "they cannot tell joint sampling from the specialised model alone"
+    return (
+        f"Centres {distance:g} apart, overlap fraction {overlap_fraction(distance):.2f}. Energy "
+        f"score gain on the held-out pairs {interval(*map(float, gain))}: {verdict}."
+    )

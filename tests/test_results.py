@@ -1,0 +1,245 @@
+"""The full-scale tables: how they are run, resumed and checked, and those that are committed."""
+
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from committed import write as write_made_up
+from test_study import TINY
+
+from dualdiff import results
+from dualdiff.members import RECIPES
+from dualdiff.metrics import METRICS
+from dualdiff.profiles import PROFILES
+from dualdiff.results import KEY, Part
+from dualdiff.scenarios import cabinet, round_table
+from dualdiff.store import Store
+from dualdiff.study import Trial, trials
+
+
+def small(profile: Any) -> list[Trial]:
+    """Two configurations of two set sizes: general is one trial of the part, not two."""
+    sizes = [replace(profile, n_specialised=n) for n in (32, 128)]
+    names = ("general", "specialised")
+    every = [t for s in sizes for t in trials(cabinet(), [RECIPES["thesis"]], s, 0)]
+    return [t for t in every if t.configuration in names]
+
+
+@pytest.fixture
+def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = {"small": small, "exact": lambda p: trials(round_table(), ["exact"], p, 0)}
+    parts = {name: Part(name, f"Table {name}", make) for name, make in worlds.items()}
+    monkeypatch.setattr(results, "PARTS", parts)
+    monkeypatch.setitem(PROFILES, "smoke", replace(TINY, name="smoke"))
+
+
+tiny = pytest.mark.usefixtures("tiny_parts")
+
+
+def _run(tmp_path: Path, folder: str = "out", **options: Any) -> Path:
+    output = tmp_path / folder
+    store = Store(tmp_path / options.pop("store", "store"))
+    options = {"quiet": True, **options}
+    results.run("smoke", ["small", "exact"], store=store, output=output, **options)
+    return output
+
+
+def _no_work(*_: Any) -> None:
+    raise AssertionError("something was computed again")
+
+
+@tiny
+def test_a_run_writes_tables_with_their_provenance(tmp_path: Path) -> None:
+    output = _run(tmp_path)
+    assert sorted(p.name for p in output.iterdir()) == [
+        "exact.csv",
+        "exact.json",
+        "small.csv",
+        "small.json",
+    ]
+    table, record = results.load("small", output)
+    some = small(PROFILES["smoke"])
+    assert list(table.columns[: len(KEY)]) == [
+        "scenario",
+        "recipe",
+        "n_specialised",
+        "finetune_epochs",
+        "seed",
+        "configuration",
+    ]
+    assert len(table) == len(some) * len(METRICS) == record["trials"] * len(METRICS)
+    assert set(table["n_specialised"]) == {32, 128}
+    assert record["configuration"] == results.configuration_hash(some)
+    assert record["command"] == "dualdiff results --profile smoke small"
+    assert {"torch", "numpy", "python"} <= set(record["versions"])
+    assert (record["conditions"], record["draws"], record["seeds"]) == (40, 10, [0])
+    assert record["recipes"]["thesis"]["steps"] == 100
+    assert results.staleness("small", output) == []
+    assert results.describe("small", output) == ("Table small", "current")
+
+
+@tiny
+def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _run(tmp_path)
+    monkeypatch.setattr(Trial, "_make", _no_work)
+    second = _run(tmp_path, "again")
+    for name in ("small", "exact"):
+        assert (first / f"{name}.csv").read_bytes() == (second / f"{name}.csv").read_bytes()
+
+
+@tiny
+def test_an_interrupted_run_loses_one_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = Trial._make, []
+
+    def interrupted(trial: Trial, *options: Any) -> pd.DataFrame:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(trial)
+        return make(trial, *options)
+
+    monkeypatch.setattr(Trial, "_make", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path)
+    assert not (tmp_path / "out").exists()  # no part was complete, so no file was begun
+
+    def rest(trial: Trial, *options: Any) -> pd.DataFrame:
+        made.append(trial)
+        return make(trial, *options)
+
+    monkeypatch.setattr(Trial, "_make", rest)
+    output = _run(tmp_path)
+    wanted = [t for part in results.PARTS.values() for t in part.trials(PROFILES["smoke"])]
+    assert len(made) == len(wanted)  # each exactly once, over both runs
+    assert results.staleness("small", output) == results.staleness("exact", output) == []
+
+
+@tiny
+def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
+    one = _run(tmp_path)
+    two = _run(tmp_path, "two", store="other", jobs=2)
+    for name in ("small", "exact"):
+        # Another process may use another number of threads: sums are rounded in another order.
+        a, b = (pd.read_csv(folder / f"{name}.csv") for folder in (one, two))
+        pd.testing.assert_frame_equal(a, b, rtol=1e-4)
+    assert not multiprocessing.active_children()
+
+
+@tiny
+def test_progress_names_part_share_and_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(tmp_path, quiet=False)
+    shown = capsys.readouterr().err.replace("\r", "\n")
+    for words in ("small: ", "exact: ", "100 %", "so far", "about 0:00:0", "left"):
+        assert words in shown
+
+
+@tiny
+@pytest.mark.parametrize(
+    ("profile", "parts", "jobs", "message"),
+    [
+        ("huge", ["small"], 1, "profile must be one of .*smoke.* not 'huge'"),
+        ("smoke", ["small", "tiny"], 1, "part must be one of small, exact, not 'tiny'"),
+        ("smoke", ["small"], 0, "jobs must be at least 1, not 0"),
+    ],
+)
+def test_bad_requests(
+    profile: str, parts: list[str], jobs: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        results.run(profile, parts, store=Store(tmp_path), output=tmp_path, jobs=jobs)
+    with pytest.raises(ValueError, match="part must be one of"):
+        results.load("tiny")
+    with pytest.raises(FileNotFoundError, match="dualdiff results --profile thesis small"):
+        results.load("small", tmp_path)
+    assert results.describe("small", tmp_path) == ("Table small", "not run")
+
+
+@tiny
+def test_trials_that_cannot_be_told_apart_are_refused() -> None:
+    def twice(profile: Any) -> list[Trial]:
+        other = replace(profile, conditions=7)
+        return [t for p in (profile, other) for t in trials(cabinet(), ["exact"], p, 0)]
+
+    with pytest.raises(ValueError, match="part x has two different trials"):
+        Part("x", "", twice).trials(TINY)
+    same = Part("x", "", lambda p: 2 * trials(cabinet(), ["exact"], p, 0))
+    assert len(same.trials(TINY)) == 3
+
+
+@tiny
+def test_staleness_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _run(tmp_path)
+    monkeypatch.setattr(results, "code_version", lambda module: f"edited {module == 'train'}")
+    (reason,) = results.staleness("exact", folder)
+    assert reason.startswith("changed since: ") and "train" in reason
+    monkeypatch.undo()
+    _tiny(monkeypatch, "small", lambda p: small(replace(p, general_epochs=9)))
+    (reason,) = results.staleness("small", folder)
+    assert reason == "stale: the configuration of its trials is another one now"
+    _tiny(monkeypatch, "small", lambda p: small(p)[1:])
+    assert results.staleness("small", folder)[1].startswith("stale: 1 trials differ, such as cabin")
+    old = pd.read_csv(folder / "small.csv").drop(columns="n_specialised")
+    old.to_csv(folder / "small.csv", index=False)
+    assert results.staleness("small", folder) == ["stale: written without n_specialised"]
+
+
+def _tiny(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
+    monkeypatch.setattr(results, "PARTS", {name: Part(name, f"Table {name}", make)})
+    monkeypatch.setitem(PROFILES, "smoke", replace(TINY, name="smoke"))
+
+
+def test_what_the_parts_hold() -> None:
+    size = PROFILES["thesis"]
+    main = results.PARTS["cabinet"].trials(size)
+    assert len(main) == 3 * 5 and {t.profile.conditions for t in main} == {100_000}
+    tuned = results.PARTS["round_table_tuned"].trials(size)
+    assert len(tuned) == 5 * 5 and {t.profile.conditions for t in tuned} == {10_000}
+    overlap = results.PARTS["overlap"].trials(size)
+    assert len(overlap) == 6 * 5 * 5 and "fixed" in (overlap[0].targets or {})
+    sensitivity = results.PARTS["sensitivity"].trials(size)
+    names = list(dict.fromkeys(t.recipe_name for t in sensitivity))
+    assert names[0] == "thesis" and len(names) == 1 + 3 + 2 + 1
+    assert {t.profile.conditions for t in sensitivity} == {1_000}
+    for part in results.PARTS.values():  # every part has a smoke size, and its trials a cost
+        assert all(results._cost(t) > 0 for t in part.trials(PROFILES["smoke"]))
+
+
+def test_made_up_tables_are_current(tmp_path: Path) -> None:
+    write_made_up(tmp_path, "cabinet", "overlap")
+    assert results.staleness("cabinet", tmp_path) == results.staleness("overlap", tmp_path) == []
+    record = json.loads((tmp_path / "overlap.json").read_text())
+    assert record["seeds"] == [0, 1, 2, 3, 4]
+
+
+COMMITTED = sorted(path.stem for path in results.FOLDER.glob("*.csv"))
+
+
+@pytest.mark.parametrize("part", COMMITTED)
+def test_committed_tables_are_what_the_code_would_make(part: str) -> None:
+    """A table that is out of date fails here, with the part and the reason."""
+    table, record = results.load(part)
+    stale = [reason for reason in results.staleness(part) if reason.startswith("stale")]
+    assert not stale, f"{part}: {stale}; run: {record['command']}"
+    assert record["profile"] == "thesis" and record["seconds"] > 0
+    some = results.PARTS[part].trials(PROFILES["thesis"])
+    assert len(table.groupby(KEY)) == len(some)
+    sure = table[table["metric"].isin(["accuracy", "total_variation"])]
+    assert np.isfinite(sure[["value", "low", "high"]]).all(axis=None)
+    assert table[table["metric"] == "accuracy"]["value"].between(0, 1).all()
+
+
+def test_committed_folder_holds_nothing_else() -> None:
+    names = {path.name for path in results.FOLDER.glob("*")}
+    allowed = {f"{part}.{kind}" for part in results.PARTS for kind in ("csv", "json")}
+    assert names <= allowed
+    assert {n[:-4] for n in names if n.endswith("csv")} == {
+        n[:-5] for n in names if n.endswith("json")
+    }
