@@ -32,7 +32,6 @@ class Exact(Denoiser):
             raise ValueError(f"exact denoisers need dy = dc, not {process.dy} and {process.dc}")
         self.process = process
         self.scale = process.y_std.double()
-        self._tables: dict[int, _Table] = {}
 
     def _offset(self, y: Tensor, t: int | Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         check_shapes(self.process, y, c)
@@ -111,6 +110,7 @@ class ExactBox(Exact):
     def __init__(self, process: Process, low: tuple[float, ...], high: tuple[float, ...]) -> None:
         super().__init__(process)
         region = Box(low, high)  # checks the corners
+        self._tables: dict[int, _Table] = {}
         self.low = torch.tensor(region.low, dtype=torch.float64) / self.scale
         self.high = torch.tensor(region.high, dtype=torch.float64) / self.scale
 
@@ -174,6 +174,10 @@ class ExactBox(Exact):
         mass, log_unit = self._mass(near, far)
         width = signal * (self.high - self.low).to(x)
         return (mass.log() + log_unit - width.log()).sum(-1)
+
+
+# Radial tables by radius and alpha_bar: a disc moved elsewhere has the same ones.
+_DISC_TABLES: dict[tuple[float, float], _Table] = {}
 
 
 class ExactDisc(Exact):
@@ -261,8 +265,9 @@ class ExactDisc(Exact):
         return predict
 
     def _table(self, t: int) -> _Table:
-        """The radial noise prediction at step ``t``, made once and kept."""
-        if t not in self._tables:
+        """The radial noise prediction at step ``t``, made once for all discs of one radius."""
+        key = (self.radius, self.process.alpha_bar_at(t))
+        if key not in _DISC_TABLES:
             rim, noise = self.process.signal(t) * self.radius, self.process.noise(t)
 
             def radial(grid: Tensor) -> Tensor:
@@ -271,8 +276,8 @@ class ExactDisc(Exact):
                 value = self._radial(r, torch.full_like(r, rim), torch.full_like(r, noise))
                 return value * grid.sign().unsqueeze(1)
 
-            self._tables[t] = _Table(radial, 0.0, rim, noise)
-        return self._tables[t]
+            _DISC_TABLES[key] = _Table(radial, 0.0, rim, noise)
+        return _DISC_TABLES[key]
 
     def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
         offset, r, rim, sigma = self._polar(x, signal, noise)
