@@ -18,7 +18,7 @@ from dualdiff.compose import joint
 from dualdiff.correct import effective_share, feynman_kac
 from dualdiff.denoisers import Denoiser
 from dualdiff.lens import Lens, lens_area
-from dualdiff.members import RECIPES, Workshop, code_version, stream
+from dualdiff.members import RECIPES, Workshop, code_version, progress_bar, stream
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.regions import Disc, Region
@@ -230,9 +230,15 @@ def _mean(values: Tensor) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def tidy(found: list[Trial], store: Store, **options: Any) -> pd.DataFrame:
-    """The tables of the trials as one; ``options`` go to :meth:`Trial.table`."""
-    tables = [trial.table(store, **options) for trial in found]
+def tidy(
+    found: list[Trial], store: Store, device: torch.device | str = "cpu", quiet: bool = True
+) -> pd.DataFrame:
+    """The tables of the trials as one, with one progress bar for all."""
+    tables = []
+    with progress_bar(len(found), "trials", quiet) as bar:
+        for trial in found:
+            tables.append(trial.table(store, device))
+            bar.update()
     return pd.concat(tables, ignore_index=True).drop(columns="seconds")
 
 

@@ -42,22 +42,23 @@ def overlap_comparison(pooled: pd.DataFrame, metric: str) -> Styler:
         for reading, rows in ours.items():
             row = rows.loc[(setting, name)]
             text = interval(row["value"], row["low"], row["high"])
-            line[reading] = f"{text} {lies(theirs[setting, name], row['low'], row['high'])}"
+            line[reading] = f"{text} {lies(theirs[setting, name], row['low'], row['high'])[0]}"
         lines[_setting(setting), LABELS[name]] = line
     frame = pd.DataFrame.from_dict(lines, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index)
 
     def marks(row: pd.Series) -> list[str]:
-        return [next((STYLES[m] for m in STYLES if text.endswith(m)), "") for text in row]
+        return [next((STYLES[m] for m in STYLES if text.endswith(m[0])), "") for text in row]
 
     return coloured(frame, marks, f"Table 4.5: {TITLES[metric]}, and where the thesis lies to ours")
 
 
 def overlap_all(pooled: pd.DataFrame, metric: str, target: str = "specialised") -> pd.DataFrame:
-    """All five configurations by setting, with intervals."""
+    """Every configuration of the table by setting, with intervals."""
     rows = overlap_rows(pooled, metric, target)
     text = rows.apply(lambda r: interval(r["value"], r["low"], r["high"]), axis=1)
-    wide = text.unstack("configuration").reindex(list(SETTINGS))[list(CONFIGURATIONS)]
+    wide = text.unstack("configuration").reindex(list(SETTINGS))
+    wide = wide[[name for name in CONFIGURATIONS if name in wide]]
     wide = wide.rename(index=_setting, columns=LABELS).rename_axis(None, axis="columns")
     return wide.rename_axis(f"{TITLES[metric]}, {READINGS[target]}")
 

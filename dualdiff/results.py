@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from dualdiff import adaptation
 from dualdiff.members import RECIPES, Recipe, code_version
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import PROFILES, Profile
@@ -78,8 +79,9 @@ def _overlap(profile: Profile) -> list[Trial]:
     return [t for t in found if t.configuration in ("general", "specialised", "joint")]
 
 
-def _sweep(profile: Profile) -> list[Trial]:
-    return sweep_trials(profile.name, 0)
+def _adaptation(profile: Profile) -> list[Trial]:
+    studies = (adaptation.size_trials, adaptation.epoch_trials, adaptation.overlap_trials)
+    return [trial for study in studies for trial in study(profile.name, 0)]
 
 
 def variations() -> list[Recipe]:
@@ -112,7 +114,8 @@ PARTS = {
         Part("round_table_tuned", "Table 4.3, recipe tuned", _tuned("round_table")),
         Part("overlap", "Table 4.5, recipe thesis", _overlap),
         Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
-        Part("sweep", "Overlap sweep and its diagnostics", _sweep),
+        Part("sweep", "Overlap sweep and its diagnostics", lambda p: sweep_trials(p.name, 0)),
+        Part("adaptation", "Set sizes, fine-tuning epochs and overlap", _adaptation),
     )
 }
 
@@ -197,15 +200,17 @@ KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "config
 
 def _key(trial: Trial) -> tuple[Any, ...]:
     """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
-    size = trial.profile
-    return (
-        trial.scenario.name,
-        trial.recipe_name,
-        size.n_specialised,
-        size.finetune_epochs,
-        trial.seed,
-        trial.configuration,
-    )
+    made = (trial.profile.n_specialised, trial.profile.finetune_epochs, trial.seed)
+    return (trial.scenario.name, trial.recipe_name, *made, trial.configuration)
+
+
+def _wanted(profile: str, parts: list[str]) -> dict[str, list[Trial]]:
+    """The trials of every part, each part once."""
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
+    for part in parts:
+        _check_part(part)
+    return {part: PARTS[part].trials(PROFILES[profile]) for part in parts}
 
 
 def _check_part(name: str) -> None:
@@ -230,11 +235,10 @@ def run(
     Parameters
     ----------
     profile : str
-    parts : list of str
-        Names of :data:`PARTS`.
+    parts : list of str, names of :data:`PARTS`
     store : Store
     output : path
-        Folder of the tables ``PART.csv`` and their provenance ``PART.json``.
+        Folder of ``PART.csv`` and its provenance ``PART.json``.
     jobs : int
         Configurations that run at a time; the numbers do not depend on it.
     quiet : bool
@@ -250,25 +254,20 @@ def run(
     ValueError
         For an unknown profile or part, or fewer jobs than 1.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
-    for part in parts:
-        _check_part(part)
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
-    parts = list(dict.fromkeys(parts))
-    wanted = {part: PARTS[part].trials(PROFILES[profile]) for part in parts}
-    tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in parts}
+    wanted = _wanted(profile, parts)
+    tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]
     with _Progress(todo, jobs, quiet) as progress:
-        progress.part(parts[0] if parts else "nothing to do")
+        progress.part(next(iter(tables), "nothing to do"))
         for (part, trial), table in _tables(todo, store, jobs):
             tables[part][_key(trial)] = table
             progress.finished(trial, table)
             if len(tables[part]) == len(wanted[part]):
                 _write(PARTS[part], wanted[part], tables.pop(part), profile, output)
             progress.part(next(iter(tables), "done"))  # the first that is not written
-    return [output / f"{part}.csv" for part in parts]
+    return [output / f"{part}.csv" for part in wanted]
 
 
 def configuration_hash(some: list[Trial]) -> str:
@@ -328,16 +327,16 @@ def _write(
 
 def _revision() -> str:
     """The git revision of the checkout, marked if files differ from it."""
-    git = ["git", "-C", str(FOLDER.parent.parent)]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(FOLDER.parent.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "dualdiff"], capture_output=True, text=True
-        )
+        mark = " with changes" if git("status", "--porcelain", "--", "dualdiff") else ""
+        return (git("rev-parse", "HEAD") or "unknown") + mark
     except OSError:
         return "unknown"
-    mark = " with changes" if changed.stdout.strip() else ""
-    return (head.stdout.strip() or "unknown") + mark
 
 
 def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -13,7 +13,14 @@ from bs4 import BeautifulSoup
 from dualdiff import book
 from dualdiff.cli import project_root
 
-PAGES = ("notebooks/01_theory", "notebooks/02_synthetic_scenarios", "notebooks/02_round_table")
+PAGES = (
+    "notebooks/01_theory",
+    "notebooks/02_synthetic_scenarios",
+    "notebooks/02_round_table",
+    "notebooks/03_overlap_study",
+    "notebooks/05_finetune_vs_joint",
+    "notebooks/09_results",
+)
 
 
 @pytest.fixture(scope="module")

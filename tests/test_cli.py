@@ -7,6 +7,7 @@ import sys
 
 import nbformat
 import pytest
+from committed import write as write_made_up
 from test_runner import write
 
 from dualdiff import book, cli, runner
@@ -52,6 +53,10 @@ def test_run(project, capsys):
         (["run", "02", "-p", "scenario", "table"], "'scenario' is 'table'; it must be one of"),
         (["book", "--profile", "huge"], "'profile' is 'huge'; it must be one of 'smoke'"),
         (["book", "--jobs", "0"], "jobs is 0; it must be at least 1"),
+        (["results", "kitchen"], "part must be one of cabinet, .*, not 'kitchen'"),
+        (["results", "--list", "kitchen"], "part must be one of cabinet, .*, not 'kitchen'"),
+        (["results", "--profile", "huge"], "'profile' is 'huge'; it must be one of 'smoke'"),
+        (["results", "cabinet", "--jobs", "0"], "jobs must be at least 1, not 0"),
     ],
 )
 def test_bad_input(arguments, message, project, capsys, monkeypatch):
@@ -77,6 +82,28 @@ def test_list(project, capsys):
     assert [line for line in lines if not line.startswith(" ")] == ["01_theory", "02_scenarios"]
     (scenario,) = (line for line in lines if line.startswith("  scenario"))
     assert "'cabinet'" in scenario and "one of 'cabinet', 'round_table'" in scenario
+
+
+def test_results_list(project, capsys):
+    folder = project / "tables"
+    write_made_up(folder, "cabinet")
+    (folder / "cabinet_tuned.csv").write_text("scenario\n")
+    (folder / "cabinet_tuned.json").write_text("{}")
+    assert cli.main(["results", "--list", "--output", str(folder)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["cabinet"].endswith("current") and "Table 4.1" in lines["cabinet"]
+    assert lines["round_table"].endswith("not run")
+    assert "stale: written without" in lines["cabinet_tuned"]
+    assert cli.main(["results", "--list", "--profile", "smoke", "overlap"]) == 0
+    assert capsys.readouterr().out.split()[0] == "overlap"
+
+
+def test_results_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["results", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    assert "goes on where it stopped" in words and "--jobs" in words and "--list" in words
 
 
 def test_usage_and_speed(tmp_path):

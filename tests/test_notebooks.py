@@ -26,6 +26,7 @@ BAD: dict[str, list[Any]] = {
     "scenario": ["kitchen"],
     "recipe": ["exact"],
     "height_tolerance": [0.0, -1.0, float("nan"), 11.0, "high"],
+    "points": [1, 100_001, 12.5, "few"],
     "distance": [-1.0, 21, float("nan"), "far"],
     "weight_general": [0.0, float("inf"), "much"],
     "weight_specialised": [-0.5, 10.5],

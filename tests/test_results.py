@@ -17,7 +17,7 @@ from dualdiff.members import RECIPES
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES
 from dualdiff.results import KEY, Part
-from dualdiff.scenarios import cabinet, round_table
+from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
 from dualdiff.study import Trial, trials
 
@@ -30,12 +30,20 @@ def small(profile: Any) -> list[Trial]:
     return [t for t in every if t.configuration in names]
 
 
+def other(profile: Any) -> list[Trial]:
+    """Another seed of the general model alone."""
+    return trials(cabinet(), [RECIPES["thesis"]], profile, 1)[:1]
+
+
+MAKES: dict[str, Any] = {"small": small, "other": other}
+SIZE = replace(TINY, name="smoke", conditions=6, draws=2)
+
+
 @pytest.fixture
 def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    worlds = {"small": small, "exact": lambda p: trials(round_table(), ["exact"], p, 0)}
-    parts = {name: Part(name, f"Table {name}", make) for name, make in worlds.items()}
+    parts = {name: Part(name, f"Table {name}", make) for name, make in MAKES.items()}
     monkeypatch.setattr(results, "PARTS", parts)
-    monkeypatch.setitem(PROFILES, "smoke", replace(TINY, name="smoke"))
+    monkeypatch.setitem(PROFILES, "smoke", SIZE)
 
 
 tiny = pytest.mark.usefixtures("tiny_parts")
@@ -45,7 +53,7 @@ def _run(tmp_path: Path, folder: str = "out", **options: Any) -> Path:
     output = tmp_path / folder
     store = Store(tmp_path / options.pop("store", "store"))
     options = {"quiet": True, **options}
-    results.run("smoke", ["small", "exact"], store=store, output=output, **options)
+    results.run("smoke", ["small", "other"], store=store, output=output, **options)
     return output
 
 
@@ -56,12 +64,8 @@ def _no_work(*_: Any) -> None:
 @tiny
 def test_a_run_writes_tables_with_their_provenance(tmp_path: Path) -> None:
     output = _run(tmp_path)
-    assert sorted(p.name for p in output.iterdir()) == [
-        "exact.csv",
-        "exact.json",
-        "small.csv",
-        "small.json",
-    ]
+    files = ["other.csv", "other.json", "small.csv", "small.json"]
+    assert sorted(p.name for p in output.iterdir()) == files
     table, record = results.load("small", output)
     some = small(PROFILES["smoke"])
     assert list(table.columns[: len(KEY)]) == [
@@ -77,7 +81,7 @@ def test_a_run_writes_tables_with_their_provenance(tmp_path: Path) -> None:
     assert record["configuration"] == results.configuration_hash(some)
     assert record["command"] == "dualdiff results --profile smoke small"
     assert {"torch", "numpy", "python"} <= set(record["versions"])
-    assert (record["conditions"], record["draws"], record["seeds"]) == (40, 10, [0])
+    assert (record["conditions"], record["draws"], record["seeds"]) == (6, 2, [0])
     assert record["recipes"]["thesis"]["steps"] == 100
     assert results.staleness("small", output) == []
     assert results.describe("small", output) == ("Table small", "current")
@@ -88,7 +92,7 @@ def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     first = _run(tmp_path)
     monkeypatch.setattr(Trial, "_make", _no_work)
     second = _run(tmp_path, "again")
-    for name in ("small", "exact"):
+    for name in ("small", "other"):
         assert (first / f"{name}.csv").read_bytes() == (second / f"{name}.csv").read_bytes()
 
 
@@ -99,7 +103,7 @@ def test_an_interrupted_run_loses_one_trial(
     make, made = Trial._make, []
 
     def interrupted(trial: Trial, *options: Any) -> pd.DataFrame:
-        if len(made) == 2:
+        if len(made) == 1:
             raise KeyboardInterrupt
         made.append(trial)
         return make(trial, *options)
@@ -117,14 +121,14 @@ def test_an_interrupted_run_loses_one_trial(
     output = _run(tmp_path)
     wanted = [t for part in results.PARTS.values() for t in part.trials(PROFILES["smoke"])]
     assert len(made) == len(wanted)  # each exactly once, over both runs
-    assert results.staleness("small", output) == results.staleness("exact", output) == []
+    assert results.staleness("small", output) == results.staleness("other", output) == []
 
 
 @tiny
 def test_the_number_of_jobs_changes_nothing(tmp_path: Path) -> None:
     one = _run(tmp_path)
     two = _run(tmp_path, "two", store="other", jobs=2)
-    for name in ("small", "exact"):
+    for name in ("small", "other"):
         # Another process may use another number of threads: sums are rounded in another order.
         a, b = (pd.read_csv(folder / f"{name}.csv") for folder in (one, two))
         pd.testing.assert_frame_equal(a, b, rtol=1e-4)
@@ -137,7 +141,7 @@ def test_progress_names_part_share_and_time_left(
 ) -> None:
     _run(tmp_path, quiet=False)
     shown = capsys.readouterr().err.replace("\r", "\n")
-    for words in ("small: ", "exact: ", "100 %", "so far", "about 0:00:0", "left"):
+    for words in ("small: ", "other: ", "100 %", "so far", "about 0:00:0", "left"):
         assert words in shown
 
 
@@ -146,7 +150,7 @@ def test_progress_names_part_share_and_time_left(
     ("profile", "parts", "jobs", "message"),
     [
         ("huge", ["small"], 1, "profile must be one of .*smoke.* not 'huge'"),
-        ("smoke", ["small", "tiny"], 1, "part must be one of small, exact, not 'tiny'"),
+        ("smoke", ["small", "tiny"], 1, "part must be one of small, other, not 'tiny'"),
         ("smoke", ["small"], 0, "jobs must be at least 1, not 0"),
     ],
 )
@@ -178,7 +182,7 @@ def test_trials_that_cannot_be_told_apart_are_refused() -> None:
 def test_staleness_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _run(tmp_path)
     monkeypatch.setattr(results, "code_version", lambda module: f"edited {module == 'train'}")
-    (reason,) = results.staleness("exact", folder)
+    (reason,) = results.staleness("other", folder)
     assert reason.startswith("changed since: ") and "train" in reason
     monkeypatch.undo()
     _tiny(monkeypatch, "small", lambda p: small(replace(p, general_epochs=9)))
@@ -193,7 +197,7 @@ def test_staleness_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def _tiny(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
     monkeypatch.setattr(results, "PARTS", {name: Part(name, f"Table {name}", make)})
-    monkeypatch.setitem(PROFILES, "smoke", replace(TINY, name="smoke"))
+    monkeypatch.setitem(PROFILES, "smoke", SIZE)
 
 
 def test_what_the_parts_hold() -> None:
@@ -203,7 +207,7 @@ def test_what_the_parts_hold() -> None:
     tuned = results.PARTS["round_table_tuned"].trials(size)
     assert len(tuned) == 5 * 5 and {t.profile.conditions for t in tuned} == {10_000}
     overlap = results.PARTS["overlap"].trials(size)
-    assert len(overlap) == 6 * 5 * 5 and "fixed" in (overlap[0].targets or {})
+    assert len(overlap) == 6 * 3 * 5 and "fixed" in (overlap[0].targets or {})
     sensitivity = results.PARTS["sensitivity"].trials(size)
     names = list(dict.fromkeys(t.recipe_name for t in sensitivity))
     assert names[0] == "thesis" and len(names) == 1 + 3 + 2 + 1
@@ -213,9 +217,9 @@ def test_what_the_parts_hold() -> None:
 
 
 def test_made_up_tables_are_current(tmp_path: Path) -> None:
-    write_made_up(tmp_path, "cabinet", "overlap")
-    assert results.staleness("cabinet", tmp_path) == results.staleness("overlap", tmp_path) == []
-    record = json.loads((tmp_path / "overlap.json").read_text())
+    write_made_up(tmp_path, "cabinet_tuned")
+    assert results.staleness("cabinet_tuned", tmp_path) == []
+    record = json.loads((tmp_path / "cabinet_tuned.json").read_text())
     assert record["seeds"] == [0, 1, 2, 3, 4]
 
 

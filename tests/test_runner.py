@@ -185,6 +185,20 @@ def test_fingerprint_follows_the_module(tmp_path, monkeypatch):
         assert (prints[-1] != prints[-2]) == matters, name
 
 
+def test_fingerprint_follows_the_committed_tables(tmp_path, monkeypatch):
+    notebook = write(tmp_path / "a.ipynb", "1 + 1")
+    monkeypatch.setattr(runner, "__file__", str(tmp_path / "dualdiff" / "runner.py"))
+    folder = tmp_path / "book" / "results"
+    prints = [runner.fingerprint(notebook, {})]
+    folder.mkdir(parents=True)
+    for text in ("value\n1\n", "value\n2\n"):
+        (folder / "cabinet.csv").write_text(text)
+        prints.append(runner.fingerprint(notebook, {}))
+    assert len(set(prints)) == 3
+    (folder / "cabinet.csv").unlink()
+    assert runner.fingerprint(notebook, {}) == prints[0]
+
+
 def test_a_failing_chapter(tmp_path):
     failing = write(
         tmp_path / "bad.ipynb", "before = 1", "x = before\nraise KeyError('the box')", "never = 1"

@@ -1,15 +1,28 @@
 """Training: it learns, it repeats, it refuses what cannot be learnt from."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
-from conftest import generator
+from conftest import OFFSET, SPREAD, generator
+from torch.nn.utils import parametrize
 
+from dualdiff import train as module
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process
+from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet
-from dualdiff.train import Optimisation, clone, epoch_losses, fit, noise_loss
+from dualdiff.train import (
+    Optimisation,
+    Prior,
+    add_lora,
+    clone,
+    epoch_losses,
+    fit,
+    merge_lora,
+    noise_loss,
+)
 
 PROCESS = Process.linear()
 Y, C = cabinet().pairs("general", 512, generator(1))
@@ -152,3 +165,195 @@ def test_divergence_is_reported() -> None:
     huge = Y * 1e30
     with pytest.raises(FloatingPointError, match="training diverged: the loss of epoch 1"):
         list(epoch_losses(fit(network, huge, C, epochs=2, batch_size=64, generator=generator())))
+
+
+FRAMED = Architecture(16, 1, "silu", "sinusoidal", preconditioned=True, object_frame=True)
+
+
+def small_network(kind: str) -> MLP:
+    """An untrained network of a recipe of the project, or in the frame of the object."""
+    if kind == "framed":
+        process = Process.log_snr().standardised(Y, C, relative=True)
+        return MLP(process, FRAMED, generator(4), OFFSET, SPREAD)
+    process = PROCESS if kind == "thesis" else Process.log_snr().standardised(Y, C)
+    return MLP(process, RECIPES[kind][0], generator(4))
+
+
+KINDS = pytest.mark.parametrize("kind", [*RECIPES, "framed"])
+SPECIAL = cabinet().pairs("specialised", 64, generator(8))
+
+
+def adapt(network: MLP, epochs: int = 3, prior: Prior | None = None) -> MLP:
+    y, c = SPECIAL
+    how = {"epochs": epochs, "batch_size": 32, "generator": generator(9), "prior": prior}
+    list(fit(network, y, c, **how))
+    return network
+
+
+def predictions(network: MLP) -> torch.Tensor:
+    """Noise predictions of the network called, and bound to the conditions, one below the other."""
+    y, c = network.process.encode_y(Y[:40]), network.process.encode_c(C[:40])
+    with torch.no_grad():
+        called = [network(y, t, c) for t in (0, 30, 99)]
+        bound = [network.bind(c)(y, t).clone() for t in (0, 30, 99)]
+    return torch.cat([*called, *bound])
+
+
+@KINDS
+def test_lora_starts_as_the_network_itself(kind: str) -> None:
+    base = small_network(kind)
+    assert torch.equal(predictions(add_lora(base, 3, generator(5))), predictions(base))
+
+
+@KINDS
+def test_lora_merged_is_lora_unmerged(kind: str) -> None:
+    base = small_network(kind)
+    low_rank = adapt(add_lora(base, 3, generator(5), alpha=2.0))
+    unmerged, drawn = predictions(low_rank), sample(low_rank, C[:5], generator(6), draws=3)
+    merged = merge_lora(low_rank)
+    assert not torch.allclose(predictions(merged), predictions(base), atol=1e-3)  # it has learnt
+    torch.testing.assert_close(predictions(merged), unmerged)
+    torch.testing.assert_close(sample(merged, C[:5], generator(6), draws=3), drawn)
+    assert set(merged.state_dict()) == set(base.state_dict())
+    assert all(p.requires_grad for p in merged.parameters())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AttributeError,
+    reason="torch's deep copy of a parametrised layer shares its class, so removing the "
+    "parametrisation of the copy takes the weight of the original away",
+)
+def test_merging_leaves_the_unmerged_network_as_it_is() -> None:
+    low_rank = add_lora(small_network("thesis"), 3, generator(5))
+    before = predictions(low_rank)
+    merge_lora(low_rank)
+    assert torch.equal(predictions(low_rank), before)
+
+
+@KINDS
+def test_lora_trains_a_and_b_alone(kind: str) -> None:
+    base = small_network(kind)
+    before = {k: v.clone() for k, v in base.state_dict().items()}
+    low_rank = add_lora(base, 3, generator(5))
+    y, c = (part[:40] for part in SPECIAL)
+    y, c = base.process.encode_y(y), base.process.encode_c(c)
+    noise_loss(low_rank, y, c, generator(7)).backward()
+    with_gradient = {name for name, p in low_rank.named_parameters() if p.grad is not None}
+    layers = [m for m in low_rank.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(with_gradient) == 2 * len(layers)
+    assert all(name.endswith(("weight.0.a", "weight.0.b")) for name in with_gradient)
+    trained = sum(p.numel() for p in low_rank.parameters() if p.requires_grad)
+    assert trained == sum(3 * (m.in_features + m.out_features) for m in layers)
+    adapt(low_rank)
+    state = low_rank.state_dict()
+    for name, value in before.items():
+        assert torch.equal(base.state_dict()[name], value)
+        original = name.replace(".weight", ".parametrizations.weight.original")
+        assert torch.equal(state[original], value)
+
+
+@KINDS
+def test_lora_update_has_its_rank(kind: str) -> None:
+    base = small_network(kind)
+    merged = merge_lora(adapt(add_lora(base, 2, generator(5))))
+    for name, weight in base.named_parameters():
+        change = (merged.get_parameter(name) - weight).detach().double()
+        if weight.ndim == 1:
+            assert not change.any(), f"bias {name} moved"
+        else:
+            values = torch.linalg.svdvals(change)
+            assert values[0] > 1e-4 and values[2:].max() < 1e-4 * values[0]
+
+
+def test_bad_low_rank_updates_are_named() -> None:
+    base = small_network("thesis")
+    for options, message in (
+        ({"rank": 0}, "rank must be at least 1, not 0"),
+        ({"rank": 1, "alpha": 0.0}, "alpha must be finite and not zero, not 0.0"),
+        ({"rank": 1, "alpha": math.nan}, "alpha must be finite and not zero, not nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            add_lora(base, generator=generator(), **options)  # type: ignore[arg-type]
+    twice = add_lora(base, 1, generator())
+    with pytest.raises(ValueError, match="low-rank updates already"):
+        add_lora(twice, 1, generator())
+    assert not any(map(parametrize.is_parametrized, base.modules()))
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, math.nan, math.inf])
+def test_bad_prior_weights_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="prior weight must be positive and finite, not"):
+        Prior(Y, C, weight)
+
+
+@pytest.mark.parametrize(
+    ("y", "c", "message"),
+    [(Y[:0], C[:0], r"y must have shape"), (Y, C[:5], "same number of rows, not 512 and 5")],
+)
+def test_bad_prior_pairs_are_named(y: torch.Tensor, c: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        adapt(small_network("thesis"), prior=Prior(y, c))
+
+
+@KINDS
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_loss_with_a_prior_is_the_sum(kind: str, weight: float) -> None:
+    """L = L_specialised + lambda L_prior, on as many random prior pairs as the batch has."""
+    y, c = SPECIAL
+    network = small_network(kind)
+    how = {"epochs": 1, "batch_size": 64, "generator": generator(3)}
+    step = next(fit(clone(network), y, c, prior=Prior(Y, C, weight), **how))  # type: ignore[arg-type]
+    source = generator(3)
+    rows = torch.randperm(64, generator=source)
+    encode_y, encode_c = network.process.encode_y, network.process.encode_c
+    own = noise_loss(network, encode_y(y)[rows], encode_c(c)[rows], source)
+    pick = torch.randint(len(Y), (64,), generator=source)
+    old = noise_loss(network, encode_y(Y)[pick], encode_c(C)[pick], source)
+    torch.testing.assert_close(step.loss, (own + weight * old).detach())
+
+
+def test_replay_keeps_the_network_from_drifting() -> None:
+    """After fine-tuning the loss on general rows has risen; with replayed rows hardly."""
+    general, _ = train("tuned", epochs=60)
+    fresh = cabinet().pairs("general", 4_000, generator(11))
+    y, c = general.process.encode_y(fresh[0]), general.process.encode_c(fresh[1])
+
+    def loss(network: MLP) -> float:
+        with torch.no_grad():
+            return float(noise_loss(network, y, c, generator(12)))
+
+    plain = adapt(clone(general), 100)
+    replayed = adapt(clone(general), 100, Prior(Y, C))
+    start = loss(general)
+    assert loss(plain) - start > 3 * abs(loss(replayed) - start)
+
+
+@pytest.mark.parametrize("n", [1, 5, 30, 100, 257])
+def test_sets_of_every_size_get_the_same_steps(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows per epoch fix the steps; every row is visited equally often, up to one visit."""
+    visits: Counter[float] = Counter()
+    sizes: list[int] = []
+    loss = module.noise_loss
+
+    def spy(denoiser, y, c, source):  # type: ignore[no-untyped-def]
+        visits.update(y[:, 0].tolist())
+        sizes.append(len(y))
+        return loss(denoiser, y, c, source)
+
+    monkeypatch.setattr(module, "noise_loss", spy)
+    network = MLP(PROCESS, Architecture(4, 0), generator())
+    how = {"epochs": 7, "batch_size": 40, "rows_per_epoch": 100, "generator": generator()}
+    steps = list(fit(network, Y[:n], C[:n], **how))  # type: ignore[arg-type]
+    assert [s.epoch for s in steps] == [epoch for epoch in range(7) for _ in range(3)]
+    assert sizes == [40, 40, 20] * 7
+    assert set(visits) <= set(Y[:n, 0].tolist())
+    counts = [visits[row] for row in Y[:n, 0].tolist()]
+    assert sum(counts) == 700 and max(counts) - min(counts) <= 1
+
+
+def test_no_rows_per_epoch_are_refused() -> None:
+    network = MLP(PROCESS, Architecture(4, 0), generator())
+    how = {"epochs": 1, "batch_size": 4, "rows_per_epoch": 0, "generator": generator()}
+    with pytest.raises(ValueError, match="rows_per_epoch must be at least 1, not 0"):
+        list(fit(network, Y, C, **how))  # type: ignore[arg-type]

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's colour-blind-safe palette; a configuration keeps its colour in the whole book.
+# Okabe and Ito's colour-blind-safe palette, three more that differ in lightness; a configuration
+# keeps its colour in the whole book.
 COLOURS = {
     "general": "#0072B2",
     "specialised": "#D55E00",
     "finetuned": "#E69F00",
     "joint": "#009E73",
     "finetuned_joint": "#CC79A7",
+    "lora": "#56B4E9",
+    "lora_joint": "#882255",
+    "replay": "#8C6D1F",
+    "generated": "#888888",
     "truth": "#333333",
 }
 LABELS = {
@@ -21,6 +26,10 @@ LABELS = {
     "finetuned": "fine-tuned",
     "joint": "joint",
     "finetuned_joint": "fine-tuned joint",
+    "lora": "LoRA",
+    "lora_joint": "LoRA joint",
+    "replay": "prior preservation, replayed",
+    "generated": "prior preservation, generated",
     "truth": "truth",
 }
 MARKERS = {
@@ -29,6 +38,10 @@ MARKERS = {
     "finetuned": "^",
     "joint": "D",
     "finetuned_joint": "P",
+    "lora": "v",
+    "lora_joint": "X",
+    "replay": "<",
+    "generated": ">",
     "truth": "x",
 }
 

@@ -58,13 +58,16 @@ def cloud_figure(
     worlds : mapping of settings to Scenario
         The supports drawn: general dashed, specialised solid.
     """
+    reach = [max(world.specialised.middle[0] + 1.6, 4.2) for world in worlds.values()]
+    spans = [4.2 + far for far in reach]
     figure, grid = plt.subplots(
         len(clouds),
         len(worlds),
-        figsize=(1.9 * len(worlds), 1.9 * len(clouds) + 0.3),
+        figsize=(0.19 * sum(spans) + 0.6, 1.75 * len(clouds) + 0.3),
         sharex="col",
         sharey=True,
         squeeze=False,
+        width_ratios=spans,
     )
     for row, (title, by_setting) in enumerate(clouds.items()):
         for column, (setting, world) in enumerate(worlds.items()):
@@ -73,9 +76,7 @@ def cloud_figure(
             axes.scatter(xy[:, 0], xy[:, 1], s=2, alpha=0.4, color=COLOURS["joint"], linewidths=0)
             for region, style in ((world.general, "--"), (world.specialised, "-")):
                 outline(axes, region, (0.0, 0.0, 0.0), "plan", edgecolor="black", linestyle=style)
-            far = max(abs(x) for x in world.specialised.middle[:2])
-            axes.set(xlim=(-4.2, max(far + 1.6, 4.2)), ylim=(-4.2, 4.2))
-            axes.set_aspect("equal" if far < 4 else "auto", adjustable="box")
+            axes.set(xlim=(-4.2, reach[column]), ylim=(-4.2, 4.2), aspect="equal")
             if row == 0:
                 axes.set_title(setting, fontsize=8)
             if row == len(clouds) - 1:
@@ -106,6 +107,7 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
         axes.set_ylabel(label)
         if metric == "energy_distance":
             axes.set_yscale("symlog", linthresh=0.1)
+            axes.set_ylim(bottom=-0.03)
         else:
             axes.set_ylim(-0.03, 1.03)
     for axes in grid[1]:
