@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from dualdiff import __version__
 from dualdiff.profiles import PARAMETERS, PROFILES, parse
@@ -60,6 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
     chapters.set_defaults(command=_list)
 
+    _add_results(commands)
+
+    bench = commands.add_parser("bench", help="measure the speed of sampling")
+    bench.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    bench.add_argument("--repeats", type=int, default=5, help="the best of so many counts (5)")
+    bench.add_argument("--quiet", action="store_true", help="no progress bar")
+    bench.set_defaults(command=_bench)
+
+    clean = commands.add_parser("clean", help="remove what was built")
+    clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
+    clean.set_defaults(command=_clean)
+    return parser
+
+
+def _add_results(commands: Any) -> None:
     results = commands.add_parser(
         "results",
         help="run the full-scale tables of the book",
@@ -79,17 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--list", action="store_true", help="the tables, and whether current")
     results.add_argument("--quiet", action="store_true", help="no progress bar")
     results.set_defaults(command=_results)
-
-    bench = commands.add_parser("bench", help="measure the speed of sampling")
-    bench.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    bench.add_argument("--repeats", type=int, default=5, help="the best of so many counts (5)")
-    bench.add_argument("--quiet", action="store_true", help="no progress bar")
-    bench.set_defaults(command=_bench)
-
-    clean = commands.add_parser("clean", help="remove what was built")
-    clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
-    clean.set_defaults(command=_clean)
-    return parser
 
 
 def project_root() -> Path:

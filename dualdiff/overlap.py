@@ -20,6 +20,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.lens import Lens, lens_area
 from dualdiff.members import RECIPES, Workshop, code_version, progress_bar, stream
 from dualdiff.metrics import Estimate, energy_score
+from dualdiff.pooling import over_seeds
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.regions import Disc, Region
 from dualdiff.samplers import sample
@@ -281,30 +282,13 @@ def with_distance(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(distance=distance, overlap=distance.map(overlap_fraction))
 
 
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every metric over training seeds, with the columns that name it and an interval.
-
-    With one seed the interval over conditions stands; with several it is the 95 % t interval over
-    the seeds.
-    """
-    names = ["scenario", "distance", "overlap", "recipe", "configuration", "target", "metric"]
-    grouped = with_distance(table).groupby(names, sort=False)
-    pooled = grouped[["value", "low", "high"]].mean()
-    n = grouped["value"].count()
-    half = grouped["value"].std() * stats.t.ppf(0.975, n.clip(lower=2) - 1) / n**0.5
-    several = n > 1
-    pooled.loc[several, "low"] = (pooled["value"] - half)[several]
-    pooled.loc[several, "high"] = (pooled["value"] + half)[several]
-    return pooled.reset_index()
-
-
 def benefits(table: pd.DataFrame) -> pd.DataFrame:
     """One row per trained setting and recipe: the diagnostics and the true benefit of joint.
 
     The benefits look at the truth: ``energy_distance_gain`` (of the specialised model minus of
     joint, to the setting's own law) and ``accuracy_gain`` (of joint minus of the specialised one).
     """
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     own = means[(means["target"] == "specialised") & (means["recipe"] != "exact")]
     names = ["recipe", "distance", "overlap"]
     wide = own.pivot(index=names, columns=["metric", "configuration"], values="value")
@@ -342,7 +326,7 @@ def rank_correlations(gains: pd.DataFrame) -> pd.DataFrame:
 
 def trend(table: pd.DataFrame) -> dict[str, float]:
     """Spearman's correlation of joint accuracy on the own disc with the overlap, by recipe."""
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     rows = means[
         (means["configuration"] == "joint")
         & (means["target"] == "specialised")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import pandas as pd
-from scipy import stats
 from torch import Tensor
 
 from dualdiff.plots import LABELS
@@ -17,7 +16,6 @@ from dualdiff.regions import Disc
 from dualdiff.scenarios import Scenario
 from dualdiff.thesis import thesis_table
 
-GROUP = ["scenario", "recipe", "configuration", "metric"]
 TITLES = {
     "accuracy": "accuracy",
     "miss_distance": "distance of misses to c",
@@ -33,25 +31,6 @@ TITLES = {
     "frechet_distance": "Fréchet distance",
     "memorisation": "memorisation",
 }
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per configuration and metric of a :func:`dualdiff.study.study` table.
-
-    With one training seed the interval is the one over test conditions; with several it is the
-    95 % t interval of the mean over seeds, which also holds what training varies.
-    """
-
-    def pool(rows: pd.DataFrame) -> pd.Series:
-        values = rows["value"].dropna()
-        n, mean = len(values), values.mean()
-        if len(rows) == 1:
-            return rows[["value", "low", "high"]].iloc[0].astype(float)
-        error = stats.t.ppf(0.975, n - 1) * values.std() / math.sqrt(n) if n > 1 else math.nan
-        return pd.Series({"value": mean, "low": mean - error, "high": mean + error})
-
-    grouped = table.groupby(GROUP, sort=False)[["value", "low", "high"]]
-    return grouped.apply(pool).reset_index()
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -72,7 +51,7 @@ def comparison(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Rows of :func:`summary` for one scenario.
+        Rows of :func:`dualdiff.pooling.over_seeds` for one scenario.
     metric : {"accuracy", "miss_distance"}
     """
     (scenario,) = table["scenario"].unique()
@@ -111,7 +90,7 @@ def swaps(ours: pd.DataFrame, scenario: str) -> list[tuple[str, str]]:
     Parameters
     ----------
     ours : DataFrame
-        Rows of :func:`summary` for one scenario and one recipe.
+        Rows of :func:`dualdiff.pooling.over_seeds` for one scenario and one recipe.
 
     Returns
     -------

@@ -11,13 +11,14 @@ from torch import Tensor
 from dualdiff.overlap import (
     DIAGNOSTICS,
     SETTINGS,
-    over_seeds,
     overlap_fraction,
     rank_correlations,
     shifted_table,
     trend,
+    with_distance,
 )
 from dualdiff.plots import LABELS
+from dualdiff.pooling import over_seeds
 from dualdiff.report import interval
 from dualdiff.scenarios import Scenario
 from dualdiff.thesis import overlap_table
@@ -57,7 +58,7 @@ def settings_table(table: pd.DataFrame, target: str, metric: str) -> pd.DataFram
     target : {"specialised", "fixed", "intersection"}
     metric : str
     """
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     rows = means[(means["target"] == target) & (means["metric"] == metric)]
     columns: dict[str, dict[str, str]] = {}
     for name, distance in SETTINGS.items():
@@ -85,7 +86,7 @@ def beside_thesis(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 def target_sentence(table: pd.DataFrame) -> str:
     """Which target fits the thesis's row of the general model, which hardly moves, in words."""
     printed = overlap_table()["accuracy"].unstack()["general"]
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     lines = []
     for target, words in (("specialised", "its own disc"), ("fixed", "the concentric disc")):
         rows = means[
@@ -139,7 +140,7 @@ def trend_sentence(table: pd.DataFrame) -> str:
 
 def gap_sentence(table: pd.DataFrame) -> str:
     """What the rule and the networks each lose against the specialised law, in words."""
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     rows = means[(means["target"] == "specialised") & (means["metric"] == "total_variation")]
     joint = rows[rows["configuration"] == "joint"].pivot(
         index="distance", columns="recipe", values="value"

@@ -19,7 +19,7 @@ from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 from scipy import stats
 
-from dualdiff import results
+from dualdiff import pooling, results
 from dualdiff.overlap import SETTINGS, shifted_table
 from dualdiff.plots import LABELS
 from dualdiff.report import TITLES, interval
@@ -91,28 +91,12 @@ def over_seeds(table: pd.DataFrame, conditions: int) -> pd.DataFrame:
     ``seeds``; ``spread``, the standard deviation over seeds; ``error``, the standard error over
     test conditions of a single seed (root mean square over the seeds).
     """
+    pooled = pooling.over_seeds(table)
     quantile = stats.t.ppf(0.975, conditions - 1)
     square = ((table["high"] - table["low"]) / 2 / quantile) ** 2
     columns = [name for name in GROUP if name in table]
-    pooled = (
-        table.assign(error=square)
-        .groupby(columns, sort=False)
-        .agg(
-            value=("value", "mean"),
-            low=("low", "first"),
-            high=("high", "first"),
-            spread=("value", "std"),
-            error=("error", "mean"),
-            seeds=("value", "count"),
-        )
-        .reset_index()
-    )
-    several = pooled["seeds"] > 1
-    half = stats.t.ppf(0.975, pooled["seeds"].where(several) - 1)
-    half = half * pooled["spread"] / np.sqrt(pooled["seeds"])
-    pooled["low"] = (pooled["value"] - half).where(several, pooled["low"])
-    pooled["high"] = (pooled["value"] + half).where(several, pooled["high"])
-    return pooled.assign(error=np.sqrt(pooled["error"]), conditions=conditions)
+    error = table.assign(error=square).groupby(columns, sort=False)["error"].mean() ** 0.5
+    return pooled.merge(error.reset_index(), on=columns).assign(conditions=conditions)
 
 
 def lies(theirs: float, low: float, high: float) -> str:

@@ -17,7 +17,6 @@ from dualdiff.overlap import (
     SWEEP,
     benefits,
     distance_for,
-    over_seeds,
     overlap_fraction,
     rank_correlations,
     score_each,
@@ -28,7 +27,9 @@ from dualdiff.overlap import (
     targets,
     tidy,
     trend,
+    with_distance,
 )
+from dualdiff.pooling import over_seeds
 from dualdiff.regions import Disc
 from dualdiff.scenarios import round_table
 from dualdiff.store import Store
@@ -97,7 +98,7 @@ def test_trials_cover_the_settings_and_the_sweep(profile: str) -> None:
 
 
 def test_sweep_of_exact_members_shows_the_method_alone(small: pd.DataFrame) -> None:
-    means = over_seeds(small)
+    means = over_seeds(with_distance(small))
     rows = means[(means["recipe"] == "exact") & (means["metric"] == "accuracy")]
     own = rows[rows["target"] == "specialised"].set_index(["configuration", "distance"])["value"]
     assert (own["specialised"] > 0.99).all()
@@ -153,20 +154,6 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
     assert list(report_overlap.correlation_table(gains).index) == [
         report_overlap.WORDS[name] for name in DIAGNOSTICS
     ]
-
-
-def test_seeds_are_pooled_by_a_t_interval() -> None:
-    columns = "scenario recipe seed configuration target metric value low high".split()
-    rows = [
-        ("shifted by 3", "tuned", seed, "joint", "specialised", "accuracy", value, 0.0, 1.0)
-        for seed, value in enumerate((0.5, 0.6, 0.7))
-    ]
-    pooled = over_seeds(pd.DataFrame(rows, columns=columns)).iloc[0]
-    half = 4.302653 * 0.1 / math.sqrt(3)  # Student's t with two degrees of freedom
-    assert pooled["value"] == pytest.approx(0.6)
-    assert pooled["high"] - pooled["value"] == pytest.approx(half, rel=1e-5)
-    single = over_seeds(pd.DataFrame(rows[:1], columns=columns)).iloc[0]
-    assert (single["low"], single["high"]) == (0.0, 1.0)
 
 
 def test_rank_correlation_of_a_constant_is_not_a_number() -> None:

@@ -11,8 +11,8 @@ from conftest import generator
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Rectangle
 
-from dualdiff import report
 from dualdiff.plots import COLOURS, LABELS, MARKERS, synthetic, use_style
+from dualdiff.pooling import over_seeds
 from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.study import CONFIGURATIONS
 
@@ -98,7 +98,7 @@ def test_frontier_figure_places_every_point() -> None:
     columns = "scenario recipe profile seed configuration metric value low high".split()
     values = {"accuracy": 0.4, "total_variation": 0.7, "total_variation_floor": 0.03}
     rows = [("cabinet", "tuned", "quick", 0, "joint", m, v, v, v) for m, v in values.items()]
-    table = report.summary(pd.DataFrame(rows, columns=columns))
+    table = over_seeds(pd.DataFrame(rows, columns=columns))
     axes = synthetic.frontier_figure(table).axes[0]
     assert [0.4, 0.7] in [[*line.get_xydata()[0]] for line in axes.lines]
 

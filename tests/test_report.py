@@ -8,6 +8,7 @@ import torch
 
 from dualdiff import report
 from dualdiff.plots import LABELS
+from dualdiff.pooling import over_seeds
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.study import CONFIGURATIONS
 from dualdiff.thesis import thesis_table
@@ -33,14 +34,14 @@ AS_THESIS = dict(zip(CONFIGURATIONS, (0.08, 0.20, 0.50, 0.35, 0.65), strict=True
 
 
 def test_summary_of_one_seed_keeps_the_interval_over_conditions() -> None:
-    summary = report.summary(table(AS_THESIS))
+    summary = over_seeds(table(AS_THESIS))
     row = summary[(summary.configuration == "joint") & (summary.metric == "accuracy")].iloc[0]
     assert (row["value"], row["low"], row["high"]) == pytest.approx((0.35, 0.34, 0.36))
 
 
 def test_summary_of_three_seeds_is_a_t_interval() -> None:
     runs = [table(dict(AS_THESIS, joint=v), seed=i) for i, v in enumerate((0.3, 0.35, 0.4))]
-    summary = report.summary(pd.concat(runs))
+    summary = over_seeds(pd.concat(runs))
     row = summary[(summary.configuration == "joint") & (summary.metric == "accuracy")].iloc[0]
     half = 4.302653 * 0.05 / math.sqrt(3)  # t quantile with 2 degrees of freedom
     assert (row["value"], row["high"] - row["value"]) == pytest.approx((0.35, half))
@@ -48,7 +49,7 @@ def test_summary_of_three_seeds_is_a_t_interval() -> None:
 
 def test_comparison_puts_the_thesis_beside_ours() -> None:
     tables = pd.concat([table(AS_THESIS), table({"joint": 1.0}, "exact")])
-    wide = report.comparison(report.summary(tables), "accuracy")
+    wide = report.comparison(over_seeds(tables), "accuracy")
     assert list(wide.columns) == ["thesis (printed)", "ours, thesis", "ours, exact"]
     assert list(wide.index) == [LABELS[name] for name in CONFIGURATIONS]
     assert wide.loc["joint"].tolist() == ["0.3464", "0.350 ± 0.010", "1.000 ± 0.010"]
@@ -56,20 +57,20 @@ def test_comparison_puts_the_thesis_beside_ours() -> None:
 
 
 def test_order_sentence_names_clear_swaps_only() -> None:
-    same = report.order_sentence(report.summary(table(AS_THESIS)), "thesis")
+    same = report.order_sentence(over_seeds(table(AS_THESIS)), "thesis")
     assert "No pair is clearly" in same
     swapped = dict(AS_THESIS, joint=0.9)
-    sentence = report.order_sentence(report.summary(table(swapped)), "thesis")
+    sentence = report.order_sentence(over_seeds(table(swapped)), "thesis")
     assert "joint beats fine-tuned; joint beats fine-tuned joint" in sentence
     within = dict(AS_THESIS, joint=0.51)  # above fine-tuned, but the intervals overlap
-    assert "No pair" in report.order_sentence(report.summary(table(within)), "thesis")
+    assert "No pair" in report.order_sentence(over_seeds(table(within)), "thesis")
 
 
 def test_sentences_hold_the_numbers() -> None:
     tables = pd.concat(
         [table(AS_THESIS), table({"general": 0.12, "specialised": 0.99, "joint": 0.98}, "exact")]
     )
-    summary = report.summary(tables)
+    summary = over_seeds(tables)
     frontier = report.frontier_sentence(summary)
     assert "fine-tuned joint has the highest accuracy (0.650, at TV 0.350)" in frontier
     assert "0.030" in frontier
@@ -120,6 +121,6 @@ def test_thesis_tables_are_as_printed() -> None:
 
 
 def test_all_metrics_and_environment() -> None:
-    wide = report.all_metrics(report.summary(table(AS_THESIS)), "thesis")
+    wide = report.all_metrics(over_seeds(table(AS_THESIS)), "thesis")
     assert wide.shape == (4, 5)
     assert "torch" in report.environment(seed=3) and "seed=3" in report.environment(seed=3)

@@ -19,12 +19,13 @@ from dualdiff.overlap import (
     DIAGNOSTICS,
     GENERAL_RADIUS,
     RADIUS,
-    over_seeds,
     overlap_fraction,
     rank_correlations,
+    with_distance,
 )
 from dualdiff.plots import COLOURS, LABELS, MARKERS
 from dualdiff.plots.synthetic import outline
+from dualdiff.pooling import over_seeds
 from dualdiff.scenarios import Scenario
 
 LINES: dict[str, dict[str, Any]] = {
@@ -94,7 +95,7 @@ def sweep_figure(table: pd.DataFrame) -> Figure:
         Rows of :func:`dualdiff.overlap.sweep_trials`; intervals over seeds, or over conditions
         where there is one seed.
     """
-    means = over_seeds(table)
+    means = over_seeds(with_distance(table))
     figure, grid = plt.subplots(2, 2, figsize=(9.5, 6.6), sharex=True)
     for axes, (metric, label) in zip(grid.flat, METRIC_LABELS.items(), strict=True):
         target = metric if metric == "intersection" else "specialised"
