@@ -60,7 +60,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale((0.0, 3, 7), 40, 1),
-    "quick": Scale((0.0, 1.5, 2.5, 3, 3.5, 5, 14), 300, 1),
+    "quick": Scale((0.0, 2.5, 3.5, 7), 300, 1),
     "thesis": Scale(SWEEP, 500, 3),
 }
 

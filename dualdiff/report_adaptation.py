@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy import stats
 
 from dualdiff import results
-from dualdiff.adaptation import EPOCH_METHODS, SCALES, SCORE
+from dualdiff.adaptation import EPOCH_METHODS, SCALES
 from dualdiff.overlap import overlap_fraction
 from dualdiff.plots import LABELS
+from dualdiff.pooling import over_seeds
 from dualdiff.report import TITLES, interval
 
 PART = "adaptation"
@@ -56,22 +56,6 @@ def shown(own: pd.DataFrame, profile: str, seed: int) -> Shown:
         "over the seeds. Cost and checks are this run's."
     )
     return Shown(over_seeds(table), origin)
-
-
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per trial, target and metric: mean over training seeds with a 95 % interval.
-
-    With one seed the interval over test conditions stands; with several it is the t interval of
-    the mean over the seeds, which also holds what training varies. Column ``seeds`` counts them.
-    """
-    grouped = table.groupby(SCORE, sort=False)
-    pooled = grouped[["value", "low", "high"]].mean()
-    n = grouped["value"].count()
-    half = grouped["value"].std() * stats.t.ppf(0.975, n.clip(lower=2) - 1) / n**0.5
-    several = n > 1
-    pooled.loc[several, "low"] = (pooled["value"] - half)[several]
-    pooled.loc[several, "high"] = (pooled["value"] + half)[several]
-    return pooled.assign(seeds=n).reset_index()
 
 
 def by_size(pooled: pd.DataFrame) -> pd.DataFrame:
@@ -300,6 +284,32 @@ def recommendation_sentence(pooled: pd.DataFrame) -> str:
                 f"- On {title}, network `{recipe}`: best or as good as the best, of {len(best)} "
                 f"cases, {words}. {few} {many}".rstrip()
             )
+    return "\n".join(lines)
+
+
+def composing_sentence(pooled: pd.DataFrame) -> str:
+    """Whether composing or one network comes closest: few and many pairs, overlap, in words."""
+    lines = []
+    best = recommendation(by_size(pooled))
+    sizes = sorted(best["n_specialised"].unique())
+    for n in dict.fromkeys((sizes[0], sizes[-1])):
+        here = best[best["n_specialised"] == n]
+        wins = int(here["best"].str.endswith("joint").sum())
+        lines.append(
+            f"- Cabinet, {n:,} pairs: the lowest energy distance is that of a joint configuration "
+            f"for {wins} of {len(here)} networks."
+        )
+    shifted = by_overlap(pooled)
+    rows = shifted[(shifted["target"] == "specialised") & (shifted["metric"] == "energy_distance")]
+    for (overlap, n), here in rows.groupby(["overlap", "n_specialised"], sort=False):
+        score = here.set_index("configuration")["value"]
+        joint = score.index.str.endswith("joint")
+        one, two = score[~joint], score[joint]
+        lines.append(
+            f"- Round table, overlap {overlap:g}, {n:,} pairs: the best single network is "
+            f"{LABELS[str(one.idxmin())]} at {one.min():.3f}, the best joint configuration "
+            f"{LABELS[str(two.idxmin())]} at {two.min():.3f} (energy distance, units of y)."
+        )
     return "\n".join(lines)
 
 

@@ -18,6 +18,8 @@ BAD = {
     "scenario": ["table", None, 1],
     "recipe": ["best", None, ("thesis",)],
     "height_tolerance": [0, -0.25, 10.5, math.nan, math.inf, "0.25", True, None, [1]],
+    "distance": [-0.1, 20.5, math.nan, math.inf, "far", True],
+    "points": [1, 100_001, 8.0, "8", True, None],
     "weight_general": [0.0, -1, 11, math.nan, True],
     "weight_specialised": [0.0, -1, 11, math.nan, False],
 }
@@ -29,6 +31,8 @@ GOOD = {
     "scenario": ["cabinet", "round_table"],
     "recipe": ["thesis", "tuned"],
     "height_tolerance": [0.25, 1, 10, np.float32(0.5)],
+    "distance": [0, 3.5, 20],
+    "points": [2, 100_000, np.int64(8)],
     "weight_general": [0.01, 1],
     "weight_specialised": [10.0],
 }

@@ -315,7 +315,7 @@ def test_loss_with_a_prior_is_the_sum(kind: str, weight: float) -> None:
 
 def test_replay_keeps_the_network_from_drifting() -> None:
     """After fine-tuning the loss on general rows has risen; with replayed rows hardly."""
-    general, _ = train("tuned", epochs=60)
+    general, _ = train("tuned", epochs=40)
     fresh = cabinet().pairs("general", 4_000, generator(11))
     y, c = general.process.encode_y(fresh[0]), general.process.encode_c(fresh[1])
 
@@ -323,8 +323,8 @@ def test_replay_keeps_the_network_from_drifting() -> None:
         with torch.no_grad():
             return float(noise_loss(network, y, c, generator(12)))
 
-    plain = adapt(clone(general), 100)
-    replayed = adapt(clone(general), 100, Prior(Y, C))
+    plain = adapt(clone(general), 60)
+    replayed = adapt(clone(general), 60, Prior(Y, C))
     start = loss(general)
     assert loss(plain) - start > 3 * abs(loss(replayed) - start)
 

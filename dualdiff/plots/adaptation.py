@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from dualdiff.adaptation import EPOCH_METHODS, NETWORKS
 from dualdiff.plots import COLOURS, LABELS, MARKERS
@@ -140,7 +140,10 @@ def epoch_figure(rows: pd.DataFrame, bound: float, optimum: tuple[float, float])
         for name in ("general", "specialised", *EPOCH_METHODS):
             _path(axes, _of(lost, name), _of(wanted, name), name)
         # Joint sampling keeps the general network: what it forgets is that network's own error.
-        _path(axes, _of(lost, "general"), _of(wanted, "joint"), "joint")
+        kept, reached = _of(lost, "general"), _of(wanted, "joint")
+        _path(axes, kept, reached, "joint")
+        place = (kept["value"].iloc[0], reached["value"].iloc[0])
+        axes.annotate("two networks", place, (8, 5), textcoords="offset points", size=7)
         axes.plot(*optimum[::-1], marker="*", color="black", ms=11, ls="")
         axes.set(xlim=(0, 1.0), ylim=(0, 1.03), title=network)
         axes.set_xlabel("forgetting: TV to the general law")
@@ -190,6 +193,9 @@ def cost_figure(rows: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     axes[1].set_xlabel("numbers stored beside the general model")
     for panel in axes:
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
         panel.set_ylim(0, 1.03)
     axes[0].set_ylabel("TV to the specialised law")
     fills = [
