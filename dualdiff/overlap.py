@@ -324,15 +324,20 @@ def rank_correlations(gains: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def trend(table: pd.DataFrame) -> dict[str, float]:
-    """Spearman's correlation of joint accuracy on the own disc with the overlap, by recipe."""
+def trend(table: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Spearman's correlation with the overlap of a score of joint on the own disc, by recipe.
+
+    ``metric`` is ``accuracy`` or ``total_variation``, whose sign is turned: 1 always means that the
+    score gets better with every bit of overlap.
+    """
     means = over_seeds(with_distance(table))
     rows = means[
         (means["configuration"] == "joint")
         & (means["target"] == "specialised")
-        & (means["metric"] == "accuracy")
+        & (means["metric"] == metric)
     ]
+    sign = -1 if metric == "total_variation" else 1
     return {
-        str(recipe): spearman(part["overlap"], part["value"])
+        str(recipe): spearman(part["overlap"], sign * part["value"])
         for recipe, part in rows.groupby("recipe", sort=False)
     }

@@ -105,7 +105,8 @@ def test_sweep_of_exact_members_shows_the_method_alone(small: pd.DataFrame) -> N
     assert own["joint"][0.0] > 0.99 and own["joint"][7.0] == 0
     inside = rows[(rows["target"] == "intersection") & (rows["configuration"] == "joint")]
     assert (inside["value"] > 0.99).all()  # what the product asks for, where it has mass
-    assert trend(small)["exact"] > 0
+    assert trend(small, "accuracy")["exact"] > 0
+    assert trend(small, "total_variation")["exact"] == pytest.approx(1)
 
 
 def test_diagnosis_reports_every_diagnostic_with_an_interval(small: pd.DataFrame) -> None:
@@ -150,7 +151,7 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
         [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
     )
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
-    assert "rank correlation of 1.00" in report_overlap.diagnostic_sentence(gains)
+    assert "(rank correlation 1.00)" in report_overlap.diagnostic_sentence(gains)
     assert list(report_overlap.correlation_table(gains).index) == [
         report_overlap.WORDS[name] for name in DIAGNOSTICS
     ]

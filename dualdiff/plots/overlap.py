@@ -40,10 +40,14 @@ METRIC_LABELS = {
     "intersection": "accuracy (intersection)",
 }
 DIAGNOSTIC_LABELS = {
-    "energy_score_gain": "energy score gain on 32 held-out pairs (units of y)",
+    "energy_score_gain": "energy score gain (units of y)",
     "effective_share": "effective sample size (share of 50)",
     "log_weight": "mean Feynman-Kac log weight",
-    "disagreement": "disagreement of the noise predictions",
+    "disagreement": "disagreement of predictions",
+}
+BENEFIT_LABELS = {
+    "energy_distance_gain": "gain in energy\ndistance (units of y)",
+    "accuracy_gain": "gain in accuracy",
 }
 
 
@@ -155,44 +159,44 @@ def _overlap_axis(axes: Axes) -> None:
 
 
 def diagnostic_figure(gains: pd.DataFrame) -> Figure:
-    """Every diagnostic against the true benefit of joint sampling, a point per setting.
+    """Every diagnostic against both true benefits of joint sampling, a point per setting.
 
     Parameters
     ----------
     gains : DataFrame
         Rows of :func:`dualdiff.overlap.benefits`.
     """
-    correlations = rank_correlations(gains)
-    figure, grid = plt.subplots(2, 2, figsize=(9.5, 6.4), sharey=True)
-    for axes, name in zip(grid.flat, DIAGNOSTICS, strict=True):
-        for recipe, part in gains.groupby("recipe"):
-            axes.scatter(
-                part[name],
-                part["energy_distance_gain"],
-                c=part["overlap"],
-                cmap="cividis",
-                vmin=0,
-                vmax=1,
-                marker=MARKERS["joint"] if recipe == "tuned" else MARKERS["general"],
-                edgecolors="black",
-                linewidths=0.6,
-                s=34,
-            )
-        row = correlations.query(
-            "diagnostic == @name and benefit == 'energy_distance_gain' and recipe == 'all'"
-        )
-        axes.set_title(f"rank correlation {row['correlation'].iloc[0]:.2f}", fontsize=9)
-        axes.axhline(0, color="grey", lw=0.8)
+    table = rank_correlations(gains).query("recipe == 'all'")
+    correlations = table.set_index(["benefit", "diagnostic"])["correlation"]
+    figure, grid = plt.subplots(2, 4, figsize=(12.5, 5.8), sharey="row", sharex="col")
+    for row, benefit in zip(grid, BENEFIT_LABELS, strict=True):
+        for axes, name in zip(row, DIAGNOSTICS, strict=True):
+            for recipe, part in gains.groupby("recipe"):
+                axes.scatter(
+                    part[name],
+                    part[benefit],
+                    c=part["overlap"],
+                    cmap="cividis",
+                    vmin=0,
+                    vmax=1,
+                    marker=MARKERS["joint"] if recipe == "tuned" else MARKERS["general"],
+                    edgecolors="black",
+                    linewidths=0.6,
+                    s=30,
+                )
+            axes.set_title(f"rank correlation {correlations[benefit, name]:.2f}", fontsize=9)
+            axes.axhline(0, color="grey", lw=0.8)
+        row[0].axvline(0, color="grey", lw=0.8)
+        row[0].set_ylabel(BENEFIT_LABELS[benefit])
+    grid[0, 0].set_yscale("symlog", linthresh=0.1)
+    for axes, name in zip(grid[1], DIAGNOSTICS, strict=True):
         axes.set_xlabel(DIAGNOSTIC_LABELS[name])
-        axes.set_yscale("symlog", linthresh=0.05)
-        if name in ("energy_score_gain", "log_weight"):
-            axes.set_xscale("symlog", linthresh=0.05 if name == "energy_score_gain" else 5)
-        elif name == "disagreement":
-            axes.set_xscale("log")
-    grid[1, 1].invert_xaxis()
-    grid[0, 0].axvline(0, color="grey", lw=0.8)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("true benefit: energy distance\nof specialised minus of joint (units of y)")
+    grid[1, 0].set_xscale("symlog", linthresh=0.1)
+    grid[1, 0].set_xticks([-10, -1, -0.1, 0, 0.1, 1, 10])
+    grid[1, 0].tick_params(axis="x", labelsize=7)
+    grid[1, 2].set_xscale("symlog", linthresh=10)
+    grid[1, 3].set_xscale("log")
+    grid[1, 3].invert_xaxis()
     handles = [
         Line2D([], [], ls="", marker=MARKERS[m], color="grey", label=f"recipe {r}")
         for r, m in (("thesis", "general"), ("tuned", "joint"))
