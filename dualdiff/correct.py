@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.samplers import DDPM, Piece, _chunks, in_threads, reverse
+from dualdiff.samplers import DDPM, Piece, check_request, chunked, in_threads, reverse
 
 
 class WeightedSamples(NamedTuple):
@@ -101,6 +101,8 @@ def feynman_kac(
 
     Raises
     ------
+    ValueError
+        For shapes and values out of range.
     FloatingPointError
         If a sample or a weight is not finite.
 
@@ -115,6 +117,7 @@ def feynman_kac(
         t: 1 - process.alpha_bar_at(t) / process.alpha_bar_at(after) for t, after in pairwise(steps)
     }
     start = rule.start_std if start_std is None else start_std
+    check_request(rule, c, draws, chunk, start)
     out = torch.empty(len(c) * draws, process.dy, device=c.device)
     log_weights, disagreement = out.new_empty(len(out)), out.new_empty(len(out))
 
@@ -128,7 +131,7 @@ def feynman_kac(
         disagreement[place] = recorder.disagreement
         return place.stop - place.start
 
-    for done in in_threads(work, _chunks(rule, c, generator, draws, chunk), c.device):
+    for done in in_threads(work, chunked(rule, c, generator, draws, chunk), c.device):
         if progress is not None:
             progress(done)
     if not bool(torch.isfinite(out).all() and torch.isfinite(log_weights).all()):

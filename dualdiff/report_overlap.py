@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -141,9 +142,9 @@ def trend_sentence(table: pd.DataFrame) -> str:
     if not flat:
         return text
     return text + (
-        f" For {' and '.join(flat)} accuracy ranks the settings less well than 0.9: it stands on a "
-        "plateau as long as a good part of the disc is shared, because samples gather in that part, "
-        "and the order along a plateau is noise. Total variation sees the part that is left out."
+        f" For {' and '.join(flat)} accuracy ranks the settings less well than 0.9: it stands on "
+        "a plateau as long as a good part of the disc is shared, because samples gather in that "
+        "part, and the order along a plateau is noise. Total variation sees what is left out."
     )
 
 
@@ -154,7 +155,8 @@ def gap_sentence(table: pd.DataFrame) -> str:
     joint = rows[rows["configuration"] == "joint"].pivot(
         index="distance", columns="recipe", values="value"
     )
-    nearest = {min(joint.index, key=lambda d, want=want: abs(d - want)) for want in (0, 3, 5)}
+    distances = np.array(joint.index, dtype=float)
+    nearest = {float(distances[np.abs(distances - want).argmin()]) for want in (0, 3, 5)}
     lines = []
     for distance in sorted(nearest):
         row = joint.loc[distance]

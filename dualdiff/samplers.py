@@ -267,21 +267,24 @@ def in_threads(
         torch.set_num_threads(threads)
 
 
-def _check(denoiser: Denoiser, c: Tensor, draws: int, chunk: int, start_std: float) -> None:
+def check_request(
+    denoiser: Denoiser, c: Tensor, draws: int, chunk: int | None, start_std: float
+) -> None:
+    """Refuse conditions and numbers that cannot be sampled with."""
     if c.ndim != 2 or c.shape[1] != denoiser.process.dc or len(c) == 0:
         raise ValueError(
             f"conditions must have shape [n >= 1, {denoiser.process.dc}], not {list(c.shape)}"
         )
     if not bool(torch.isfinite(c).all()):
         raise ValueError("conditions must be finite; some are NaN or infinite")
-    for name, value in (("draws", draws), ("chunk", chunk)):
+    for name, value in (("draws", draws), ("chunk", 1 if chunk is None else chunk)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     if not (start_std > 0 and math.isfinite(start_std)):
         raise ValueError(f"start_std must be positive and finite, not {start_std}")
 
 
-def _chunks(
+def chunked(
     denoiser: Denoiser, c: Tensor, generator: torch.Generator, draws: int, chunk: int | None
 ) -> Iterator[Piece]:
     """Whole blocks of samples: their place, their standardised conditions, their noise."""
@@ -348,7 +351,7 @@ def sample(
     FloatingPointError
         If a sample is not finite.
     """
-    _check(denoiser, c, draws, 1 if chunk is None else chunk, start_std)
+    check_request(denoiser, c, draws, chunk, start_std)
     sampler = DDPM() if sampler is None else sampler
     out = torch.empty(len(c) * draws, denoiser.process.dy, device=c.device)
 
@@ -359,7 +362,7 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    for done in in_threads(work, _chunks(denoiser, c, generator, draws, chunk), c.device):
+    for done in in_threads(work, chunked(denoiser, c, generator, draws, chunk), c.device):
         if progress is not None:
             progress(done)
     if not bool(torch.isfinite(out).all()):
@@ -388,10 +391,10 @@ def trajectory(
     states : Tensor [S + 1, n, dy]
         Standardised units.
     """
-    _check(denoiser, c, 1, 1, start_std)
+    check_request(denoiser, c, 1, 1, start_std)
     sampler = DDPM() if sampler is None else sampler
     pieces = []
-    for _, condition, noise in _chunks(denoiser, c, generator, 1, None):
+    for _, condition, noise in chunked(denoiser, c, generator, 1, None):
         states = list(reverse(denoiser, condition, sampler, noise, start_std=start_std))
         pieces.append(torch.stack([state.y for state in states]))
     return [state.t for state in states], torch.cat(pieces, dim=1)

@@ -303,9 +303,14 @@ def add_lora(denoiser: MLP, rank: int, generator: torch.Generator, *, alpha: flo
 
 
 def merge_lora(denoiser: MLP) -> MLP:
-    """A plain copy with the low-rank updates added into the weights, all of it trainable."""
-    copy = clone(denoiser)
-    for layer in _linear_layers(copy):
-        if parametrize.is_parametrized(layer):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-    return copy.requires_grad_(True)
+    """A plain network with the low-rank updates added into its weights, all of it trainable."""
+    spread = denoiser.residual * denoiser.process.y_std.to(denoiser.residual)
+    blank = torch.Generator()  # every number it draws is overwritten
+    plain = MLP(denoiser.process, denoiser.architecture, blank, denoiser.offset.cpu(), spread.cpu())
+    plain.to(denoiser.offset.device)
+    with torch.no_grad():
+        for target, source in zip(_linear_layers(plain), _linear_layers(denoiser), strict=True):
+            for name in ("weight", "bias"):
+                getattr(target, name).copy_(getattr(source, name))
+        plain.residual.copy_(denoiser.residual)
+    return plain

@@ -134,3 +134,13 @@ def test_fewer_steps_use_the_betas_between_the_steps_visited() -> None:
         run = feynman_kac(rule, CONDITION, generator(7), draws=4000, sampler=DDPM(steps))
         totals.append(float(run.log_weights.mean()))
     assert totals[0] == pytest.approx(totals[1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"draws": 0}, "draws must be at least 1"), ({"start_std": -1.0}, "start_std must be")],
+)
+def test_bad_requests_are_refused(change: dict, message: str) -> None:  # type: ignore[type-arg]
+    member = gaussian(Process.linear(), [0, 0, 0], 1.0)
+    with pytest.raises(ValueError, match=message):
+        feynman_kac(joint(member, member), CONDITION, generator(8), **change)

@@ -218,12 +218,6 @@ def test_lora_merged_is_lora_unmerged(kind: str) -> None:
     assert all(p.requires_grad for p in merged.parameters())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AttributeError,
-    reason="torch's deep copy of a parametrised layer shares its class, so removing the "
-    "parametrisation of the copy takes the weight of the original away",
-)
 def test_merging_leaves_the_unmerged_network_as_it_is() -> None:
     low_rank = add_lora(small_network("thesis"), 3, generator(5))
     before = predictions(low_rank)
