@@ -36,6 +36,7 @@ GROUP = [
 ]
 THESIS_METRICS = ("accuracy", "miss_distance")
 READINGS = {"specialised": "own disc", "fixed": "fixed disc"}
+NOTHING = "None of these tables has been run yet."
 INSIDE, ABOVE, BELOW, UNKNOWN = "✓ inside", "▲ above", "▼ below", "? unknown"
 # Half transparent, so that the page's own colour of text stays readable, light or dark; blue and
 # orange are told apart by every reader, and the word stands beside them.
@@ -256,7 +257,7 @@ def inside_sentence(found: Results) -> str:
             counts.append(f"{len(inside)} of {len(ours)} by {TITLES[metric]}{names}")
         lines.append(f"- {results.PARTS[scenario].title}: {'; '.join(counts)}.")
     head = "The thesis's numbers that lie inside our interval over training seeds:\n\n"
-    return head + "\n".join(lines) if lines else ""
+    return head + "\n".join(lines) if lines else NOTHING
 
 
 def spread_table(pooled: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
