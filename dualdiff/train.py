@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -106,6 +107,21 @@ def noise_loss(denoiser: MLP, y: Tensor, c: Tensor, generator: torch.Generator) 
     return (error * denoiser.loss_weight(t)).mean()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in a single thread.
+
+    How many threads share a sum decides its rounding, and training amplifies a rounding to another
+    network; for networks and batches as small as ours more threads are hardly faster.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def fit(
     denoiser: MLP,
     y: Tensor,
@@ -122,7 +138,8 @@ def fit(
 
     The data are tensors on the denoiser's device and are indexed, never looped over. The last,
     smaller batch of an epoch is used too. Stopping early leaves the weights as they are then
-    (without the average).
+    (without the average). The same generator gives the same weights, whatever the number of
+    threads.
 
     Parameters
     ----------
@@ -165,17 +182,18 @@ def fit(
             left = torch.cat([left, shuffled])
         order, left = left[:visited], left[visited:]
         for rows in order.split(batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            loss = noise_loss(denoiser, y[rows], c[rows], generator)
-            if preserved is not None:
-                loss = loss + preserved(len(rows))
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if average is not None and how.ema is not None:
-                # The horizon is ema * total steps once that many have passed, shorter before.
-                share = 1 / min(number + 1, max(1.0, how.ema * total))
-                torch._foreach_lerp_(average, [p.detach() for p in parameters], share)
+            with one_thread():
+                optimiser.zero_grad(set_to_none=True)
+                loss = noise_loss(denoiser, y[rows], c[rows], generator)
+                if preserved is not None:
+                    loss = loss + preserved(len(rows))
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                if average is not None and how.ema is not None:
+                    # The horizon is ema * total steps once that many have passed, shorter before.
+                    share = 1 / min(number + 1, max(1.0, how.ema * total))
+                    torch._foreach_lerp_(average, [p.detach() for p in parameters], share)
             yield Step(epoch, number, loss.detach())
             number += 1
     if average is not None:

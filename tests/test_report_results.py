@@ -171,7 +171,7 @@ def test_a_part_that_is_not_there_is_said_with_its_command(found: Results, folde
     shown = module.show(found, "overlap", report_assumptions.reading_sentence)
     assert isinstance(shown, Markdown) and shown.data.startswith("- ")
     assert module.read(folder / "nowhere") == {}
-    assert module.gather({}, ["cabinet"]).empty and module.inside_sentence({}) == ""
+    assert module.gather({}, ["cabinet"]).empty and module.inside_sentence({}) == module.NOTHING
     assert len(module.gather(found, ("cabinet", "round_table_tuned"))) == len(
         found["cabinet"].pooled
     )

@@ -1,7 +1,7 @@
 """Training: it learns, it repeats, it refuses what cannot be learnt from."""
 
 import math
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 import torch
@@ -70,6 +70,22 @@ def test_training_is_reproducible(recipe: str) -> None:
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_the_number_of_threads_changes_no_weight() -> None:
+    """A batch so large that two threads would share its sums, and round them otherwise."""
+    y, c = cabinet().pairs("general", 8192, generator(1))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            network = MLP(PROCESS, Architecture(), generator(0))
+            deque(fit(network, y, c, epochs=4, batch_size=4096, generator=generator(1)), maxlen=0)
+            assert torch.get_num_threads() == n
+            found.append(network.state_dict())
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_fit_yields_every_step_and_uses_every_row() -> None:
