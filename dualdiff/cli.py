@@ -175,10 +175,11 @@ def _list(options: argparse.Namespace) -> None:
 
 def _results(options: argparse.Namespace) -> None:
     from dualdiff import results
+    from dualdiff.parts import PARTS
     from dualdiff.store import Store
 
     parse("profile", options.profile)
-    parts = options.parts or list(results.PARTS)
+    parts = options.parts or list(PARTS)
     folder = options.output
     if folder is None and options.profile == "thesis":
         folder = results.FOLDER

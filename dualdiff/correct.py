@@ -76,8 +76,9 @@ def feynman_kac(
     .. math:: \Delta_t = \frac{\beta_t}{2 \sigma_t^2} \Bigl(\bigl\lVert \textstyle\sum_i w_i
               \varepsilon_i \bigr\rVert^2 - \sum_i w_i \lVert \varepsilon_i \rVert^2 \Bigr),
 
-    and a start from :math:`N(0, I / \sum_i w_i)`, weighted means over the samples are means under
-    the product :math:`\prod_i p_i^{w_i}`, up to the error of finite steps. No extra network calls.
+    times the ratio of :math:`N(y_T; 0, I / \sum_i w_i)` to :math:`N(y_T; 0, s^2 I)`, from which the
+    chain starts, weighted means over the samples are means under the product
+    :math:`\prod_i p_i^{w_i}`, up to the error of finite steps. No extra network calls.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def feynman_kac(
     draws : int
         Samples per condition: the group within which weights are compared.
     start_std : float, optional
-        Default: what the rule implies, :attr:`Weighted.start_std`.
+        s, by default what the rule implies, :attr:`Weighted.start_std`, where the ratio is 1.
     chunk, progress
         As in :func:`dualdiff.samplers.sample`.
 
@@ -110,6 +111,8 @@ def feynman_kac(
     -----
     Skreta et al. (2025), arXiv 2503.02819, product of experts; here in noise predictions.
     """
+    if not isinstance(rule, Weighted):
+        raise TypeError(f"rule must be a Weighted sum of members, not {type(rule).__name__}")
     sampler = DDPM() if sampler is None else sampler
     process = rule.process
     steps = [*sampler.timesteps(process), -1]
@@ -124,10 +127,13 @@ def feynman_kac(
     def work(piece: Piece) -> int:
         place, condition, noise = piece
         recorder = _Recorder(rule, beta)
-        for state in reverse(recorder, condition, sampler, noise, start_std=start):
+        states = reverse(recorder, condition, sampler, noise, start_std=start)
+        first = last = next(states)
+        for state in states:
             last = state
         out[place] = process.decode_y(last.y)
-        log_weights[place] = recorder.log_weights
+        ratio = (start**-2 - rule.start_std**-2) / 2 * (first.y**2).sum(1)
+        log_weights[place] = recorder.log_weights + ratio
         disagreement[place] = recorder.disagreement
         return place.stop - place.start
 

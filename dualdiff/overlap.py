@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,19 +13,17 @@ from scipy import stats
 from scipy.optimize import brentq
 from torch import Tensor
 
-from dualdiff.compose import joint
-from dualdiff.correct import effective_share, feynman_kac
 from dualdiff.denoisers import Denoiser
+from dualdiff.diagnosis import HELD_OUT, Diagnosis
 from dualdiff.lens import Lens, lens_area
-from dualdiff.members import RECIPES, Workshop, code_version, progress_bar, stream
-from dualdiff.metrics import Estimate, energy_score
+from dualdiff.members import RECIPES, Workshop, progress_bar, stream
 from dualdiff.pooling import over_seeds
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.regions import Disc, Region
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table
 from dualdiff.store import Store
-from dualdiff.study import COLUMNS, Trial, configuration, exact_configurations, trials
+from dualdiff.study import Trial, configuration, exact_configurations, trials
 
 GENERAL_RADIUS, RADIUS = 3.0, 1.0
 SETTINGS = {
@@ -43,8 +40,8 @@ between the edges) and the shares of overlap in words; the other distances are o
 
 SWEEP = (0.0, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75, 4.25, 5, 7, 14)
 """Distances of the sweep: inside the general disc, across its rim, and away from it."""
-TRAINED, HELD_OUT = 96, 32
-"""How a user with 128 specialised pairs splits them to ask whether joint sampling helps."""
+TRAINED = 128 - HELD_OUT
+"""Specialised pairs that are left to train with, of the thesis's 128."""
 DIAGNOSTICS = ("energy_score_gain", "effective_share", "log_weight", "disagreement")
 
 
@@ -125,6 +122,8 @@ def targets(scenario: Scenario) -> dict[str, Region]:
 
 
 def _size(profile: str) -> Profile:
+    if profile not in SCALES:
+        raise ValueError(f"profile must be one of {', '.join(SCALES)}, not {profile!r}")
     scale = SCALES[profile]
     return replace(
         PROFILES[profile], conditions=scale.conditions, draws=scale.draws, seeds=scale.seeds
@@ -160,75 +159,11 @@ def sweep_trials(profile: str, seed: int) -> list[Trial]:
     return found
 
 
-class Diagnosis(Trial):
-    """What can be known about joint sampling without the truth: from 32 held-out pairs.
-
-    ``energy_score_gain``: energy score of the specialised model minus that of joint sampling, on
-    the same pairs (positive: joint predicts them better). ``effective_share``: effective sample
-    size of the Feynman-Kac weights of 50 joint samples per pair's condition, as a share.
-    ``log_weight``: their mean log weight. ``disagreement``: how far the two noise predictions are
-    apart on the way (:func:`dualdiff.correct.feynman_kac`). Intervals are over the pairs.
-    """
-
-    DRAWS = 50
-
-    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
-        """All that the result depends on, as JSON."""
-        asked = {"pairs": HELD_OUT, "draws": self.DRAWS, "code": code_version("correct")}
-        return {**super().config(device), "diagnosis": asked}
-
-    def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
-        began = time.perf_counter()
-        assert not isinstance(self.recipe, str)
-        workshop = Workshop(
-            self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
-        )
-        specialised = workshop.specialised().network
-        rule = joint(workshop.general.network, specialised)
-        source = stream(self.seed, "rows", "held out")
-        y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
-
-        def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
-            return stream(self.seed, "diagnosis", device=device)
-
-        alone = sample(specialised, c, noise(), draws=self.DRAWS)
-        run = feynman_kac(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
-        pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
-        seen = {
-            "energy_score_gain": pairs[0] - pairs[1],
-            "energy_score_specialised": pairs[0],
-            "energy_score_joint": pairs[1],
-            "effective_share": effective_share(run.log_weights),
-            "log_weight": run.log_weights.mean(1),
-            "disagreement": run.disagreement.mean(1),
-        }
-        keys = (self.scenario.name, self.recipe_name, self.profile.name, self.seed)
-        rows = [
-            (*keys, self.configuration, "held out", name, *_mean(values))
-            for name, values in seen.items()
-        ]
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
-        return table.assign(seconds=time.perf_counter() - began)
-
-
 def diagnose(distance: float, recipe: str, profile: str, seed: int, **options: Any) -> pd.DataFrame:
     """The diagnostics of one setting, a row each; ``options`` as in :func:`tidy`."""
     size = replace(_size(profile), n_specialised=TRAINED)
     trial = Diagnosis(shifted_table(distance), RECIPES[recipe], size, seed, "diagnosis")
     return tidy([trial], **options).set_index("metric")[["value", "low", "high"]]
-
-
-def score_each(samples: Tensor, y: Tensor) -> Tensor:
-    """The energy score of every pair: ``samples [n, k, dy]``, ``y [n, dy]`` to ``[n]``."""
-    return torch.tensor(
-        [energy_score(s[None], target[None]).value for s, target in zip(samples, y, strict=True)]
-    )
-
-
-def _mean(values: Tensor) -> Estimate:
-    mean, error = float(values.double().mean()), float(stats.sem(values.double().cpu().numpy()))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return Estimate(mean, mean - half, mean + half)
 
 
 def tidy(

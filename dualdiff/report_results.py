@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from scipy import stats
 
 from dualdiff import pooling, results
 from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.parts import PARTS
 from dualdiff.plots import LABELS
 from dualdiff.report import TITLES, interval
 from dualdiff.thesis import overlap_table, thesis_table
@@ -58,8 +60,8 @@ def read(folder: Path | None = None) -> Results:
     """Every committed table by part; parts that have not been run are left out."""
     folder = folder or results.FOLDER
     found = {}
-    for part in results.PARTS:
-        if (folder / f"{part}.csv").is_file():
+    for part in PARTS:
+        with suppress(FileNotFoundError):
             table, record = results.load(part, folder)
             found[part] = Result(over_seeds(table, record["conditions"]), record)
     return found
@@ -73,7 +75,7 @@ def show(found: Results, part: str, make: Callable[..., object], *arguments: obj
     if part in found:
         shown = make(found[part].pooled, *arguments)
         return Markdown(shown) if isinstance(shown, str) else shown
-    title = results.PARTS[part].title
+    title = PARTS[part].title
     command = f"dualdiff results --profile thesis {part}"
     return Markdown(f"*{title}*: this table has not been run yet; `{command}` makes it.")
 
@@ -198,13 +200,13 @@ def _rankings(found: Results) -> Iterator[tuple[str, str, Ranking]]:
                 for metric in THESIS_METRICS:
                     theirs = thesis_table(scenario)[metric]
                     ours = _rows(found[part].pooled, metric)
-                    yield results.PARTS[part].title, TITLES[metric], ranking(theirs, ours)
+                    yield PARTS[part].title, TITLES[metric], ranking(theirs, ours)
     if "overlap" not in found:
         return
     for target, reading in READINGS.items():
         ours = overlap_rows(found["overlap"].pooled, "accuracy", target)
         theirs = overlap_table()["accuracy"]
-        title = results.PARTS["overlap"].title
+        title = PARTS["overlap"].title
         yield f"{title}, all cells", f"accuracy, {reading}", ranking(theirs, ours)
         for name in ("specialised", "joint"):
             here = theirs.index[theirs.index.get_level_values("configuration") == name]
@@ -255,7 +257,7 @@ def inside_sentence(found: Results) -> str:
             ]
             names = f" ({', '.join(LABELS[n] for n in inside)})" if inside else ""
             counts.append(f"{len(inside)} of {len(ours)} by {TITLES[metric]}{names}")
-        lines.append(f"- {results.PARTS[scenario].title}: {'; '.join(counts)}.")
+        lines.append(f"- {PARTS[scenario].title}: {'; '.join(counts)}.")
     head = "The thesis's numbers that lie inside our interval over training seeds:\n\n"
     return head + "\n".join(lines) if lines else NOTHING
 
@@ -328,10 +330,10 @@ def every_setting(pooled: pd.DataFrame, metric: str) -> pd.DataFrame:
 def provenance_table(folder: Path | None = None) -> pd.DataFrame:
     """Where every part's table comes from, and whether the code would still make it."""
     folder, lines = folder or results.FOLDER, []
-    for part in results.PARTS:
+    for part in PARTS:
         title, state = results.describe(part, folder)
         line = {"part": part, "table": title, "state": state}
-        if (folder / f"{part}.csv").is_file():
+        with suppress(FileNotFoundError):
             _, record = results.load(part, folder)
             line |= {
                 "conditions × draws": f"{record['conditions']:,} × {record['draws']}",

@@ -12,6 +12,7 @@ import pandas as pd
 from dualdiff import results
 from dualdiff.metrics import METRICS
 from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.parts import PARTS, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.study import COLUMNS, Trial
 from dualdiff.thesis import overlap_table, thesis_table
@@ -63,9 +64,9 @@ def table(trial: Trial) -> pd.DataFrame:
 
 def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = table) -> None:
     """Write parts (all by default) at profile ``thesis`` into a folder."""
-    for name in parts or results.PARTS:
-        part = results.PARTS[name]
+    for name in parts or PARTS:
+        part = PARTS[name]
         some = part.trials(PROFILES["thesis"])
-        tables = {results._key(trial): scale(trial) for trial in some}
-        results._write(part, some, tables, "thesis", folder)
+        tables = {trial_key(trial): scale(trial) for trial in some}
+        results._write(part, some, tables, "thesis", folder, results._sources())
         assert json.loads((folder / f"{name}.json").read_text())["trials"] == len(some)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import overlap, report_overlap
+from dualdiff.diagnosis import score_each
 from dualdiff.metrics import energy_score
 from dualdiff.overlap import (
     DIAGNOSTICS,
@@ -19,7 +20,6 @@ from dualdiff.overlap import (
     distance_for,
     overlap_fraction,
     rank_correlations,
-    score_each,
     setting_trials,
     shifted_table,
     spearman,
@@ -83,6 +83,11 @@ def test_targets_have_an_intersection_only_where_discs_meet() -> None:
     assert set(targets(shifted_table(4.0))) == {"specialised", "fixed"}
     own = targets(shifted_table(7.0, 0.5))
     assert own["fixed"] == Disc(1.0, height_tolerance=0.5)
+
+
+def test_an_unknown_profile_is_named() -> None:
+    with pytest.raises(ValueError, match="profile must be one of smoke, quick, thesis, not 'huge'"):
+        sweep_trials("huge", 0)
 
 
 @pytest.mark.parametrize("profile", overlap.SCALES)

@@ -1,0 +1,118 @@
+"""The parts of the full-scale results: which trials make which table of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dualdiff import adaptation
+from dualdiff.members import RECIPES, Recipe
+from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
+from dualdiff.profiles import Profile
+from dualdiff.scenarios import SCENARIOS, make_scenario
+from dualdiff.study import Trial, trials
+
+KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
+
+
+def trial_key(trial: Trial) -> tuple[Any, ...]:
+    """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
+    made = (trial.profile.n_specialised, trial.profile.finetune_epochs, trial.seed)
+    return (trial.scenario.name, trial.recipe_name, *made, trial.configuration)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of the book and what makes its trials at a profile."""
+
+    name: str
+    title: str
+    make: Callable[[Profile], list[Trial]]
+
+    def trials(self, profile: Profile) -> list[Trial]:
+        """Its trials, each once.
+
+        Raises
+        ------
+        ValueError
+            If two different trials could not be told apart in the table.
+        """
+        distinct: dict[tuple[Any, ...], Trial] = {}
+        for trial in self.make(profile):
+            other = distinct.setdefault(trial_key(trial), trial)
+            if other is not trial and other.config() != trial.config():
+                raise ValueError(f"part {self.name} has two different trials {trial_key(trial)}")
+        return list(distinct.values())
+
+
+def _smaller(profile: Profile, conditions: int, seeds: int) -> Profile:
+    """The profile with fewer conditions; several seeds only where it has several itself."""
+    seeds = seeds if profile.seeds > 1 else 1
+    return replace(profile, conditions=min(profile.conditions, conditions), seeds=seeds)
+
+
+def _scenario(name: str, recipe: str) -> Callable[[Profile], list[Trial]]:
+    def make(profile: Profile) -> list[Trial]:
+        size = profile if recipe == "thesis" else _smaller(profile, 10_000, 5)
+        return trials(make_scenario(name), [RECIPES[recipe]], size, 0)
+
+    return make
+
+
+def _overlap(profile: Profile) -> list[Trial]:
+    size = _smaller(profile, 10_000, 5)
+    worlds = [shifted_table(distance) for distance in SETTINGS.values()]
+    found = [t for w in worlds for t in trials(w, [RECIPES["thesis"]], size, 0, targets(w))]
+    return [t for t in found if t.configuration in ("general", "specialised", "joint")]
+
+
+def _adaptation(profile: Profile) -> list[Trial]:
+    studies = (adaptation.size_trials, adaptation.epoch_trials, adaptation.overlap_trials)
+    return [trial for study in studies for trial in study(profile.name, 0)]
+
+
+def variations() -> list[Recipe]:
+    """Recipe ``thesis`` with one of its assumptions changed at a time, itself first."""
+    base = RECIPES["thesis"]
+
+    def network(name: str, **changes: Any) -> Recipe:
+        return replace(base, name=name, architecture=replace(base.architecture, **changes))
+
+    return [
+        base,
+        *(replace(base, name=f"T = {steps}", steps=steps) for steps in (50, 200, 1000)),
+        *(network(f"width {width}", width=width) for width in (64, 256)),
+        network("time t / T", time="scaled"),
+    ]
+
+
+def _sensitivity(profile: Profile) -> list[Trial]:
+    size = _smaller(profile, 1_000, 3)
+    worlds = [make_scenario(name) for name in SCENARIOS]
+    return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("cabinet", "Table 4.1, recipe thesis", _scenario("cabinet", "thesis")),
+        Part("round_table", "Table 4.3, recipe thesis", _scenario("round_table", "thesis")),
+        Part("cabinet_tuned", "Table 4.1, recipe tuned", _scenario("cabinet", "tuned")),
+        Part("round_table_tuned", "Table 4.3, recipe tuned", _scenario("round_table", "tuned")),
+        Part("overlap", "Table 4.5, recipe thesis", _overlap),
+        Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
+        Part("sweep", "Overlap sweep and its diagnostics", lambda p: sweep_trials(p.name, 0)),
+        Part("adaptation", "Set sizes, fine-tuning epochs and overlap", _adaptation),
+    )
+}
+
+
+def cost(trial: Trial) -> float:
+    """Relative work of a trial: samples times network calls, and a share for training."""
+    recipe = RECIPES["thesis"] if isinstance(trial.recipe, str) else trial.recipe
+    calls = 2 if trial.configuration.endswith("joint") else 1
+    size = (recipe.architecture.width / 128) ** 2
+    sampling = calls * trial.profile.conditions * trial.profile.draws * recipe.steps / 100
+    training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
+    return size * (sampling + training.get(trial.configuration, 0))
