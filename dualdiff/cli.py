@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ChapterError, BookError) as error:
         print(error, file=sys.stderr)
         return 1
+    except (FloatingPointError, OSError, RuntimeError) as error:
+        print(f"dualdiff: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("dualdiff: interrupted", file=sys.stderr)
         return 130

@@ -242,7 +242,7 @@ def cost_sentence(costs: pd.DataFrame, recipe: str) -> str:
 
 
 def recommendation_table(pooled: pd.DataFrame) -> pd.DataFrame:
-    """:func:`dualdiff.adaptation.recommendation` for readers: cabinet, then the shifted table."""
+    """:func:`recommendation` for readers: cabinet, then the shifted table."""
     tables = []
     for title, rows in (("cabinet", by_size(pooled)), ("round table", by_overlap(pooled))):
         if rows.empty:

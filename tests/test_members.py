@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from test_study import TINY
 
-from dualdiff.members import METHODS, RECIPES, Workshop, stream
+from dualdiff import members
+from dualdiff.members import EPOCH, METHODS, RECIPES, Workshop, stream
 from dualdiff.process import Process
 from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.store import Store
@@ -62,9 +64,20 @@ def test_adapting_starts_from_the_general_network(store: Store, method: str) -> 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [8, 200])
-def test_every_set_size_gets_the_same_steps(store: Store, method: str, n: int) -> None:
+def test_every_set_size_gets_the_same_steps(
+    store: Store, method: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, rows = members.fit, []
+
+    def spy(*data: Any, **options: Any) -> Any:
+        rows.append(options["rows_per_epoch"])
+        return fit(*data, **options)
+
     shop = Workshop(cabinet(), RECIPES["tuned"], replace(TINY, n_specialised=n), 0, store)
+    assert len(shop.general.losses) == TINY.general_epochs
+    monkeypatch.setattr(members, "fit", spy)
     trained = shop.specialised(method)
+    assert rows == [EPOCH]
     epochs = TINY.specialised_epochs if method == "specialised" else TINY.finetune_epochs
     assert len(trained.losses) == epochs and trained.seconds > 0
     assert len(shop.rows("specialised")[0]) == n

@@ -156,7 +156,9 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
         [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
     )
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
-    assert "(rank correlation 1.00)" in report_overlap.diagnostic_sentence(gains)
+    sentence = report_overlap.diagnostic_sentence(gains)
+    assert "with the energy distance gained 1.00 (1.00 in recipe `tuned`)" in sentence
+    assert "in 4 of them" not in sentence and "hindsight (1.00)" in sentence
     assert list(report_overlap.correlation_table(gains).index) == [
         report_overlap.WORDS[name] for name in DIAGNOSTICS
     ]
