@@ -88,7 +88,7 @@ def variations() -> list[Recipe]:
 
 
 def _sensitivity(profile: Profile) -> list[Trial]:
-    size = _smaller(profile, 1_000, 3)
+    size = _smaller(profile, 1_000, 2)
     worlds = [make_scenario(name) for name in SCENARIOS]
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 

@@ -203,8 +203,8 @@ def diagnostic_sentence(gains: pd.DataFrame) -> str:
         within = ", ".join(f"{r:.2f} in recipe `{n}`" for n, r in every.drop("all").items())
         parts.append(f"with the {words} {every['all']:.2f} ({within})")
     helps, says = gains["energy_distance_gain"] > 0, gains["energy_score_gain"] > 0
-    pooled = rows[(rows["recipe"] == "all") & (rows["benefit"] == "accuracy_gain")]
-    pooled = pooled.set_index("diagnostic")["correlation"].drop("energy_score_gain")
+    of_all = rows[(rows["recipe"] == "all") & (rows["benefit"] == "accuracy_gain")]
+    pooled = of_all.set_index("diagnostic")["correlation"].drop("energy_score_gain")
     text = (
         f"Over {len(gains)} settings the {WORDS['energy_score_gain']} has these rank correlations: "
         f"{', '.join(parts)}. Its sign decides rightly in {int((helps == says).sum())} of them "
