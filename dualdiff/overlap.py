@@ -52,7 +52,6 @@ class Scale:
     distances: tuple[float, ...]
     conditions: int
     seeds: int
-    draws: int = 10
 
 
 SCALES = {
@@ -125,9 +124,7 @@ def _size(profile: str) -> Profile:
     if profile not in SCALES:
         raise ValueError(f"profile must be one of {', '.join(SCALES)}, not {profile!r}")
     scale = SCALES[profile]
-    return replace(
-        PROFILES[profile], conditions=scale.conditions, draws=scale.draws, seeds=scale.seeds
-    )
+    return replace(PROFILES[profile], conditions=scale.conditions, draws=10, seeds=scale.seeds)
 
 
 def setting_trials(profile: str, seed: int) -> list[Trial]:

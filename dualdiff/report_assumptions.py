@@ -2,7 +2,7 @@
 
 Table 4.5 does not say against which disc it judges, and T, width and time are our assumption: both
 readings and every assumption changed by itself stand beside the thesis's numbers here. Tables are
-those of :func:`dualdiff.report_results.over_seeds`.
+those of :func:`dualdiff.pooling.over_seeds`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dualdiff.report import TITLES, interval
 from dualdiff.report_results import ORANGE, READINGS, STYLES, coloured, items, lies, overlap_rows
 from dualdiff.study import CONFIGURATIONS
 from dualdiff.thesis import overlap_table, thesis_table
+
+TARGETS = READINGS | {"intersection": "intersection"}
 
 
 def _setting(name: str) -> str:
@@ -54,13 +56,13 @@ def overlap_comparison(pooled: pd.DataFrame, metric: str) -> Styler:
 
 
 def overlap_all(pooled: pd.DataFrame, metric: str, target: str = "specialised") -> pd.DataFrame:
-    """Every configuration of the table by setting, with intervals."""
+    """Every configuration by setting, with intervals, against one of :data:`TARGETS`."""
     rows = overlap_rows(pooled, metric, target)
     text = rows.apply(lambda r: interval(r["value"], r["low"], r["high"]), axis=1)
-    wide = text.unstack("configuration").reindex(list(SETTINGS))
+    wide = text.unstack("configuration").reindex(list(SETTINGS)).fillna("–")
     wide = wide[[name for name in CONFIGURATIONS if name in wide]]
     wide = wide.rename(index=_setting, columns=LABELS).rename_axis(None, axis="columns")
-    return wide.rename_axis(f"{TITLES[metric]}, {READINGS[target]}")
+    return wide.rename_axis(f"{TITLES[metric]}, {TARGETS[target]}")
 
 
 def misfits(pooled: pd.DataFrame) -> pd.DataFrame:

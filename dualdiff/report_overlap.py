@@ -15,15 +15,12 @@ from dualdiff.overlap import (
     SETTINGS,
     overlap_fraction,
     rank_correlations,
-    shifted_table,
     trend,
     with_distance,
 )
-from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
 from dualdiff.report import interval
 from dualdiff.scenarios import Scenario
-from dualdiff.thesis import overlap_table
 
 WORDS = {
     "energy_score_gain": "energy score gain on held-out pairs",
@@ -31,7 +28,6 @@ WORDS = {
     "log_weight": "mean log weight",
     "disagreement": "disagreement of the predictions",
 }
-TARGETS = {"specialised": "own disc", "fixed": "fixed disc", "intersection": "intersection"}
 BENEFITS = {
     "energy_distance_gain": "energy distance gained",
     "accuracy_gain": "accuracy gained",
@@ -49,58 +45,6 @@ def fractions_table() -> pd.DataFrame:
         for name, distance in SETTINGS.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
-
-
-def settings_table(table: pd.DataFrame, target: str, metric: str) -> pd.DataFrame:
-    """One metric of every configuration in the six settings against a target.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of :func:`dualdiff.overlap.setting_trials`.
-    target : {"specialised", "fixed", "intersection"}
-    metric : str
-    """
-    means = over_seeds(with_distance(table))
-    rows = means[(means["target"] == target) & (means["metric"] == metric)]
-    columns: dict[str, dict[str, str]] = {}
-    for name, distance in SETTINGS.items():
-        part = rows[rows["scenario"] == shifted_table(distance).name].set_index("configuration")
-        columns[name] = {
-            LABELS[str(c)]: interval(r["value"], r["low"], r["high"]) for c, r in part.iterrows()
-        }
-    return pd.DataFrame.from_dict(columns, orient="index").fillna("–").rename_axis("setting")
-
-
-def beside_thesis(table: pd.DataFrame, metric: str, target: str) -> pd.DataFrame:
-    """The thesis's Table 4.5 beside ours, judged against a target.
-
-    ``metric`` is ``accuracy`` or ``centre_distance``; arguments as in :func:`settings_table`.
-    """
-    names = ["general", "specialised", "joint"]
-    printed = overlap_table()[metric].unstack()[names].rename(columns=LABELS)
-    ours = settings_table(table, target, metric)[[LABELS[name] for name in names]]
-    parts = {"thesis (printed)": printed.map("{:.4f}".format), f"ours, {TARGETS[target]}": ours}
-    return pd.concat(parts, axis=1).reindex(list(SETTINGS)).rename_axis("setting")
-
-
-def target_sentence(table: pd.DataFrame) -> str:
-    """Which target fits the thesis's row of the general model, which hardly moves, in words."""
-    printed = overlap_table()["accuracy"].unstack()["general"]
-    means = over_seeds(with_distance(table))
-    lines = []
-    for target, words in (("specialised", "its own disc"), ("fixed", "the concentric disc")):
-        rows = means[
-            (means["target"] == target)
-            & (means["metric"] == "accuracy")
-            & (means["configuration"] == "general")
-        ]
-        lines.append(f"from {rows['value'].min():.3f} to {rows['value'].max():.3f} against {words}")
-    return (
-        "Accuracy of the general model over the six settings: the thesis prints "
-        f"{printed.min():.4f} to {printed.max():.4f}; ours goes {lines[0]} and {lines[1]}. "
-        "A score that does not move can only have been taken against a fixed target."
-    )
 
 
 def shown(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:

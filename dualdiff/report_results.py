@@ -21,21 +21,13 @@ from pandas.io.formats.style import Styler
 from scipy import stats
 
 from dualdiff import pooling, results
+from dualdiff.adaptation import SCORE
 from dualdiff.overlap import SETTINGS, shifted_table
 from dualdiff.parts import PARTS
 from dualdiff.plots import LABELS
 from dualdiff.report import TITLES, interval
 from dualdiff.thesis import overlap_table, thesis_table
 
-GROUP = [
-    "scenario",
-    "recipe",
-    "n_specialised",
-    "finetune_epochs",
-    "configuration",
-    "target",
-    "metric",
-]
 THESIS_METRICS = ("accuracy", "miss_distance")
 READINGS = {"specialised": "own disc", "fixed": "fixed disc"}
 NOTHING = "None of these tables has been run yet."
@@ -47,7 +39,7 @@ STYLES = {INSIDE: BLUE, ABOVE: ORANGE, BELOW: ORANGE}
 
 
 class Result(NamedTuple):
-    """A committed table pooled over seeds (:func:`over_seeds`), and its provenance."""
+    """A committed table pooled over seeds (:func:`with_error`), and its provenance."""
 
     pooled: pd.DataFrame
     record: dict[str, Any]
@@ -63,7 +55,7 @@ def read(folder: Path | None = None) -> Results:
     for part in PARTS:
         with suppress(FileNotFoundError):
             table, record = results.load(part, folder)
-            found[part] = Result(over_seeds(table, record["conditions"]), record)
+            found[part] = Result(with_error(table, record["conditions"]), record)
     return found
 
 
@@ -83,23 +75,23 @@ def show(found: Results, part: str, make: Callable[..., object], *arguments: obj
 def gather(found: Results, parts: Iterable[str]) -> pd.DataFrame:
     """The pooled tables of those parts that have been run, one below the other."""
     tables = [found[part].pooled for part in parts if part in found]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=GROUP)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SCORE)
 
 
-def over_seeds(table: pd.DataFrame, conditions: int) -> pd.DataFrame:
+def with_error(table: pd.DataFrame, conditions: int) -> pd.DataFrame:
     """One row per configuration, target and metric of a committed table.
 
     Columns: ``value``, the mean over training seeds; ``low`` and ``high``, its 95 % t interval
     (with one seed the interval over test conditions, which does not hold what training varies);
     ``seeds``; ``spread``, the standard deviation over seeds; ``error``, the standard error over
-    test conditions of a single seed (root mean square over the seeds).
+    test conditions of a single seed (root mean square over the seeds; for scores whose interval
+    is over conditions, like accuracy).
     """
     pooled = pooling.over_seeds(table)
     quantile = stats.t.ppf(0.975, conditions - 1)
     square = ((table["high"] - table["low"]) / 2 / quantile) ** 2
-    columns = [name for name in GROUP if name in table]
-    error = table.assign(error=square).groupby(columns, sort=False)["error"].mean() ** 0.5
-    return pooled.merge(error.reset_index(), on=columns).assign(conditions=conditions)
+    error = table.assign(error=square).groupby(SCORE, sort=False)["error"].mean() ** 0.5
+    return pooled.merge(error.reset_index(), on=SCORE).assign(conditions=conditions)
 
 
 def lies(theirs: float, low: float, high: float) -> str:
@@ -321,7 +313,7 @@ def spread_sentence(pooled: pd.DataFrame, fewer: int, more: int, metric: str = "
 def every_setting(pooled: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric by whatever a part varies (rows) and configuration, with intervals over seeds."""
     rows = pooled[(pooled["metric"] == metric) & (pooled["target"] == "specialised")]
-    varied = [n for n in GROUP[:4] if n in ("scenario", "recipe") or rows[n].nunique() > 1]
+    varied = [n for n in SCORE[:4] if n in ("scenario", "recipe") or rows[n].nunique() > 1]
     text = [interval(*v) for v in rows[["value", "low", "high"]].itertuples(index=False)]
     indexed = rows.assign(text=text).set_index([*varied, "configuration"])["text"]
     return indexed.unstack("configuration", sort=False).fillna("–").rename(columns=LABELS)

@@ -43,7 +43,7 @@ def test_over_seeds_pools_what_the_table_holds(folder: Path, found: Results) -> 
     assert row["spread"] == pytest.approx(rows["value"].std())
     assert row["error"] == pytest.approx(ERROR, rel=1e-3)
     assert row["seeds"] == 3 and row["conditions"] == record["conditions"] == 100_000
-    one = module.over_seeds(table[table["seed"] == 0], 100_000)
+    one = module.with_error(table[table["seed"] == 0], 100_000)
     row = one[(one["configuration"] == "joint") & (one["metric"] == "accuracy")].iloc[0]
     assert row["low"] == rows["low"].iloc[0] and np.isnan(row["spread"])
 

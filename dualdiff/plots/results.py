@@ -1,4 +1,4 @@
-"""Figures of the results chapter; all read tables of :func:`dualdiff.report_results.over_seeds`."""
+"""Figures of the results chapter; all read tables of :func:`dualdiff.report_results.with_error`."""
 
 from __future__ import annotations
 
