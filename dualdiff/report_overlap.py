@@ -15,6 +15,7 @@ from dualdiff.overlap import (
     SETTINGS,
     overlap_fraction,
     rank_correlations,
+    spearman,
     trend,
     with_distance,
 )
@@ -94,10 +95,13 @@ def trend_sentence(table: pd.DataFrame) -> str:
     accuracy, spread = (trend(table, metric) for metric in ("accuracy", "total_variation"))
     parts = "; ".join(f"{names[r]} {accuracy[r]:.2f} and {spread[r]:.2f}" for r in accuracy)
     flat = [names[r] for r, rho in accuracy.items() if rho < 0.9]
+    distances = with_distance(table)[["distance", "overlap"]].drop_duplicates()
+    most = spearman(distances["overlap"], -distances["distance"])
     text = (
         "Spearman's rank correlation with the overlap fraction, over "
         f"{table['scenario'].nunique()} distances, of joint accuracy on each setting's own disc "
-        f"and of its total variation (sign turned): {parts}."
+        f"and of its total variation (sign turned): {parts}. A score without ties can reach at "
+        f"most {most:.2f}, because several settings share overlap 1 and several overlap 0."
     )
     if not flat:
         return text
@@ -116,7 +120,7 @@ def gap_sentence(table: pd.DataFrame) -> str:
         index="distance", columns="recipe", values="value"
     )
     distances = np.array(joint.index, dtype=float)
-    nearest = {float(distances[np.abs(distances - want).argmin()]) for want in (0, 3, 5)}
+    nearest = {float(distances[np.abs(distances - want).argmin()]) for want in (0, 2, 3, 5)}
     lines = []
     for distance in sorted(nearest):
         row = joint.loc[distance]
@@ -147,12 +151,16 @@ def diagnostic_sentence(gains: pd.DataFrame) -> str:
         within = ", ".join(f"{r:.2f} in recipe `{n}`" for n, r in every.drop("all").items())
         parts.append(f"with the {words} {every['all']:.2f} ({within})")
     helps, says = gains["energy_distance_gain"] > 0, gains["energy_score_gain"] > 0
+    where = ", ".join(
+        f"{int(part.sum())} of {len(part)} in recipe `{name}`"
+        for name, part in helps.groupby(gains["recipe"])
+    )
     of_all = rows[(rows["recipe"] == "all") & (rows["benefit"] == "accuracy_gain")]
     pooled = of_all.set_index("diagnostic")["correlation"].drop("energy_score_gain")
     text = (
         f"Over {len(gains)} settings the {WORDS['energy_score_gain']} has these rank correlations: "
         f"{', '.join(parts)}. Its sign decides rightly in {int((helps == says).sum())} of them "
-        f"(joint sampling lowers the energy distance in {int(helps.sum())})."
+        f"(joint sampling lowers the energy distance in {int(helps.sum())}: {where})."
     )
     if pooled.isna().all():
         return text

@@ -173,7 +173,7 @@ def _pairs(pairs: list[tuple[Any, Any]]) -> str:
     def label(name: Any) -> str:
         return name[0] if isinstance(name, tuple) else LABELS[name]  # (setting, configuration)
 
-    return "; ".join(f"{label(b)} over {label(a)}" for a, b in pairs) or "none"
+    return "; ".join(f"{label(b)} above {label(a)}" for a, b in pairs) or "none"
 
 
 def overlap_rows(pooled: pd.DataFrame, metric: str, target: str) -> pd.DataFrame:

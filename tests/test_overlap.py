@@ -158,7 +158,10 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
     sentence = report_overlap.diagnostic_sentence(gains)
     assert "with the energy distance gained 1.00 (1.00 in recipe `tuned`)" in sentence
-    assert "rightly in 4 of them" in sentence and "distance in 3)" in sentence
+    assert (
+        "rightly in 4 of them" in sentence
+        and "distance in 3: 3 of 4 in recipe `tuned`)" in sentence
+    )
     assert "hindsight (1.00)" in sentence
     assert list(report_overlap.correlation_table(gains).index) == [
         report_overlap.WORDS[name] for name in DIAGNOSTICS

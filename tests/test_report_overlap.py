@@ -50,16 +50,16 @@ def test_trend_is_stated_and_a_plateau_is_explained() -> None:
     flat = table(lambda share, m: float(share > 0) if m == "accuracy" else 1 - share)
     sentence = module.trend_sentence(flat)
     assert "For exact members and recipe `thesis` accuracy ranks" in sentence
-    assert "plateau" in sentence
+    assert "plateau" in sentence and "at most 0.98" in sentence
 
 
 def test_gap_names_the_score_at_the_nearest_distances() -> None:
     lines = module.gap_sentence(table(follows)).splitlines()
     assert [line.split("(")[0].strip() for line in lines] == [
-        f"- Centres {d} apart" for d in (0, 3, 5)
+        f"- Centres {d} apart" for d in (0, 2, 3, 5)
     ]
     share = overlap_fraction(3.0)
-    assert f"(overlap {share:.2f}): TV of joint to the own law {1 - share:.2f} (exact)" in lines[1]
+    assert f"(overlap {share:.2f}): TV of joint to the own law {1 - share:.2f} (exact)" in lines[2]
 
 
 def test_committed_sweep_is_named_or_its_absence(monkeypatch: pytest.MonkeyPatch) -> None:
