@@ -103,7 +103,7 @@ def test_order_of_all_tables(found: Results) -> None:
     changed.loc[pick, ["value", "low", "high"]] = (0.99, 0.98, 1.0)
     other = {"cabinet": found["cabinet"]._replace(pooled=changed)}
     sentence = module.swaps_sentence(other)
-    assert "Table 4.1, recipe thesis, accuracy: clearly general over" in sentence
+    assert "Table 4.1, recipe thesis, accuracy: clearly general above" in sentence
     assert "general over fine-tuned joint" in sentence
 
 
