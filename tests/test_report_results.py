@@ -104,7 +104,7 @@ def test_order_of_all_tables(found: Results) -> None:
     other = {"cabinet": found["cabinet"]._replace(pooled=changed)}
     sentence = module.swaps_sentence(other)
     assert "Table 4.1, recipe thesis, accuracy: clearly general above" in sentence
-    assert "general over fine-tuned joint" in sentence
+    assert "general above fine-tuned joint" in sentence
 
 
 def test_spread_over_seeds_against_conditions(found: Results) -> None:
