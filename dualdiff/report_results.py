@@ -170,8 +170,8 @@ def ranking(theirs: pd.Series, ours: pd.DataFrame) -> Ranking:
 
 
 def _pairs(pairs: list[tuple[Any, Any]]) -> str:
-    def label(name: Any) -> str:
-        return name[0] if isinstance(name, tuple) else LABELS[name]  # (setting, configuration)
+    def label(name: Any) -> str:  # of a configuration, or (setting, configuration)
+        return f"“{name[0]}”" if isinstance(name, tuple) else LABELS[name]
 
     return "; ".join(f"{label(b)} above {label(a)}" for a, b in pairs) or "none"
 
