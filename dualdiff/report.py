@@ -7,8 +7,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import pandas as pd
+from scipy import stats
 from torch import Tensor
 
 from dualdiff.plots import LABELS
@@ -84,44 +87,44 @@ def order(values: pd.Series) -> list[str]:
     return list(values.sort_values().index)
 
 
-def swaps(ours: pd.DataFrame, scenario: str) -> list[tuple[str, str]]:
-    """Pairs of configurations that the thesis ranks one way by accuracy and we, clearly, the other.
+class Ranking(NamedTuple):
+    """How two orders agree: Kendall's tau-b, and the pairs ``(lower, higher)`` in our order that
+    the thesis has the other way round, clear (our intervals apart) or not."""
 
-    Parameters
-    ----------
-    ours : DataFrame
-        Rows of :func:`dualdiff.pooling.over_seeds` for one scenario and one recipe.
+    tau: float
+    clear: list[tuple[Any, Any]]
+    unclear: list[tuple[Any, Any]]
 
-    Returns
-    -------
-    list of (lower, higher)
-        In OUR order; only pairs whose intervals do not overlap.
-    """
-    reference = thesis_table(scenario)["accuracy"]
-    rows = ours[ours["metric"] == "accuracy"].set_index("configuration")
-    names = list(rows.index)
-    return [
-        (a, b)
-        for a in names
-        for b in names
-        if rows.loc[a, "high"] < rows.loc[b, "low"] and reference[a] > reference[b]
-    ]
+
+def ranking(theirs: pd.Series, ours: pd.DataFrame) -> Ranking:
+    """Compare the order of the thesis's numbers with that of ours, both by the same index."""
+    names = [n for n in theirs.index if n in ours.index and not math.isnan(ours.loc[n, "value"])]
+    mine = ours.loc[names]
+    tau = float(stats.kendalltau(theirs[names], mine["value"]).statistic)
+    clear: list[tuple[Any, Any]] = []
+    unclear: list[tuple[Any, Any]] = []
+    for a, b in combinations(mine.sort_values("value").index, 2):
+        if theirs[a] > theirs[b] and mine.loc[a, "value"] < mine.loc[b, "value"]:
+            apart = mine.loc[a, "high"] < mine.loc[b, "low"]
+            (clear if apart else unclear).append((a, b))
+    return Ranking(tau, clear, unclear)
 
 
 def order_sentence(table: pd.DataFrame, recipe: str) -> str:
     """The order by accuracy of the thesis and ours, and every clear disagreement, in words."""
     (scenario,) = table["scenario"].unique()
     ours = table[table["recipe"] == recipe]
-    accuracy = ours[ours["metric"] == "accuracy"].set_index("configuration")["value"]
-    theirs = order(thesis_table(scenario)["accuracy"])
+    accuracy = ours[ours["metric"] == "accuracy"].set_index("configuration")
+    theirs = thesis_table(scenario)["accuracy"]
 
     def chain(names: list[str]) -> str:
         return " < ".join(LABELS[n] for n in names)
 
     text = (
-        f"Order by accuracy. Thesis: {chain(theirs)}. Recipe `{recipe}`: {chain(order(accuracy))}. "
+        f"Order by accuracy. Thesis: {chain(order(theirs))}. "
+        f"Recipe `{recipe}`: {chain(order(accuracy['value']))}. "
     )
-    different = swaps(ours, scenario)
+    different = ranking(theirs, accuracy).clear
     if not different:
         return text + "No pair is clearly (intervals apart) in another order than in the thesis."
     pairs = "; ".join(f"{LABELS[b]} beats {LABELS[a]}" for a, b in different)

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from dualdiff.adaptation import SCORE
 from dualdiff.overlap import SETTINGS, shifted_table
 from dualdiff.parts import PARTS
 from dualdiff.plots import LABELS
-from dualdiff.report import TITLES, interval
+from dualdiff.report import TITLES, Ranking, interval, ranking
 from dualdiff.thesis import overlap_table, thesis_table
 
 THESIS_METRICS = ("accuracy", "miss_distance")
@@ -144,29 +143,6 @@ def beside_thesis(pooled: pd.DataFrame, metric: str) -> Styler:
     frame = pd.DataFrame.from_dict(lines, orient="index")
     title = f"{scenario.replace('_', ' ').capitalize()}, recipe {recipe}: {TITLES[metric]}"
     return coloured(frame, lambda row: [STYLES.get(row.iloc[-1], "")] * len(row), title)
-
-
-class Ranking(NamedTuple):
-    """How two orders agree: Kendall's tau-b, and the pairs ``(lower, higher)`` in our order that
-    the thesis has the other way round, clear (our intervals apart) or not."""
-
-    tau: float
-    clear: list[tuple[Any, Any]]
-    unclear: list[tuple[Any, Any]]
-
-
-def ranking(theirs: pd.Series, ours: pd.DataFrame) -> Ranking:
-    """Compare the order of the thesis's numbers with that of ours, both by the same index."""
-    names = [n for n in theirs.index if n in ours.index and not math.isnan(ours.loc[n, "value"])]
-    mine = ours.loc[names]
-    tau = float(stats.kendalltau(theirs[names], mine["value"]).statistic)
-    clear: list[tuple[Any, Any]] = []
-    unclear: list[tuple[Any, Any]] = []
-    for a, b in combinations(mine.sort_values("value").index, 2):
-        if theirs[a] > theirs[b] and mine.loc[a, "value"] < mine.loc[b, "value"]:
-            apart = mine.loc[a, "high"] < mine.loc[b, "low"]
-            (clear if apart else unclear).append((a, b))
-    return Ranking(tau, clear, unclear)
 
 
 def _pairs(pairs: list[tuple[Any, Any]]) -> str:
