@@ -98,7 +98,7 @@ def _default_epochs(home: pd.DataFrame) -> int:
 
 
 def recommendation(pooled: pd.DataFrame, metric: str = "energy_distance") -> pd.DataFrame:
-    """The method with the lowest score for every number of pairs, and those as good.
+    """The method with the lowest score for every number of pairs, and those not clearly behind.
 
     Parameters
     ----------
@@ -259,8 +259,9 @@ def recommendation_table(pooled: pd.DataFrame) -> pd.DataFrame:
                     "pairs": best["n_specialised"],
                     "lowest energy distance": best["best"].map(LABELS),
                     "value": [_value(row) for _, row in best.iterrows()],
-                    "as good (intervals overlap)": [
-                        ", ".join(LABELS[t] for t in ties) or "none" for ties in best["ties"]
+                    "intervals overlap": [
+                        ", ".join(LABELS[t] for t in ties) if len(ties) < 4 else f"{len(ties)} more"
+                        for ties in best["ties"]
                     ],
                 }
             )
@@ -270,7 +271,7 @@ def recommendation_table(pooled: pd.DataFrame) -> pd.DataFrame:
 
 
 def recommendation_sentence(pooled: pd.DataFrame) -> str:
-    """How often each method is the best or as good, and what to take, from the table."""
+    """How often each method is the best or not clearly behind, and what to take, in words."""
     lines = []
     for title, rows in (("the cabinet", by_size(pooled)), ("the round table", by_overlap(pooled))):
         for recipe, here in rows.groupby("recipe", sort=False):
@@ -281,8 +282,8 @@ def recommendation_sentence(pooled: pd.DataFrame) -> str:
             words = ", ".join(f"{LABELS[n]} {count[n]}" for n in ranked)
             few, many = (_choice(best, n) for n in (min, max))
             lines.append(
-                f"- On {title}, network `{recipe}`: best or as good as the best, of {len(best)} "
-                f"cases, {words}. {few} {many}".rstrip()
+                f"- On {title}, network `{recipe}`: lowest or overlapping with the lowest, of "
+                f"{len(best)} cases, {words}. {few} {many}".rstrip()
             )
     return "\n".join(lines)
 
