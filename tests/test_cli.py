@@ -93,7 +93,7 @@ def test_results_list(project, capsys):
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["cabinet"].endswith("current") and "Table 4.1" in lines["cabinet"]
     assert lines["round_table"].endswith("not run")
-    assert "stale: written without" in lines["cabinet_tuned"]
+    assert "stale: the table is not the one" in lines["cabinet_tuned"]
     assert cli.main(["results", "--list", "--profile", "smoke", "overlap"]) == 0
     assert capsys.readouterr().out.split()[0] == "overlap"
 
