@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from dualdiff.denoisers import Denoiser, Predict
@@ -35,10 +37,14 @@ def common_process(members: Mapping[str, Denoiser]) -> Process:
     return reference.process
 
 
-class Weighted(Denoiser):
-    r"""Weighted sum of noise predictions, the thesis's joint sampling at weights 1 and 1.
+Weight = float | Sequence[float] | Tensor
+"""One number, or one per timestep 0 .. T - 1."""
 
-    .. math:: \varepsilon = \sum_i w_i\, \varepsilon_i
+
+class Weighted(Denoiser):
+    r"""Weighted sum of noise predictions: every rule of this module is one.
+
+    .. math:: \varepsilon = \sum_i w_i(t)\, \varepsilon_i
 
     which is the score of :math:`\prod_i p_{i,t}^{w_i}`: the product of the *noised* densities at
     every step. That is not the noised product :math:`(\prod_i p_i^{w_i})_t`, so the samples
@@ -50,55 +56,87 @@ class Weighted(Denoiser):
     ----------
     members : mapping of names to denoisers
         They must share one process. A member may be a composition.
-    weights : mapping of the same names to numbers
-        Finite, with a positive sum (one may be negative).
+    weights : mapping of the same names to numbers, or to one number per timestep
+        Finite, with a positive sum at every step (some may be negative).
 
     Notes
     -----
     Liu et al. (2022); Du et al. (2023), section 3, on what it does not sample.
     """
 
-    def __init__(self, members: Mapping[str, Denoiser], weights: Mapping[str, float]) -> None:
+    def __init__(self, members: Mapping[str, Denoiser], weights: Mapping[str, Weight]) -> None:
         super().__init__()
         self.process = common_process(members)
         if set(weights) != set(members):
             raise ValueError(
                 f"weights are for {sorted(weights)}, but the members are {sorted(members)}"
             )
-        self.weights = {name: float(weights[name]) for name in members}
-        for name, weight in self.weights.items():
-            if not math.isfinite(weight):
-                raise ValueError(f"the weight of {name!r} must be finite, not {weight}")
-        if sum(self.weights.values()) <= 0:
+        columns = [self._column(name, weights[name]) for name in members]
+        self.table = torch.stack(columns, dim=1)  # [T, members], float64
+        sums = self.table.sum(1)
+        if not bool((sums > 0).all()):
+            t = int(sums.argmin())
             raise ValueError(
-                f"the weights must have a positive sum, not {sum(self.weights.values())} "
-                f"({self.weights}): there is no such product of densities"
+                f"the weights must have a positive sum, not {float(sums[t]):g} at step {t}: there "
+                f"is no such product of densities"
             )
         self.members = dict(members)
         self._registered = nn.ModuleList(self.members.values())  # so that .to() reaches them
 
+    def _column(self, name: str, weight: Weight) -> Tensor:
+        steps = self.process.steps
+        column = torch.as_tensor(weight, dtype=torch.float64).cpu()
+        if column.shape not in ((), (steps,)):
+            raise ValueError(
+                f"the weight of {name!r} must be a number or one for each of the {steps} "
+                f"timesteps, not of shape {list(column.shape)}"
+            )
+        if not bool(torch.isfinite(column).all()):
+            raise ValueError(f"the weight of {name!r} must be finite, not {weight}")
+        return column.expand(steps)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights by name, where they are the same at every step.
+
+        Raises
+        ------
+        ValueError
+            If they change with the step: ask :attr:`table`.
+        """
+        if not bool((self.table == self.table[0]).all()):
+            raise ValueError("the weights change with the step; they are the columns of `table`")
+        return dict(zip(self.members, self.table[0].tolist(), strict=True))
+
     @property
     def start_std(self) -> float:
         r""":math:`1/\sqrt{\sum_i w_i}`: the spread that the summed noise implies at the start."""
-        return 1 / math.sqrt(sum(self.weights.values()))
+        return 1 / math.sqrt(float(self.table[-1].sum()))
+
+    def active(self) -> list[tuple[str, Denoiser, list[float]]]:
+        """Members with a weight, and their weights per step; the others cost no call."""
+        columns = zip(self.members.items(), self.table.T, strict=True)
+        return [(name, m, column.tolist()) for (name, m), column in columns if bool(column.any())]
 
     def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
-        return self._sum({name: member(y, t, c) for name, member in self._active()})
+        weights = self.table.to(y)[t]
+        total = torch.zeros_like(y)
+        for i, member in enumerate(self.members.values()):
+            if bool(self.table[:, i].any()):
+                total = total + weights[..., i : i + 1] * member(y, t, c)
+        return total
 
     def bind(self, c: Tensor) -> Predict:
-        bound = {name: member.bind(c) for name, member in self._active()}
-        return lambda y, t: self._sum({name: predict(y, t) for name, predict in bound.items()})
+        bound = [(member.bind(c), column) for _, member, column in self.active()]
 
-    def _active(self) -> list[tuple[str, Denoiser]]:
-        """Members with a weight; the others cost no call."""
-        return [(name, m) for name, m in self.members.items() if self.weights[name] != 0]
+        def predict(y: Tensor, t: int) -> Tensor:
+            (first, weights), *others = bound
+            total = first(y, t) * weights[t]
+            for member, weights in others:
+                total.add_(member(y, t), alpha=weights[t])
+            return total
 
-    def _sum(self, eps: Mapping[str, Tensor]) -> Tensor:
-        terms = [self.weights[name] * value for name, value in eps.items()]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total
+        return predict
 
 
 def joint(general: Denoiser, specialised: Denoiser) -> Weighted:
@@ -106,3 +144,154 @@ def joint(general: Denoiser, specialised: Denoiser) -> Weighted:
     return Weighted(
         {"general": general, "specialised": specialised}, {"general": 1.0, "specialised": 1.0}
     )
+
+
+def guided(
+    unconditional: Denoiser, sources: Mapping[str, Denoiser], weights: Mapping[str, Weight]
+) -> Weighted:
+    r"""Directions away from an unconditional model, added up.
+
+    .. math:: \varepsilon = \varepsilon_u + \sum_i w_i (\varepsilon_i - \varepsilon_u), \qquad
+              p_u \prod_i (p_i / p_u)^{w_i}
+
+    A weighted sum whose weights sum to 1. With one weight 1 and the others 0 it is that source,
+    with all weights 0 the unconditional model. Under other names it is
+
+    - composable diffusion (Liu et al. 2022, equations 11 and 13): sources are conditions of one
+      model; a negative weight means NOT;
+    - generalised classifier-free guidance (arXiv 2312.08195): the sources are a concept model, that
+      has a null condition only, and conditions of the original model, and the unconditional part
+      comes from the ORIGINAL model, so that it does not drift with the concept's training.
+
+    Parameters
+    ----------
+    unconditional : Denoiser
+    sources : mapping of names to denoisers
+        Any name but "unconditional".
+    weights : mapping of the same names to numbers, or to one number per timestep
+
+    Raises
+    ------
+    ValueError
+        For other names, values that are not finite, and members with different processes.
+    """
+    if "unconditional" in sources:
+        raise ValueError("a source cannot be named 'unconditional'")
+    if set(weights) != set(sources):
+        raise ValueError(f"weights are for {sorted(weights)}, but sources are {sorted(sources)}")
+    given = {name: torch.as_tensor(w, dtype=torch.float64) for name, w in weights.items()}
+    rest = 1 - sum(given.values(), torch.zeros((), dtype=torch.float64))
+    return Weighted({"unconditional": unconditional, **sources}, {"unconditional": rest, **given})
+
+
+def classifier_free(conditional: Denoiser, unconditional: Denoiser, weight: Weight) -> Weighted:
+    r"""Classifier-free guidance.
+
+    .. math:: \varepsilon = \varepsilon(c) + w\,(\varepsilon(c) - \varepsilon(\varnothing)),
+              \qquad p(y \mid c)^{1 + w}\, p(y)^{-w}
+
+    so w = 0 is the conditional and w = -1 the unconditional model. Some write :math:`1 + w` as the
+    weight; this is the convention of Ho and Salimans (2022), equation 6. ``unconditional`` is
+    :class:`dualdiff.denoisers.Unconditional` of a network trained with ``p_uncond``.
+    """
+    amount = 1 + torch.as_tensor(weight, dtype=torch.float64)
+    return guided(unconditional, {"conditional": conditional}, {"conditional": amount})
+
+
+def video_adapter(
+    specialised: Denoiser,
+    unconditional: Denoiser,
+    general: Denoiser,
+    *,
+    prior_strength: float,
+    inverse_temperature: float,
+) -> Weighted:
+    r"""Video Adapter, Algorithm 1: a small model steered by a large pretrained one.
+
+    .. math:: \varepsilon = \varepsilon_\theta(\varnothing) + \alpha \bigl(\varepsilon_\theta(c) +
+              \gamma\, \varepsilon_\mathrm{pre}(c) - \varepsilon_\theta(\varnothing)\bigr)
+
+    with :math:`\theta` specialised, pre general, prior strength :math:`\gamma` and inverse
+    temperature :math:`\alpha`. The weights sum to :math:`1 + \alpha\gamma`.
+
+    Parameters
+    ----------
+    specialised, unconditional, general : Denoiser
+        :math:`\varepsilon_\theta(c)`, :math:`\varepsilon_\theta(\varnothing)`,
+        :math:`\varepsilon_\mathrm{pre}(c)`.
+    prior_strength, inverse_temperature : float
+
+    Notes
+    -----
+    Yang et al. (2023), arXiv 2306.01872.
+    """
+    members = {"specialised": specialised, "unconditional": unconditional, "general": general}
+    alpha, gamma = inverse_temperature, prior_strength
+    return Weighted(
+        members,
+        {"specialised": alpha, "unconditional": 1 - alpha, "general": alpha * gamma},
+    )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A composition rule with the weights at which the book shows it.
+
+    ``make(general, specialised, unconditional)`` gives the composition; ``target`` says in TeX what
+    density the rule aims at.
+    """
+
+    title: str
+    target: str
+    make: Callable[[Denoiser, Denoiser, Denoiser], Weighted]
+
+
+def weighted(general: Weight, specialised: Weight) -> Callable[..., Weighted]:
+    """A maker of weighted sums of the general and the specialised model, for :data:`RULES`."""
+
+    def make(g: Denoiser, s: Denoiser, u: Denoiser) -> Weighted:
+        return Weighted(
+            {"general": g, "specialised": s}, {"general": general, "specialised": specialised}
+        )
+
+    return make
+
+
+def _ramp(g: Denoiser, s: Denoiser, u: Denoiser) -> Weighted:
+    """Half and half at high noise, the specialised model alone at low noise."""
+    share = torch.linspace(0, 0.5, common_process({"general": g}).steps)
+    return weighted(share, 1 - share)(g, s, u)
+
+
+RULES: dict[str, Rule] = {
+    "sum": Rule("joint sum (1, 1)", "p_g p_s", weighted(1.0, 1.0)),
+    "average": Rule("average (½, ½)", r"\sqrt{p_g p_s}", weighted(0.5, 0.5)),
+    "light": Rule("weighted sum (¼, 1)", "p_g^{1/4} p_s", weighted(0.25, 1.0)),
+    "ramp": Rule("per-step weights", r"p_g^{w(t)} p_s^{1 - w(t)}", _ramp),
+    "composable": Rule(
+        "composable (1, 1)",
+        "p_u (p_g / p_u) (p_s / p_u)",
+        lambda g, s, u: guided(
+            u, {"general": g, "specialised": s}, {"general": 1.0, "specialised": 1.0}
+        ),
+    ),
+    "negation": Rule(
+        "composable, NOT general",
+        "p_u (p_s / p_u) (p_g / p_u)^{-1/2}",
+        lambda g, s, u: guided(
+            u, {"general": g, "specialised": s}, {"general": -0.5, "specialised": 1.0}
+        ),
+    ),
+    "guidance": Rule("guidance, w = 1", "p_s^2 / p_u", lambda g, s, u: classifier_free(s, u, 1.0)),
+    "concept": Rule(
+        "generalised guidance",
+        "p_g (p_s / p_g)^{3/2}",
+        lambda g, s, u: guided(g, {"concept": s}, {"concept": 1.5}),
+    ),
+    "video_adapter": Rule(
+        "Video Adapter",
+        "p_u (p_s p_g^{1/2} / p_u)^{3/2}",
+        lambda g, s, u: video_adapter(s, u, g, prior_strength=0.5, inverse_temperature=1.5),
+    ),
+}
+"""Every rule once: the laws that hold for all are tested on them, and the book compares them."""

@@ -1,151 +1,87 @@
-"""Correctors towards the true product: so far the weights that say how far a sum is from it."""
+"""Correctors: samples of the true product of the members, where a sum of their noises is not."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.samplers import DDPM, Piece, check_request, chunked, in_threads, reverse
+from dualdiff.denoisers import Predict
+from dualdiff.mcmc import Kernel
+from dualdiff.process import Process
+from dualdiff.samplers import (
+    BLOCK,
+    DDPM,
+    Piece,
+    Streams,
+    Transition,
+    check_request,
+    chunked,
+    in_threads,
+    transition,
+)
+
+Progress = Callable[[int], object]
 
 
-class WeightedSamples(NamedTuple):
-    """Samples of a weighted sum with what was seen on their way.
+class Corrected(NamedTuple):
+    """Samples with what was seen on their way; K is the size of a group, S the number of steps.
 
-    ``samples [n, draws, dy]`` in original units; ``log_weights [n, draws]`` towards the product
-    (up to a constant); ``disagreement [n, draws]``, the mean over steps of the members' mean
-    squared difference from their unweighted mean noise prediction, per coordinate.
+    Parameters
+    ----------
+    samples : Tensor [n, draws, dy]
+        Original units.
+    log_weights : Tensor [n, draws]
+        What is left to reweight by, up to a constant per group; zero after a last resampling.
+    effective : Tensor [n, draws / K, S]
+        Effective sample size of the accumulated weights before every step, as a share of the group.
+    unique : Tensor [n, draws / K]
+        Share of different samples in the group.
+    accepted : Tensor [n, draws]
+        Share of Markov moves accepted; 1 where there are none.
+    disagreement : Tensor [n, draws]
+        Mean over steps of the members' mean squared difference from their unweighted mean noise
+        prediction, per coordinate.
+    calls : float
+        Network calls per sample, all members together.
     """
 
     samples: Tensor
     log_weights: Tensor
+    effective: Tensor
+    unique: Tensor
+    accepted: Tensor
     disagreement: Tensor
+    calls: float
 
 
-class _Recorder(Denoiser):
-    """A weighted sum that adds up, along one chunk's way, what its members say."""
-
-    def __init__(self, rule: Weighted, beta: dict[int, float]) -> None:
-        super().__init__()
-        self.process, self.rule, self.beta = rule.process, rule, beta
-        self.log_weights = self.disagreement = torch.zeros(())
-
-    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
-        return self.rule(y, t, c)
-
-    def bind(self, c: Tensor) -> Predict:
-        active = {name: m for name, m in self.rule.members.items() if self.rule.weights[name]}
-        bound = [(self.rule.weights[name], m.bind(c)) for name, m in active.items()]
-        self.log_weights = self.disagreement = c.new_zeros(len(c))
-
-        def predict(y: Tensor, t: int) -> Tensor:
-            eps = torch.stack([member(y, t) for _, member in bound])
-            weights = eps.new_tensor([weight for weight, _ in bound]).view(-1, 1, 1)
-            total = (weights * eps).sum(0)
-            gap = (total**2).sum(1) - (weights * eps**2).sum((0, 2))
-            scale = self.beta[t] / (2 * self.process.noise(t) ** 2)
-            self.log_weights = self.log_weights + scale * gap
-            spread = eps.var(0, correction=0).mean(1)
-            self.disagreement = self.disagreement + spread / len(self.beta)
-            return total
-
-        return predict
-
-
-def feynman_kac(
-    rule: Weighted,
-    c: Tensor,
-    generator: torch.Generator,
-    *,
-    sampler: DDPM | None = None,
-    draws: int = 1,
-    start_std: float | None = None,
-    chunk: int | None = None,
-    progress: Callable[[int], object] | None = None,
-) -> WeightedSamples:
-    r"""Sample a weighted sum and accumulate the Feynman-Kac log weights, without resampling.
-
-    With the weights :math:`w = \exp(\sum_t \Delta_t)`,
-
-    .. math:: \Delta_t = \frac{\beta_t}{2 \sigma_t^2} \Bigl(\bigl\lVert \textstyle\sum_i w_i
-              \varepsilon_i \bigr\rVert^2 - \sum_i w_i \lVert \varepsilon_i \rVert^2 \Bigr),
-
-    times the ratio of :math:`N(y_T; 0, I / \sum_i w_i)` to :math:`N(y_T; 0, s^2 I)`, from which the
-    chain starts, weighted means over the samples are means under the product
-    :math:`\prod_i p_i^{w_i}`, up to the error of finite steps. No extra network calls.
+@dataclass(frozen=True)
+class Resampling:
+    """Groups of particles of one condition that compete with each other.
 
     Parameters
     ----------
-    rule : Weighted
-        Weights constant in t.
-    c : Tensor [n, dc]
-        Conditions in original units.
-    generator : torch.Generator
-    sampler : DDPM, optional
-        Over all steps by default. The derivation is for the stochastic sampler.
-    draws : int
-        Samples per condition: the group within which weights are compared.
-    start_std : float, optional
-        s, by default what the rule implies, :attr:`Weighted.start_std`, where the ratio is 1.
-    chunk, progress
-        As in :func:`dualdiff.samplers.sample`.
-
-    Returns
-    -------
-    WeightedSamples
-
-    Raises
-    ------
-    ValueError
-        For shapes and values out of range.
-    FloatingPointError
-        If a sample or a weight is not finite.
-
-    Notes
-    -----
-    Skreta et al. (2025), arXiv 2503.02819, product of experts; here in noise predictions.
+    group : int
+        Particles per group, K.
+    threshold : float
+        A group resamples when its effective share falls below it; at the last step always, and only
+        there if it is 0.
     """
-    if not isinstance(rule, Weighted):
-        raise TypeError(f"rule must be a Weighted sum of members, not {type(rule).__name__}")
-    sampler = DDPM() if sampler is None else sampler
-    process = rule.process
-    steps = [*sampler.timesteps(process), -1]
-    beta = {
-        t: 1 - process.alpha_bar_at(t) / process.alpha_bar_at(after) for t, after in pairwise(steps)
-    }
-    start = rule.start_std if start_std is None else start_std
-    check_request(rule, c, draws, chunk, start)
-    out = torch.empty(len(c) * draws, process.dy, device=c.device)
-    log_weights, disagreement = out.new_empty(len(out)), out.new_empty(len(out))
 
-    def work(piece: Piece) -> int:
-        place, condition, noise = piece
-        recorder = _Recorder(rule, beta)
-        states = reverse(recorder, condition, sampler, noise, start_std=start)
-        first = last = next(states)
-        for state in states:
-            last = state
-        out[place] = process.decode_y(last.y)
-        ratio = (start**-2 - rule.start_std**-2) / 2 * (first.y**2).sum(1)
-        log_weights[place] = recorder.log_weights + ratio
-        disagreement[place] = recorder.disagreement
-        return place.stop - place.start
+    group: int = 50
+    threshold: float = 0.5
 
-    for done in in_threads(work, chunked(rule, c, generator, draws, chunk), c.device):
-        if progress is not None:
-            progress(done)
-    if not bool(torch.isfinite(out).all() and torch.isfinite(log_weights).all()):
-        raise FloatingPointError("some samples or weights are not finite: a member diverges")
-    n = len(c)
-    return WeightedSamples(
-        out.view(n, draws, -1), log_weights.view(n, draws), disagreement.view(n, draws)
-    )
+    def __post_init__(self) -> None:
+        if self.group < 2:
+            raise ValueError(f"group must be at least 2, not {self.group}")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
 
 
 def effective_share(log_weights: Tensor) -> Tensor:
@@ -164,5 +100,319 @@ def effective_share(log_weights: Tensor) -> Tensor:
         raise ValueError(f"log_weights must have shape [n, K >= 1], not {list(log_weights.shape)}")
     if not bool(torch.isfinite(log_weights).all()):
         raise ValueError("log_weights must be finite")
+    return _effective(log_weights)
+
+
+def _effective(log_weights: Tensor) -> Tensor:
     first, second = (torch.logsumexp(k * log_weights.double(), 1) for k in (1, 2))
     return torch.exp(2 * first - second - math.log(log_weights.shape[1]))
+
+
+def systematic(log_weights: Tensor, uniform: Tensor) -> Tensor:
+    r"""Systematic resampling within groups: which particle each place is taken by.
+
+    Place k of K takes the particle at :math:`(k + u) / K` of the cumulated weights, so a particle
+    of normalised weight w is taken :math:`\lfloor K w \rfloor` or one more times, K w in the mean.
+
+    Parameters
+    ----------
+    log_weights : Tensor [n, K]
+    uniform : Tensor [n]
+        One u of [0, 1) per group.
+
+    Returns
+    -------
+    Tensor [n, K]
+        Ancestors, int64, ascending.
+
+    Notes
+    -----
+    Kitagawa (1996).
+    """
+    k = log_weights.shape[1]
+    total = log_weights.double().softmax(1).cumsum(1)
+    place = (torch.arange(k, device=uniform.device) + uniform.double().unsqueeze(1)) / k
+    return torch.searchsorted(total / total[:, -1:], place, right=True).clamp(max=k - 1)
+
+
+class Resampled(NamedTuple):
+    """The row that each row is taken from, the weights left; per group: ESS, distinct share."""
+
+    places: Tensor
+    log_weights: Tensor
+    effective: Tensor
+    unique: Tensor
+
+
+def resample(log_weights: Tensor, uniform: Tensor, how: Resampling, last: bool) -> Resampled:
+    """Resample the groups in consecutive rows that are due: ``log_weights``, ``uniform [n]``."""
+    grouped = log_weights.view(-1, how.group)
+    effective = _effective(grouped)
+    due = ((effective < how.threshold) | last).unsqueeze(1)
+    own = torch.arange(how.group, device=due.device)
+    ancestors = torch.where(due, systematic(grouped, uniform[:: how.group]), own)
+    first = how.group * torch.arange(len(grouped), device=due.device).unsqueeze(1)
+    distinct = 1 + (ancestors[:, 1:] != ancestors[:, :-1]).sum(1)  # ancestors ascend
+    left = torch.where(due, 0.0, grouped).flatten()
+    share = distinct / how.group
+    return Resampled((ancestors + first).flatten(), left, effective.to(share), share)
+
+
+def feynman_kac_step(eps: Tensor, weights: Tensor, beta: float, noise: float) -> Tensor:
+    r"""What a particle's log weight gains before the step at t, ``[n]``.
+
+    .. math:: \frac{\beta_t}{2 \sigma_t^2} \Bigl(\bigl\lVert \textstyle\sum_i w_i \varepsilon_i
+              \bigr\rVert^2 - \sum_i w_i \lVert \varepsilon_i \rVert^2 \Bigr)
+
+    ``eps [members, n, dy]``, ``weights [members]``. Skreta et al. (2025), arXiv 2503.02819, product
+    of experts, in noise predictions; weights constant in t.
+    """
+    weights = weights.view(-1, 1, 1)
+    gap = ((weights * eps).sum(0) ** 2).sum(1) - (weights * eps**2).sum((0, 2))
+    return beta / (2 * noise**2) * gap
+
+
+def rne_step(eps: Tensor, weights: Tensor, y: Tensor, y_next: Tensor, step: Transition) -> Tensor:
+    r"""What a particle's log weight gains by the step from ``y`` to ``y_next``, ``[n]``.
+
+    .. math:: \sum_i w_i \log p_i(y' \mid y) - \Bigl(\sum_i w_i - 1\Bigr) \log q(y \mid y')
+              - \log r(y' \mid y)
+
+    with the members' backward kernels :math:`p_i`, the forward kernel :math:`q` and the kernel that
+    was sampled, :math:`r`, all of variance :math:`\beta_t`. arXiv 2506.05668.
+    """
+    weights = weights.view(-1, 1, 1)
+    backward = ((y_next - step.mean(y.expand_as(eps), eps)) ** 2).sum(2)
+    sampled = ((y_next - step.mean(y, (weights * eps).sum(0))) ** 2).sum(1)
+    forward = ((y - y_next / step.scale) ** 2).sum(1)
+    terms = (weights[:, :, 0] * backward).sum(0) - (weights.sum() - 1) * forward - sampled
+    return -terms / (2 * step.beta)
+
+
+class Members:
+    """The members of a rule bound to one chunk's conditions; counts what they are asked."""
+
+    def __init__(self, rule: Weighted, c: Tensor) -> None:
+        self.process = rule.process
+        active = rule.active()
+        self.bound: list[Predict] = [member.bind(c) for _, member, _ in active]
+        self.table = torch.tensor([column for *_, column in active]).to(c)  # [members, T]
+        self.calls = 0
+
+    def __call__(self, y: Tensor, t: int) -> Tensor:
+        """Their noise predictions, ``[members, n, dy]``."""
+        self.calls += len(self.bound)
+        return torch.stack([predict(y, t) for predict in self.bound])
+
+    def at(self, t: int) -> Callable[[Tensor], Tensor]:
+        """Score of the product of their noised densities at step t, a function of ``y [n, dy]``."""
+        return lambda y: self.sum(self(y, t), t) / -self.process.noise(t)
+
+    def sum(self, eps: Tensor, t: int) -> Tensor:
+        """The weighted sum of their noise predictions ``eps``."""
+        return (self.table[:, t].view(-1, 1, 1) * eps).sum(0)
+
+
+Body = Callable[[Tensor, Streams], tuple[dict[str, Tensor], int]]
+
+
+def in_chunks(
+    process: Process,
+    c: Tensor,
+    generator: torch.Generator,
+    body: Body,
+    *,
+    draws: int,
+    group: int = 1,
+    chunk: int | None = None,
+    start_std: float = 1.0,
+    progress: Progress | None = None,
+) -> Corrected:
+    """Run ``body(conditions, random)`` on whole groups, as many as fit a chunk, and gather.
+
+    ``body`` gets one standardised condition per sample, and returns tensors by the names of
+    :class:`Corrected` (``samples`` in standardised units; those per sample first, those per group
+    in groups) and the number of network calls. What it leaves out has a neutral value.
+    """
+    check_request(process, c, draws, chunk, start_std)
+    if draws % group:
+        raise ValueError(f"draws must be a multiple of the group size {group}, not {draws}")
+    # Blocks share a noise stream and groups must not be cut, so a block is whole groups.
+    block = group * max(1, BLOCK // group)
+    pieces = list(chunked(process, c, generator, draws, chunk, block))
+    found: dict[int, dict[str, Tensor]] = {}
+    calls = 0
+
+    def work(piece: Piece) -> int:
+        nonlocal calls
+        place, condition, random = piece
+        found[place.start], calls = body(condition, random)
+        return place.stop - place.start
+
+    for done in in_threads(work, pieces, c.device):
+        if progress is not None:
+            progress(done)
+    parts = [found[place.start] for place, *_ in pieces]
+    out = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    for name, value in out.items():
+        if not bool(torch.isfinite(value).all()):
+            raise FloatingPointError(
+                f"some {name.replace('_', ' ')} are not finite: a member diverges (weights too "
+                f"large, or a network that was not trained?)"
+            )
+    n = len(c)
+    ones, zeros = torch.ones(n * draws, device=c.device), torch.zeros(n * draws, device=c.device)
+    neutral = {
+        "log_weights": zeros,
+        "effective": ones[: n * draws // group, None],
+        "unique": ones[: n * draws // group],
+        "accepted": ones,
+        "disagreement": zeros,
+    }
+    samples = process.decode_y(out.pop("samples")).view(n, draws, -1)
+    seen = {name: value.unflatten(0, (n, -1)) for name, value in (neutral | out).items()}
+    return Corrected(samples, **seen, calls=float(calls))
+
+
+def check_ancestral(sampler: DDPM | None) -> DDPM:
+    """The sampler, refused unless it takes the stochastic steps that weights are derived for."""
+    sampler = DDPM() if sampler is None else sampler
+    if not isinstance(sampler, DDPM) or sampler.variance != "beta":
+        raise ValueError(f"sampler must be DDPM with variance 'beta', not {sampler}")
+    return sampler
+
+
+@torch.no_grad()
+def product(
+    rule: Weighted,
+    c: Tensor,
+    generator: torch.Generator,
+    *,
+    draws: int = 1,
+    weights: Literal["feynman_kac", "rne"] | None = "feynman_kac",
+    resampling: Resampling | None = None,
+    mcmc: Kernel | None = None,
+    sampler: DDPM | None = None,
+    start_std: float | None = None,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Corrected:
+    r"""Sample a weighted sum with correction towards the product :math:`\prod_i p_i^{w_i}`.
+
+    Before every step: Markov moves that leave the product of the noised densities invariant (if
+    ``mcmc``); the weight of what the step gets wrong; resampling within groups (if
+    ``resampling``), which at the last step happens always. The start is
+    :math:`N(0, I / \sum_i w_i)`, what the product implies there; a start of another spread s
+    multiplies the weights by the ratio of the two. Weights alone cost no network call.
+
+    Parameters
+    ----------
+    rule : Weighted
+        Weights constant in t if samples are weighted.
+    c : Tensor [n, dc]
+        Conditions in original units.
+    generator : torch.Generator
+    draws : int
+        Samples per condition, a multiple of the group size if there is resampling.
+    weights : {"feynman_kac", "rne"}, optional
+        :func:`feynman_kac_step` or :func:`rne_step`; None: unweighted.
+    resampling : Resampling, optional
+        Without it the weights are returned, and weighted means over the samples are means under the
+        product, up to the error of finite steps.
+    mcmc : Kernel, optional
+        :class:`~dualdiff.mcmc.ULA`, ``MALA`` or ``HMC`` at every step.
+    sampler : DDPM, optional
+        Over all steps by default, with variance "beta", for which the weights are derived.
+    start_std, chunk, progress
+        As in :func:`dualdiff.samplers.sample`; ``start_std`` is by default what the rule implies.
+
+    Returns
+    -------
+    Corrected
+
+    Raises
+    ------
+    ValueError
+        For shapes and values out of range, weights that change with t, resampling without weights.
+    FloatingPointError
+        If a sample or a weight is not finite.
+
+    Notes
+    -----
+    Skreta et al. (2025), arXiv 2503.02819; Du et al. (2023), arXiv 2302.11552.
+    """
+    if not isinstance(rule, Weighted):
+        raise TypeError(f"rule must be a Weighted sum of members, not {type(rule).__name__}")
+    if weights not in ("feynman_kac", "rne", None):
+        raise ValueError(f"weights must be 'feynman_kac', 'rne' or None, not {weights!r}")
+    if weights is None and resampling is not None:
+        raise ValueError("resampling needs weights: choose 'feynman_kac' or 'rne'")
+    if weights is not None:
+        _ = rule.weights  # raises where they change with t
+    start = rule.start_std if start_std is None else start_std
+    chain = _Chain(rule, check_ancestral(sampler), weights, resampling, mcmc, start)
+    return in_chunks(
+        rule.process,
+        c,
+        generator,
+        chain.run,
+        draws=draws,
+        group=resampling.group if resampling else 1,
+        chunk=chunk,
+        start_std=start,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The corrected reverse chain of :func:`product` for one chunk."""
+
+    rule: Weighted
+    sampler: DDPM
+    weights: str | None
+    resampling: Resampling | None
+    mcmc: Kernel | None
+    start_std: float
+
+    def run(self, c: Tensor, random: Streams) -> tuple[dict[str, Tensor], int]:
+        """The samples of one chunk, standardised units, and the number of network calls."""
+        process, members = self.rule.process, Members(self.rule, c)
+        visited = self.sampler.timesteps(process)
+        y = random() * self.start_std
+        # The product starts from its own Gaussian; another start is paid for in weights.
+        log_weights = (self.start_std**-2 - self.rule.start_std**-2) / 2 * (y**2).sum(1)
+        seen = {"disagreement": 0 * log_weights, "accepted": 0 * log_weights + (not self.mcmc)}
+        shares: list[Resampled] = []
+        for t, following in pairwise([*visited, -1]):
+            step, noise = transition(process, t, following), process.noise(t)
+            eps = members(y, t)
+            total = members.sum(eps, t)
+            if self.mcmc is not None:
+                size = {"variance": noise**2, "beta": step.beta}
+                y, score, accepted = self.mcmc.run(members.at(t), y, total / -noise, random, **size)
+                total = -noise * score
+                seen["accepted"] += accepted / len(visited)
+                if self.weights is not None:  # weights ask for each member's word
+                    eps = members(y, t)
+            seen["disagreement"] += eps.var(0, correction=0).mean(1) / len(visited)
+            if self.weights == "feynman_kac":
+                gain = feynman_kac_step(eps, members.table[:, t], step.beta, noise)
+                log_weights = log_weights + gain
+            if self.resampling is not None:
+                last = following < 0
+                result = resample(log_weights, random.uniform(), self.resampling, last)
+                y, eps, total = y[result.places], eps[:, result.places], total[result.places]
+                log_weights = result.log_weights
+                shares.append(result)
+            before, y = y, step.mean(y, total)
+            if following >= 0:
+                y.add_(random(), alpha=math.sqrt(step.beta))
+                if self.weights == "rne":
+                    gain = rne_step(eps, members.table[:, t], before, y, step)
+                    log_weights = log_weights + gain
+        seen |= {"samples": y, "log_weights": log_weights}
+        if shares:
+            seen["effective"] = torch.stack([result.effective for result in shares], 1)
+            seen["unique"] = shares[-1].unique
+        return seen, members.calls

@@ -79,6 +79,12 @@ class Architecture:
     object_frame : bool
         The network sees ``y_t - sqrt(abar_t) (c + offset)`` and not ``c``: it knows that the
         scene moves with the object. Needs dy = dc.
+    fourier : int
+        Sines and cosines of the scaled input at this many octaves, beside the input itself: what a
+        small network needs for sharp edges (Tancik et al. 2020). 0: none.
+    maskable : bool
+        One more input says that the condition is withheld, and zeros stand in its place; see
+        :class:`Unconditional`. Not with ``object_frame``, which needs the condition.
     """
 
     width: int = 128
@@ -87,6 +93,8 @@ class Architecture:
     time: Literal["raw", "scaled", "sinusoidal"] = "raw"
     preconditioned: bool = False
     object_frame: bool = False
+    fourier: int = 0
+    maskable: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 0:
@@ -97,6 +105,10 @@ class Architecture:
             raise ValueError(f"activation must be 'relu' or 'silu', not {self.activation!r}")
         if self.time not in ("raw", "scaled", "sinusoidal"):
             raise ValueError(f"time must be 'raw', 'scaled' or 'sinusoidal', not {self.time!r}")
+        if not 0 <= self.fourier <= 16:
+            raise ValueError(f"fourier must be from 0 to 16 octaves, not {self.fourier}")
+        if self.maskable and self.object_frame:
+            raise ValueError("maskable and object_frame exclude each other: choose one")
 
 
 FREQUENCIES = 16
@@ -110,6 +122,18 @@ def time_features(steps: int, kind: str) -> Tensor:
     # Periods from twice the whole chain down to a few steps.
     angle = math.pi * (t / steps) * torch.logspace(0, math.log2(steps / 4), FREQUENCIES, base=2.0)
     return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def octaves(x: Tensor, count: int) -> Tensor:
+    r"""``x [n, d]`` beside :math:`\sin, \cos(2^k \pi x / 4)`, k < count: ``[n, d (1 + 2 count)]``.
+
+    Scaled inputs have unit variance, so the slowest wave spans them once.
+    """
+    if count == 0:
+        return x
+    angle = x * (math.pi / 4)
+    waves = [wave for k in range(count) for wave in ((angle * 2**k).sin(), (angle * 2**k).cos())]
+    return torch.cat([x, *waves], dim=1)
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
@@ -169,7 +193,8 @@ class MLP(Denoiser):
                 f"not dy={dy}, dc={dc}, offset={offset}, spread={spread}"
             )
         features = time_features(process.steps, architecture.time)
-        inputs = dy + (0 if architecture.object_frame else dc) + features.shape[1]
+        columns = 0 if architecture.object_frame else dc + architecture.maskable
+        inputs = dy * (1 + 2 * architecture.fourier) + columns + features.shape[1]
         self.register_buffer("features", features, persistent=False)
         self.register_buffer("offset", torch.zeros(dy) if offset is None else offset.float())
         # Standard deviation of the data in the network's frame, in standardised units.
@@ -196,23 +221,36 @@ class MLP(Denoiser):
         output unit weight under preconditioning (Karras et al. 2022, section 5)."""
         return self._scales(t)[2] ** -2 if self.architecture.preconditioned else 1.0
 
-    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+    def columns(self, c: Tensor, masked: Tensor | bool = False) -> Tensor:
+        """What the network sees of the conditions: ``[n, 0]``, ``[n, dc]`` or ``[n, dc + 1]``."""
+        if self.architecture.object_frame:
+            return c[:, :0]
+        if not self.architecture.maskable:
+            return c
+        mask = torch.as_tensor(masked, device=c.device).expand(len(c)).unsqueeze(1)
+        return torch.cat([c.masked_fill(mask, 0.0), mask.to(c)], dim=1)
+
+    def forward(
+        self, y: Tensor, t: int | Tensor, c: Tensor, masked: Tensor | bool = False
+    ) -> Tensor:
+        """As :meth:`Denoiser.forward`; ``masked`` (bool, or one per row) withholds conditions."""
         check_shapes(self.process, y, c)
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
         x = y - self.process.signal(t) * self.centre(c) if framed else y
         scale, skip, out = self._scales(t) if scaled else (1.0, 0.0, 1.0)
         features = self.features[t].expand(len(y), -1)
-        h = torch.cat([x * scale, features] if framed else [x * scale, c, features], dim=1)
+        seen = octaves(x * scale, self.architecture.fourier)
+        h = torch.cat([seen, self.columns(c, masked), features], dim=1)
         for layer in self.layers:
             h = self.activation(layer(h))
         h = self.head(h)
         return skip * x + out * h if scaled else h
 
-    def bind(self, c: Tensor) -> Predict:
+    def bind(self, c: Tensor, masked: bool = False) -> Predict:
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
         check_shapes(self.process, c.new_empty(len(c), self.process.dy), c)
         centre = self.centre(c) if framed else None
-        trunk = self._trunk(c)
+        trunk = self._trunk(self.columns(c, masked))
 
         def predict(y: Tensor, t: int) -> Tensor:
             x = y if centre is None else torch.sub(y, centre, alpha=self.process.signal(t))
@@ -223,7 +261,7 @@ class MLP(Denoiser):
 
         return predict
 
-    def _trunk(self, c: Tensor) -> Predict:
+    def _trunk(self, columns: Tensor) -> Predict:
         r"""The layers as a function of ``(x, t)`` for one chunk, in few passes over memory.
 
         What depends on the condition alone (its columns of the input, the buffers) is written
@@ -236,21 +274,22 @@ class MLP(Denoiser):
 
         so each layer costs its matrix product and a single pass.
         """
-        n, dy, width = len(c), self.process.dy, self.architecture.width
+        n, dy, width = len(columns), self.process.dy, self.architecture.width
+        octave_count = self.architecture.fourier
+        waves = dy * (1 + 2 * octave_count)
         layers = cast("list[nn.Linear]", list(self.layers))
         first, *rest = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
         # Contiguous right factors: the products run half as fast again on transposed views.
         head_bias = self.head.bias.detach()
         # A product with three columns is slower than one with eight, so zeros make up the rest.
         head = nn.functional.pad(self.head.weight.detach().t(), (0, -dy % 8)).contiguous()
-        outputs = c.new_empty(n, head.shape[1])
-        columns = c.new_empty(n, 0) if self.architecture.object_frame else c
-        seen = dy + columns.shape[1]
-        inputs = torch.cat([c.new_empty(n, dy), columns, c.new_ones(n, 1)], dim=1)
-        entry = torch.cat([first[0][:, :seen].t(), c.new_empty(1, width)])
-        slot, bias_row = inputs[:, :dy], entry[-1]
+        outputs = columns.new_empty(n, head.shape[1])
+        seen, new = waves + columns.shape[1], columns.new_empty
+        inputs = torch.cat([new(n, waves), columns, columns.new_ones(n, 1)], dim=1)
+        entry = torch.cat([first[0][:, :seen].t(), new(1, width)])
+        slot, bias_row = inputs[:, :waves], entry[-1]
         per_step = (self.features @ first[0][:, seen:].t() + first[1]).unbind()
-        buffers = (c.new_empty(n, width), c.new_empty(n, width))
+        buffers = (new(n, width), new(n, width))
         relu = self.architecture.activation == "relu"
         carried = torch.zeros_like(first[1])
         plan: list[tuple[Tensor, Tensor]] = []
@@ -260,7 +299,7 @@ class MLP(Denoiser):
         last_bias = head_bias + carried @ head[:, :dy] if relu else head_bias
 
         def trunk(x: Tensor, t: int) -> Tensor:
-            slot.copy_(x)
+            slot.copy_(octaves(x, octave_count))
             bias_row.copy_(per_step[t])
             h, spare = buffers
             torch.mm(inputs, entry, out=h)
@@ -282,3 +321,28 @@ class MLP(Denoiser):
             torch.relu_(h)
         else:
             nn.functional.silu(h, inplace=True)
+
+
+class Unconditional(Denoiser):
+    """A maskable network with its condition withheld: what guidance calls the null condition.
+
+    Raises
+    ------
+    ValueError
+        If the network has no mask: zeros are a valid condition and cannot stand for none.
+    """
+
+    def __init__(self, network: MLP) -> None:
+        super().__init__()
+        if not network.architecture.maskable:
+            raise ValueError(
+                "the network has no mask input, so its condition cannot be withheld; "
+                "build it with Architecture(maskable=True) and train it with p_uncond > 0"
+            )
+        self.process, self.network = network.process, network
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return self.network(y, t, c, masked=True)
+
+    def bind(self, c: Tensor) -> Predict:
+        return self.network.bind(c, masked=True)

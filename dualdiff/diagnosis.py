@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.compose import joint
-from dualdiff.correct import effective_share, feynman_kac
+from dualdiff.correct import effective_share, product
 from dualdiff.members import Workshop, code_version, stream
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.samplers import sample
@@ -31,7 +31,7 @@ class Diagnosis(Trial):
     the same pairs (positive: joint predicts them better). ``effective_share``: effective sample
     size of the Feynman-Kac weights of 50 joint samples per pair's condition, as a share.
     ``log_weight``: their mean log weight. ``disagreement``: how far the two noise predictions are
-    apart on the way (:func:`dualdiff.correct.feynman_kac`). Intervals are over the pairs.
+    apart on the way (:func:`dualdiff.correct.product`). Intervals are over the pairs.
     """
 
     DRAWS = 50
@@ -65,7 +65,7 @@ class Diagnosis(Trial):
             return stream(self.seed, "diagnosis", device=device)
 
         alone = sample(specialised, c, noise(), draws=self.DRAWS)
-        run = feynman_kac(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
+        run = product(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
         pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
         seen = {
             "energy_score_gain": pairs[0] - pairs[1],

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dualdiff.denoisers import MLP, Architecture
-from dualdiff.process import Process
+from dualdiff.process import Process, spread
 from dualdiff.profiles import Profile
 from dualdiff.regions import Region
 from dualdiff.samplers import sample
@@ -198,7 +198,7 @@ class Workshop:
         y, c = self.rows("general")
         process, offset = self.recipe.process(y, c), y - c
         frame = self.recipe.architecture.object_frame
-        moments = (offset.mean(0), offset.std(0)) if frame else (None, None)
+        moments = (offset.mean(0), spread(offset)) if frame else (None, None)
         return MLP(process, self.recipe.architecture, stream(self.seed, "weights", name), *moments)
 
     def _prior(self, method: str) -> Prior | None:

@@ -10,6 +10,18 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+FLAT = 0.01
+
+
+def spread(offsets: Tensor) -> Tensor:
+    """Standard deviation per dimension of ``offsets [n, dy]``, at least a hundredth of the largest.
+
+    In the frame of its object a target may not vary at all in some direction (the height above a
+    table), and no unit can be made of zero.
+    """
+    std = offsets.std(0)
+    return std.clamp(min=FLAT * float(std.max()))
+
 
 @dataclass(frozen=True, eq=False)
 class Process:
@@ -110,16 +122,14 @@ class Process:
 
         With ``relative`` the target's scale is that of ``y - c``: the units of a denoiser that
         works in the frame of the object, where the spread of the conditions is not part of the
-        data's spread.
+        data's spread; see :func:`spread`.
         """
         if len(y) < 2 or len(y) != len(c):
             raise ValueError(
                 f"standardising needs at least two rows, as many y as c, not {len(y)}, {len(c)}"
             )
-        spread = y - c if relative else y
-        return replace(
-            self, y_mean=y.mean(0), y_std=spread.std(0), c_mean=c.mean(0), c_std=c.std(0)
-        )
+        scale = spread(y - c) if relative else y.std(0)
+        return replace(self, y_mean=y.mean(0), y_std=scale, c_mean=c.mean(0), c_std=c.std(0))
 
     # --- the schedule ---------------------------------------------------------------------
 

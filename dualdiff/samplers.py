@@ -32,8 +32,32 @@ class State(NamedTuple):
 
 
 Noise = Callable[[], Tensor]
-Piece = tuple[slice, Tensor, "_Streams"]
+Piece = tuple[slice, Tensor, "Streams"]
 T = TypeVar("T")
+
+
+class Transition(NamedTuple):
+    r"""The Gaussian step between two timesteps, :math:`t` and the next one visited :math:`t'`.
+
+    Forward :math:`N(y_t; \sqrt{1-\beta}\, y_{t'}, \beta I)`, and backwards the ancestral mean
+    :math:`(y_t - \beta\, \varepsilon / \sigma_t) / \sqrt{1-\beta}`.
+    """
+
+    beta: float
+    scale: float
+    shift: float
+
+    def mean(self, y: Tensor, eps: Tensor) -> Tensor:
+        """Mean of the ancestral step from ``y [n, dy]`` with noise prediction ``eps``."""
+        return (y * self.scale).sub_(eps, alpha=self.shift)
+
+
+def transition(process: Process, t: int, following: int) -> Transition:
+    """The step from ``t`` to ``following`` (-1: clean data)."""
+    abar = process.alpha_bar_at(t)
+    beta = 1 - abar / process.alpha_bar_at(following)
+    scale = 1 / math.sqrt(1 - beta)
+    return Transition(beta, scale, scale * beta / math.sqrt(1 - abar))
 
 
 @dataclass(frozen=True)
@@ -106,14 +130,12 @@ class DDPM(Sampler):
     def step(
         self, process: Process, predict: Predict, state: State, following: int, noise: Noise
     ) -> State:
-        abar, abar_next = process.alpha_bar_at(state.t), process.alpha_bar_at(following)
-        beta = 1 - abar / abar_next
-        scale = 1 / math.sqrt(1 - beta)
-        eps = predict(state.y, state.t)
-        y = (state.y * scale).sub_(eps, alpha=scale * beta / math.sqrt(1 - abar))
+        step = transition(process, state.t, following)
+        y = step.mean(state.y, predict(state.y, state.t))
         if following >= 0:
+            abar, abar_next = process.alpha_bar_at(state.t), process.alpha_bar_at(following)
             posterior = (1 - abar_next) / (1 - abar) if self.variance == "posterior" else 1.0
-            y.add_(noise(), alpha=math.sqrt(beta * posterior))
+            y.add_(noise(), alpha=math.sqrt(step.beta * posterior))
         return State(y, following)
 
 
@@ -206,21 +228,36 @@ class DPMSolverPP(Sampler):
 SAMPLERS: dict[str, type[Sampler]] = {"ddpm": DDPM, "ddim": DDIM, "dpm++": DPMSolverPP}
 
 
-class _Streams:
-    """Standard normal numbers for one chunk, from one generator per block of samples.
+class Streams:
+    """Random numbers for one chunk, from one generator per block of samples.
 
     Every call overwrites the numbers of the one before.
     """
 
-    def __init__(self, seeds: list[int], n: int, dy: int, device: torch.device) -> None:
-        self.numbers = torch.empty(n, dy, device=device)
-        generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self.blocks = list(zip(self.numbers.split(BLOCK), generators, strict=True))
+    def __init__(
+        self, seeds: list[int], n: int, dy: int, device: torch.device, block: int = BLOCK
+    ) -> None:
+        self.block, self.device = block, device
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self.normal = self._blocks(torch.empty(n, dy, device=device))
+        self.unit = self._blocks(torch.empty(n, device=device))
+
+    def _blocks(self, numbers: Tensor) -> tuple[Tensor, list[tuple[Tensor, torch.Generator]]]:
+        return numbers, list(zip(numbers.split(self.block), self.generators, strict=True))
 
     def __call__(self) -> Tensor:
-        for block, generator in self.blocks:
+        """Standard normal numbers, ``[n, dy]``."""
+        numbers, blocks = self.normal
+        for block, generator in blocks:
             block.normal_(generator=generator)
-        return self.numbers
+        return numbers
+
+    def uniform(self) -> Tensor:
+        """Uniform numbers of [0, 1), ``[n]``."""
+        numbers, blocks = self.unit
+        for block, generator in blocks:
+            block.uniform_(generator=generator)
+        return numbers
 
 
 @torch.no_grad()
@@ -268,13 +305,11 @@ def in_threads(
 
 
 def check_request(
-    denoiser: Denoiser, c: Tensor, draws: int, chunk: int | None, start_std: float
+    process: Process, c: Tensor, draws: int, chunk: int | None, start_std: float
 ) -> None:
     """Refuse conditions and numbers that cannot be sampled with."""
-    if c.ndim != 2 or c.shape[1] != denoiser.process.dc or len(c) == 0:
-        raise ValueError(
-            f"conditions must have shape [n >= 1, {denoiser.process.dc}], not {list(c.shape)}"
-        )
+    if c.ndim != 2 or c.shape[1] != process.dc or len(c) == 0:
+        raise ValueError(f"conditions must have shape [n >= 1, {process.dc}], not {list(c.shape)}")
     if not bool(torch.isfinite(c).all()):
         raise ValueError("conditions must be finite; some are NaN or infinite")
     for name, value in (("draws", draws), ("chunk", 1 if chunk is None else chunk)):
@@ -285,22 +320,27 @@ def check_request(
 
 
 def chunked(
-    denoiser: Denoiser, c: Tensor, generator: torch.Generator, draws: int, chunk: int | None
+    process: Process,
+    c: Tensor,
+    generator: torch.Generator,
+    draws: int,
+    chunk: int | None,
+    block: int = BLOCK,
 ) -> Iterator[Piece]:
     """Whole blocks of samples: their place, their standardised conditions, their noise."""
     n, device = len(c) * draws, c.device
     if chunk is None:
         chunk = 2048 if device.type == "cpu" else 1 << 18
-    chunk = math.ceil(chunk / BLOCK) * BLOCK
+    chunk = math.ceil(chunk / block) * block
     seeds = torch.randint(
-        2**62, (math.ceil(n / BLOCK),), generator=generator, device=generator.device
+        2**62, (math.ceil(n / block),), generator=generator, device=generator.device
     ).tolist()
     for start in range(0, n, chunk):
         place = slice(start, min(start + chunk, n))
         rows = torch.arange(place.start, place.stop, device=device) // draws
-        blocks = seeds[start // BLOCK : math.ceil(place.stop / BLOCK)]
-        streams = _Streams(blocks, len(rows), denoiser.process.dy, device)
-        yield place, denoiser.process.encode_c(c[rows]), streams
+        blocks = seeds[start // block : math.ceil(place.stop / block)]
+        streams = Streams(blocks, len(rows), process.dy, device, block)
+        yield place, process.encode_c(c[rows]), streams
 
 
 @torch.no_grad()
@@ -351,7 +391,7 @@ def sample(
     FloatingPointError
         If a sample is not finite.
     """
-    check_request(denoiser, c, draws, chunk, start_std)
+    check_request(denoiser.process, c, draws, chunk, start_std)
     sampler = DDPM() if sampler is None else sampler
     out = torch.empty(len(c) * draws, denoiser.process.dy, device=c.device)
 
@@ -362,7 +402,7 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    for done in in_threads(work, chunked(denoiser, c, generator, draws, chunk), c.device):
+    for done in in_threads(work, chunked(denoiser.process, c, generator, draws, chunk), c.device):
         if progress is not None:
             progress(done)
     if not bool(torch.isfinite(out).all()):
@@ -391,10 +431,10 @@ def trajectory(
     states : Tensor [S + 1, n, dy]
         Standardised units.
     """
-    check_request(denoiser, c, 1, 1, start_std)
+    check_request(denoiser.process, c, 1, 1, start_std)
     sampler = DDPM() if sampler is None else sampler
     pieces = []
-    for _, condition, noise in chunked(denoiser, c, generator, 1, None):
+    for _, condition, noise in chunked(denoiser.process, c, generator, 1, None):
         states = list(reverse(denoiser, condition, sampler, noise, start_std=start_std))
         pieces.append(torch.stack([state.y for state in states]))
     return [state.t for state in states], torch.cat(pieces, dim=1)

@@ -92,18 +92,24 @@ def _check_rows(denoiser: MLP, y: Tensor, c: Tensor) -> None:
         raise ValueError(f"y and c must have the same number of rows, not {len(y)} and {len(c)}")
 
 
-def noise_loss(denoiser: MLP, y: Tensor, c: Tensor, generator: torch.Generator) -> Tensor:
+def noise_loss(
+    denoiser: MLP, y: Tensor, c: Tensor, generator: torch.Generator, p_uncond: float = 0.0
+) -> Tensor:
     r"""Mean squared error of the noise prediction at random steps, a scalar.
 
     .. math:: E_{t, \varepsilon}\, w_t
               \lVert \varepsilon - \varepsilon_\theta(y_t, t, c) \rVert^2 / d_y
 
     ``y [n, dy]`` and ``c [n, dc]`` in standardised units, t uniform over {0..T-1}; the weight is
-    1 for the thesis's network (Ho et al. 2020, equation 14).
+    1 for the thesis's network (Ho et al. 2020, equation 14). Every row's condition is withheld with
+    probability ``p_uncond`` (Ho and Salimans 2022, algorithm 1).
     """
     t = torch.randint(denoiser.process.steps, (len(y),), generator=generator, device=y.device)
     eps = torch.empty_like(y).normal_(generator=generator)
-    error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c)) ** 2
+    masked: Tensor | bool = False
+    if p_uncond > 0:
+        masked = torch.rand(len(y), generator=generator, device=y.device) < p_uncond
+    error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, masked)) ** 2
     return (error * denoiser.loss_weight(t)).mean()
 
 
@@ -133,6 +139,7 @@ def fit(
     optimisation: Optimisation | None = None,
     prior: Prior | None = None,
     rows_per_epoch: int | None = None,
+    p_uncond: float = 0.0,
 ) -> Iterator[Step]:
     """Train ``denoiser`` in place, yielding every step; fine-tuning is the same call.
 
@@ -156,6 +163,9 @@ def fit(
     rows_per_epoch : int, optional
         Rows that an epoch visits, all of them if not given. Training sets of different sizes then
         get the same steps: a small one is gone through several times, a large one in parts.
+    p_uncond : float
+        Probability of withholding a row's condition, for classifier-free guidance; needs a network
+        built with ``Architecture(maskable=True)``.
 
     Yields
     ------
@@ -167,6 +177,11 @@ def fit(
     for name, value in counts:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
+    if not 0 <= p_uncond < 1 or (p_uncond > 0 and not denoiser.architecture.maskable):
+        raise ValueError(
+            f"p_uncond must be 0, or below 1 for a network with Architecture(maskable=True), "
+            f"not {p_uncond}"
+        )
     how = Optimisation() if optimisation is None else optimisation
     y, c = denoiser.process.encode_y(y), denoiser.process.encode_c(c)
     preserved = None if prior is None else _preserved_loss(denoiser, prior, generator)
@@ -184,7 +199,7 @@ def fit(
         for rows in order.split(batch_size):
             with one_thread():
                 optimiser.zero_grad(set_to_none=True)
-                loss = noise_loss(denoiser, y[rows], c[rows], generator)
+                loss = noise_loss(denoiser, y[rows], c[rows], generator, p_uncond)
                 if preserved is not None:
                     loss = loss + preserved(len(rows))
                 loss.backward()
