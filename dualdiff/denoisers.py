@@ -82,6 +82,9 @@ class Architecture:
     fourier : int
         Sines and cosines of the scaled input at this many octaves, beside the input itself: what a
         small network needs for sharp edges (Tancik et al. 2020). 0: none.
+    init : {"uniform", "kaiming"}
+        PyTorch's default, under which the signal shrinks by half from layer to layer, or weights
+        that keep its size and an output that starts at zero (He et al. 2015).
     maskable : bool
         One more input says that the condition is withheld, and zeros stand in its place; see
         :class:`Unconditional`. Not with ``object_frame``, which needs the condition.
@@ -94,6 +97,7 @@ class Architecture:
     preconditioned: bool = False
     object_frame: bool = False
     fourier: int = 0
+    init: Literal["uniform", "kaiming"] = "uniform"
     maskable: bool = False
 
     def __post_init__(self) -> None:
@@ -107,11 +111,15 @@ class Architecture:
             raise ValueError(f"time must be 'raw', 'scaled' or 'sinusoidal', not {self.time!r}")
         if not 0 <= self.fourier <= 16:
             raise ValueError(f"fourier must be from 0 to 16 octaves, not {self.fourier}")
+        if self.init not in ("uniform", "kaiming"):
+            raise ValueError(f"init must be 'uniform' or 'kaiming', not {self.init!r}")
         if self.maskable and self.object_frame:
             raise ValueError("maskable and object_frame exclude each other: choose one")
 
 
 FREQUENCIES = 16
+GAIN = {"relu": math.sqrt(2), "silu": 1.675}
+"""One over the root mean square of the activation of a standard normal number."""
 
 
 def time_features(steps: int, kind: str) -> Tensor:
@@ -203,7 +211,19 @@ class MLP(Denoiser):
         sizes = [inputs] + [architecture.width] * (architecture.depth + 1)
         self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
         self.head = _linear(sizes[-1], dy, generator)
+        if architecture.init == "kaiming":
+            self._keep_size()
         self.activation: nn.Module = nn.ReLU() if architecture.activation == "relu" else nn.SiLU()
+
+    def _keep_size(self) -> None:
+        """Rescale the fresh weights so that every layer keeps the size of its input."""
+        gain = GAIN[self.architecture.activation] * math.sqrt(3)  # fresh: uniform on +-1/sqrt(n)
+        with torch.no_grad():
+            for layer in cast("list[nn.Linear]", list(self.layers)):
+                layer.weight.mul_(gain)
+                layer.bias.zero_()
+            self.head.weight.zero_()
+            self.head.bias.zero_()
 
     def centre(self, c: Tensor) -> Tensor:
         """Where the object frame has its origin, standardised units of y: ``[n, dy]``."""

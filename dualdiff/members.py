@@ -58,6 +58,8 @@ class Recipe:
     optimisation : Optimisation
     general_batch, specialised_batch : int
         Batch sizes of the thesis.
+    log_snr : (float, float)
+        Ends of the log-SNR schedule, clean and noisy.
     """
 
     name: str
@@ -68,16 +70,31 @@ class Recipe:
     optimisation: Optimisation = field(default_factory=Optimisation)
     general_batch: int = 2048
     specialised_batch: int = 64
+    log_snr: tuple[float, float] = (12.0, -8.0)
 
     def process(self, y: Tensor, c: Tensor) -> Process:
         """The process that all members of this recipe share, from the general training rows."""
         if self.schedule == "linear":
             process = Process.linear(self.steps, 1e-3 * 100 / self.steps, 0.2 * 100 / self.steps)
         else:
-            process = Process.log_snr(self.steps)
+            process = Process.log_snr(self.steps, *self.log_snr)
         if self.standardised:
             process = process.standardised(y, c, relative=self.architecture.object_frame)
         return process
+
+    def described(self) -> dict[str, Any]:
+        """The recipe as JSON, without the options that came later where they change nothing.
+
+        So a new option does not make the results of all older recipes anew.
+        """
+        later: dict[str, Any] = {"log_snr": (12.0, -8.0)}
+        built: dict[str, Any] = {"fourier": 0, "init": "uniform", "maskable": False}
+        found = asdict(self)
+        for options, known in ((found, later), (found["architecture"], built)):
+            for name, neutral in known.items():
+                if options[name] == neutral:
+                    del options[name]
+        return found
 
     def with_object_frame(self) -> Recipe:
         """The same recipe in the frame of the object."""
@@ -154,6 +171,9 @@ class Workshop:
     device : torch.device
     quiet : bool
         No progress bars.
+    fold : (int, int), optional
+        ``(k, K)``: train the specialised networks without every K-th pair from k on, which
+        :meth:`held_out` gives, for cross-fitting.
     """
 
     scenario: Scenario
@@ -163,11 +183,29 @@ class Workshop:
     store: Store
     device: torch.device | str = "cpu"
     quiet: bool = True
+    fold: tuple[int, int] | None = None
 
     def rows(self, which: str) -> Rows:
         """The training pairs ``(y, c)`` of the general or the specialised set, original units."""
         n = self.profile.n_general if which == "general" else self.profile.n_specialised
-        return self.scenario.pairs(which, n, stream(self.seed, "rows", which))
+        y, c = self.scenario.pairs(which, n, stream(self.seed, "rows", which))
+        if which == "general" or self.fold is None:
+            return y, c
+        kept = torch.arange(n) % self.fold[1] != self.fold[0]
+        return y[kept], c[kept]
+
+    def held_out(self) -> Rows:
+        """The specialised pairs of the fold, which this workshop's networks never see.
+
+        Raises
+        ------
+        ValueError
+            If the workshop has no fold.
+        """
+        if self.fold is None:
+            raise ValueError("this workshop holds no pairs out; give it a fold (k, of)")
+        y, c = replace(self, fold=None).rows("specialised")
+        return y[self.fold[0] :: self.fold[1]], c[self.fold[0] :: self.fold[1]]
 
     @cached_property
     def general(self) -> Trained:
@@ -216,7 +254,7 @@ class Workshop:
         config = {
             "network": name,
             "epochs": epochs,
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.described(),
             "seed": self.seed,
             "conditions": [scenario.condition_low, scenario.condition_high],
             "general": _plain(scenario.general),
@@ -228,6 +266,8 @@ class Workshop:
         if name != "general":
             config["specialised"] = _plain(scenario.specialised)
             config["n_specialised"] = profile.n_specialised
+            if self.fold is not None:
+                config["fold"] = list(self.fold)
         if name in ADAPTATIONS:
             config["general_epochs"] = profile.general_epochs
         return config

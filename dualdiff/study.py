@@ -115,6 +115,10 @@ class Trial:
     configuration: str
     targets: Mapping[str, Region] | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.recipe, str) and self.recipe != "exact":
+            raise ValueError(f"recipe must be a Recipe or 'exact', not {self.recipe!r}")
+
     @property
     def recipe_name(self) -> str:
         """Name of the recipe."""
@@ -131,7 +135,7 @@ class Trial:
                 "conditions": [scenario.condition_low, scenario.condition_high],
             },
             "targets": {name: law(region) for name, region in (self.targets or {}).items()},
-            "recipe": self.recipe if isinstance(self.recipe, str) else asdict(self.recipe),
+            "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.described(),
             "profile": {k: v for k, v in asdict(self.profile).items() if k not in UNUSED},
             "seed": self.seed,
             "configuration": self.configuration,
