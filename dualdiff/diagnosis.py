@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,13 +12,13 @@ from torch import Tensor
 
 from dualdiff.compose import joint
 from dualdiff.correct import effective_share, product
-from dualdiff.members import Workshop, code_version, stream
+from dualdiff.members import Workshop, stream
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.samplers import sample
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store
 from dualdiff.study import COLUMNS, MAKES_TABLES, Trial
 
-MAKES_DIAGNOSES = ["correct", "diagnosis"]
+MAKES_DIAGNOSES = [*MAKES_TABLES, "mcmc", "correct", "diagnosis"]
 HELD_OUT = 32
 """Specialised pairs kept aside to ask whether joint sampling helps."""
 
@@ -35,20 +34,12 @@ class Diagnosis(Trial):
     """
 
     DRAWS = 50
+    modules = MAKES_DIAGNOSES
 
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
         asked = {"pairs": HELD_OUT, "draws": self.DRAWS}
         return {**super().config(device), "diagnosis": asked}
-
-    def table(
-        self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
-    ) -> pd.DataFrame:
-        """One row per diagnostic, made or loaded."""
-        code = code_version(*MAKES_TABLES, *MAKES_DIAGNOSES)
-        config = {**self.config(device), "code": code, **provenance()}
-        table = store.table("study", config, partial(self._make, store, device, quiet))
-        return table.assign(profile=self.profile.name)
 
     def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
         began = time.perf_counter()

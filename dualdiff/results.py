@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from io import BytesIO, StringIO
@@ -21,12 +21,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from dualdiff.diagnosis import MAKES_DIAGNOSES, Diagnosis
 from dualdiff.members import code_version
 from dualdiff.parts import KEY, PARTS, Part, cost, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.store import Store, provenance, write
-from dualdiff.study import MAKES_TABLES, Trial
+from dualdiff.study import Trial
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
@@ -36,14 +35,14 @@ def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
 
 
-def _sources() -> dict[str, str]:
-    """Hash of every module that makes a table, as it is on disk."""
-    return {module: code_version(module) for module in [*MAKES_TABLES, *MAKES_DIAGNOSES]}
+def _sources(modules: Iterable[str]) -> dict[str, str]:
+    """Hash of every one of the modules, as it is on disk."""
+    return {module: code_version(module) for module in modules}
 
 
 def _work(trial: Trial, root: Path, sources: dict[str, str]) -> pd.DataFrame:
     """The table of a trial, if its code is still what it was when the run began."""
-    now = _sources()
+    now = _sources(trial.modules)
     if edited := [module for module in now if now[module] != sources[module]]:
         raise RuntimeError(
             f"the source of {', '.join(edited)} was edited during the run, so a result could be "
@@ -166,9 +165,10 @@ def run(
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
-    wanted, sources = _wanted(profile, parts), _sources()
+    wanted = _wanted(profile, parts)
     tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]
+    sources = _sources(_modules([trial for _, trial in todo]))
     with _Progress(todo, jobs, quiet) as progress:
         progress.part(next(iter(tables), "nothing to do"))
         for (part, trial), table in _tables(todo, store, jobs, sources):
@@ -182,8 +182,7 @@ def run(
 
 def _modules(some: list[Trial]) -> list[str]:
     """The modules whose source decides what the trials give."""
-    diagnoses = any(isinstance(trial, Diagnosis) for trial in some)
-    return [*MAKES_TABLES, *(MAKES_DIAGNOSES if diagnoses else [])]
+    return list(dict.fromkeys(module for trial in some for module in trial.modules))
 
 
 def configuration_hash(some: list[Trial]) -> str:

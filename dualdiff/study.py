@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -115,6 +116,9 @@ class Trial:
     configuration: str
     targets: Mapping[str, Region] | None = None
 
+    modules: ClassVar[Sequence[str]] = MAKES_TABLES
+    """Source files that decide the result."""
+
     def __post_init__(self) -> None:
         if isinstance(self.recipe, str) and self.recipe != "exact":
             raise ValueError(f"recipe must be a Recipe or 'exact', not {self.recipe!r}")
@@ -149,30 +153,18 @@ class Trial:
 
         Column ``seconds`` is how long training (if it was not stored), sampling and scoring took.
         """
-        config = {**self.config(device), "code": code_version(*MAKES_TABLES), **provenance()}
+        config = {**self.config(device), "code": code_version(*self.modules), **provenance()}
         table = store.table("study", config, partial(self._make, store, device, quiet))
         return table.assign(profile=self.profile.name)
 
     def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
         began, profile, scenario = time.perf_counter(), self.profile, self.scenario
-        offsets = None
-        if isinstance(self.recipe, str):
-            denoiser = exact_configurations(scenario)[self.configuration]
-        else:
+        offsets = workshop = None
+        if not isinstance(self.recipe, str):
             workshop = Workshop(scenario, self.recipe, profile, self.seed, store, device, quiet)
-            denoiser = configuration(workshop, self.configuration)
             offsets = scenario.specialised.offsets(*workshop.rows("specialised"))
-        label = f"{scenario.name}, {self.recipe_name}: sample {self.configuration}"
-        with progress_bar(profile.conditions * profile.draws, label, quiet) as bar:
-            samples, conditions = fresh_samples(
-                denoiser,
-                scenario,
-                profile.conditions,
-                profile.draws,
-                self.seed,
-                device=device,
-                progress=bar.update,
-            )
+        conditions = scenario.conditions(profile.conditions, stream(self.seed, "test conditions"))
+        samples, notes = self.sampled(workshop, conditions)
         keys = (scenario.name, self.recipe_name, profile.name, self.seed, self.configuration)
         rows: list[tuple[Any, ...]] = []
         for target, region in (self.targets or {"specialised": scenario.specialised}).items():
@@ -180,8 +172,36 @@ class Trial:
             source = stream(self.seed, "metrics")
             scores = metrics.evaluate(samples, conditions, region, source, train_offsets=own)
             rows += [(*keys, target, metric, *estimate) for metric, estimate in scores.items()]
+        for metric, value in notes.items():
+            rows.append((*keys, "run", metric, value, math.nan, math.nan))
         table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
         return table.assign(seconds=time.perf_counter() - began)
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Samples ``[n, draws, dy]`` at the conditions, and what else the run has to say.
+
+        Without a workshop the members are exact.
+        """
+        if workshop is None:
+            denoiser = exact_configurations(self.scenario)[self.configuration]
+            device, quiet = torch.device("cpu"), True
+        else:
+            denoiser = configuration(workshop, self.configuration)
+            device, quiet = torch.device(workshop.device), workshop.quiet
+        label = f"{self.scenario.name}, {self.recipe_name}: sample {self.configuration}"
+        with progress_bar(len(conditions) * self.profile.draws, label, quiet) as bar:
+            samples, _ = fresh_samples(
+                denoiser,
+                self.scenario,
+                len(conditions),
+                self.profile.draws,
+                self.seed,
+                device=device,
+                progress=bar.update,
+            )
+        return samples, {}
 
 
 def trials(

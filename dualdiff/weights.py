@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 from torch import Tensor
 
 from dualdiff.compose import Weighted, common_process
@@ -70,8 +70,10 @@ def stacked(
     .. math:: w(t) = \arg\min_w \sum E_\varepsilon \Bigl\lVert \varepsilon - \textstyle\sum_i w_i
               \varepsilon_i(y_t, t, c) \Bigr\rVert^2
 
-    over the held-out pairs of all folds, each noised ``repeats`` times. The optimum averages
-    the members, with weights that sum to about 1; it does not sharpen.
+    over the held-out pairs of all folds, each noised ``repeats`` times, with weights of at least 0
+    and a ridge of a thousandth towards the average, which decides where the members agree or say
+    nothing. The optimum averages the members, with weights that sum to about 1, and does not
+    sharpen.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def stacked(
 
     Notes
     -----
-    Stacked regressions, Breiman (1996), with van der Laan's cross-fitting.
+    Breiman (1996), "Stacked regressions".
     """
     names, process = _same_names(folds)
     if repeats < 1:
@@ -102,8 +104,11 @@ def stacked(
             said = torch.stack([m(noised, t, c) for m in fold.members.values()]).double()
             gram += torch.einsum("ind,jnd->ij", said, said)
             aim += torch.einsum("ind,nd->i", said, eps.double())
-        # Members that agree leave their shares open: the least-norm solution splits them evenly.
-        rows.append(torch.linalg.lstsq(gram, aim, driver="gelsd").solution)
+        ridge = 1e-3 * gram.diagonal().mean()
+        root = torch.linalg.cholesky(gram + ridge * torch.eye(len(names)))
+        shifted = (aim + ridge / len(names)).unsqueeze(1)
+        right = torch.linalg.solve_triangular(root, shifted, upper=False).squeeze(1)
+        rows.append(torch.from_numpy(nnls(root.T.numpy(), right.numpy())[0]))
         if progress is not None:
             progress(1)
     table = torch.stack(rows)

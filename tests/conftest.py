@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import MLP, Architecture, Denoiser
+from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.process import Process
 from dualdiff.regions import Disc
@@ -43,6 +43,39 @@ def mixture(process: Process) -> ExactMixture:
     return ExactMixture(process, **ASYMMETRIC_MIXTURE)
 
 
+class Quick(ExactMixture):
+    """An exact mixture bound in few float32 operations: laws of samplers need many samples."""
+
+    def bind(self, c: torch.Tensor) -> Predict:
+        centre = self.process.encode_y(self.process.decode_c(c))
+        pairs = list(zip(self.log_weights.tolist(), self.means.float(), strict=True))
+
+        def predict(y: torch.Tensor, t: int) -> torch.Tensor:
+            signal, noise = self.process.signal(t), self.process.noise(t)
+            variance = signal**2 * self.variances + noise**2
+            precision = (self.basis / variance.unsqueeze(1) @ self.basis.mT).float()
+            x = torch.sub(y, centre, alpha=signal)
+            pulls, logs = [], []
+            for (log_weight, mean), matrix, log in zip(
+                pairs, precision, variance.log().sum(1).tolist(), strict=True
+            ):
+                residual = x - signal * mean
+                pulls.append(residual @ matrix if y.shape[1] > 1 else residual * matrix)
+                logs.append((residual * pulls[-1]).sum(1, keepdim=True) / -2 + log_weight - log / 2)
+            if len(pulls) == 1:
+                return noise * pulls[0]
+            shares = torch.stack(logs).softmax(0)
+            return noise * (shares * torch.stack(pulls)).sum(0)
+
+        return predict
+
+
+def line(process: Process, *components: tuple[float, float, float]) -> Quick:
+    """A mixture on a line (dy = 1): weight, mean and variance of every component."""
+    weights, means, variances = zip(*components, strict=True)
+    return Quick(process, weights, [[m] for m in means], [[[v]] for v in variances])
+
+
 def standardised(process: Process) -> Process:
     """The process in units that differ per dimension."""
     y = torch.tensor([[0.0, 1.0, 2.0], [1.0, 3.0, 2.5], [4.0, 0.0, 1.0]])
@@ -59,6 +92,9 @@ def denoisers() -> dict[str, Denoiser]:
     tuned = Architecture(16, 2, "silu", "sinusoidal", preconditioned=True)
     framed = Architecture(16, 2, "relu", "sinusoidal", preconditioned=True, object_frame=True)
     bare_frame = Architecture(16, 1, object_frame=True)
+    waves = Architecture(16, 2, "silu", "sinusoidal", preconditioned=True, fourier=3)
+    framed_waves = Architecture(16, 1, object_frame=True, fourier=2)
+    maskable = MLP(process, Architecture(16, 2, fourier=2, maskable=True), generator(6))
     thesis = MLP(process, Architecture(16, 3), generator(1))
     second = MLP(process, Architecture(16, 0), generator(2))
     box = ExactBox(process, (-1.0, -1.0, 0.0), (0.0, 0.0, 0.5))
@@ -69,11 +105,19 @@ def denoisers() -> dict[str, Denoiser]:
         "mlp tuned": MLP(units, tuned, generator(3)),
         "mlp object frame": MLP(units, framed, generator(4), OFFSET, SPREAD),
         "mlp bare object frame": MLP(units, bare_frame, generator(5), OFFSET, SPREAD),
+        "mlp fourier": MLP(units, waves, generator(3)),
+        "mlp fourier object frame": MLP(units, framed_waves, generator(5), OFFSET, SPREAD),
+        "mlp maskable": maskable,
+        "unconditional": Unconditional(maskable),
         "box": box,
         "standardised box": ExactBox(units, (-1.0, 0.2, 0.0), (0.0, 0.7, 0.5)),
         "disc": ExactDisc(process, Disc(1.0, centre=(0.3, -0.2), height=2.0)),
         "mixture": mixture(process),
         "standardised mixture": mixture(units),
+        "quick mixture": Quick(units, **ASYMMETRIC_MIXTURE),
         "weighted": pair,
+        "weights by step": Weighted(
+            {"a": thesis, "b": box}, {"a": torch.linspace(-0.5, 1, 40), "b": 1.0}
+        ),
         "nested": Weighted({"pair": pair, "box": box}, {"pair": 0.5, "box": 0.25}),
     }

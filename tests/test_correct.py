@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualdiff.compose import Weighted, joint
-from dualdiff.correct import effective_share, feynman_kac
+from dualdiff.correct import effective_share, product
 from dualdiff.exact import ExactMixture
 from dualdiff.process import Process
 from dualdiff.samplers import DDPM, sample
@@ -26,7 +26,7 @@ def test_samples_are_those_of_the_plain_sum() -> None:
     process = Process.linear()
     rule = joint(gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0))
     c = torch.randn(7, 3, generator=generator(1))
-    run = feynman_kac(rule, c, generator(2), draws=5, start_std=1.0)
+    run = product(rule, c, generator(2), draws=5, start_std=1.0)
     plain = sample(rule, c, generator(2), draws=5)
     torch.testing.assert_close(run.samples, plain)
     assert run.log_weights.shape == run.disagreement.shape == (7, 5)
@@ -36,9 +36,7 @@ def test_chunks_do_not_change_a_weight() -> None:
     process = Process.linear()
     rule = joint(gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0))
     c = torch.randn(60, 3, generator=generator(1))
-    one, other = (
-        feynman_kac(rule, c, generator(2), draws=50, chunk=size) for size in (1024, 10_000)
-    )
+    one, other = (product(rule, c, generator(2), draws=50, chunk=size) for size in (1024, 10_000))
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b)
 
@@ -60,7 +58,7 @@ def test_weights_restore_the_variance_of_the_product_that_the_sum_misses(
         process = Process.linear(steps, 0.1 / steps, 1.9 / steps, dy=1, dc=1)
         member = ExactMixture(process, [1.0], [[0.0]], [[[1.0]]])
         rule = Weighted({"a": member, "b": member}, dict(zip("ab", weights, strict=True)))
-        run = feynman_kac(rule, torch.zeros(1, 1), generator(3), draws=40_000, start_std=start_std)
+        run = product(rule, torch.zeros(1, 1), generator(3), draws=40_000, start_std=start_std)
         squares = run.samples.double().view(-1) ** 2
         w = torch.softmax(run.log_weights.double().view(-1), 0)
         estimates.append(float((w * squares).sum()))
@@ -73,7 +71,7 @@ def test_weights_restore_the_variance_of_the_product_that_the_sum_misses(
 def test_identical_members_that_share_one_weight_need_no_correction() -> None:
     member = gaussian(Process.linear(), [1, 0, 0], 0.5)
     rule = Weighted({"a": member, "b": member}, {"a": 0.25, "b": 0.75})
-    run = feynman_kac(rule, CONDITION, generator(4), draws=100)
+    run = product(rule, CONDITION, generator(4), draws=100)
     torch.testing.assert_close(run.log_weights, torch.zeros(1, 100), atol=1e-4, rtol=0)
     assert run.disagreement.abs().max() < 1e-10
 
@@ -82,7 +80,7 @@ def test_increment_of_two_unit_weights_is_the_inner_product() -> None:
     """One step from one state: beta / sigma^2 <eps_g, eps_s>, the formula of the source."""
     process = Process.linear(1, 0.3, 0.3)
     a, b = gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0)
-    run = feynman_kac(joint(a, b), CONDITION, generator(5), draws=10)
+    run = product(joint(a, b), CONDITION, generator(5), draws=10)
     # The start as the sampler draws it: one stream for the first block of samples.
     seeds = torch.randint(2**62, (1,), generator=generator(5)).tolist()
     y = torch.empty(10, 3).normal_(generator=generator(seeds[0])) / math.sqrt(2)
@@ -96,7 +94,7 @@ def test_members_that_disagree_more_are_farther_apart() -> None:
     values = []
     for distance in (0.0, 1.0, 4.0):
         rule = joint(gaussian(process, [0, 0, 0], 0.5), gaussian(process, [distance, 0, 0], 0.5))
-        run = feynman_kac(rule, CONDITION, generator(6), draws=200)
+        run = product(rule, CONDITION, generator(6), draws=200)
         values.append((float(run.disagreement.mean()), -float(run.log_weights.mean())))
     for (low, light), (high, heavy) in pairwise(values):
         assert low < high and light < heavy
@@ -133,7 +131,7 @@ def test_fewer_steps_use_the_betas_between_the_steps_visited() -> None:
     rule = joint(member, member)
     totals = []
     for steps in (50, 100):
-        run = feynman_kac(rule, CONDITION, generator(7), draws=4000, sampler=DDPM(steps))
+        run = product(rule, CONDITION, generator(7), draws=4000, sampler=DDPM(steps))
         totals.append(float(run.log_weights.mean()))
     assert totals[0] == pytest.approx(totals[1], rel=0.1)
 
@@ -145,10 +143,10 @@ def test_fewer_steps_use_the_betas_between_the_steps_visited() -> None:
 def test_bad_requests_are_refused(change: dict, message: str) -> None:  # type: ignore[type-arg]
     member = gaussian(Process.linear(), [0, 0, 0], 1.0)
     with pytest.raises(ValueError, match=message):
-        feynman_kac(joint(member, member), CONDITION, generator(8), **change)
+        product(joint(member, member), CONDITION, generator(8), **change)
 
 
 def test_a_denoiser_that_is_no_sum_is_refused() -> None:
     member = gaussian(Process.linear(), [0, 0, 0], 1.0)
     with pytest.raises(TypeError, match="rule must be a Weighted sum of members, not ExactMixture"):
-        feynman_kac(member, CONDITION, generator(8))  # type: ignore[arg-type]
+        product(member, CONDITION, generator(8))  # type: ignore[arg-type]

@@ -346,10 +346,10 @@ def test_sets_of_every_size_get_the_same_steps(n: int, monkeypatch: pytest.Monke
     sizes: list[int] = []
     loss = module.noise_loss
 
-    def spy(denoiser, y, c, source):  # type: ignore[no-untyped-def]
+    def spy(denoiser, y, c, *rest):  # type: ignore[no-untyped-def]
         visits.update(y[:, 0].tolist())
         sizes.append(len(y))
-        return loss(denoiser, y, c, source)
+        return loss(denoiser, y, c, *rest)
 
     monkeypatch.setattr(module, "noise_loss", spy)
     network = MLP(PROCESS, Architecture(4, 0), generator())

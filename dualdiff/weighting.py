@@ -1,0 +1,274 @@
+"""The study of corrected and learned compositions of trained members: trials for the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dualdiff.compose import Weighted
+from dualdiff.denoisers import Denoiser
+from dualdiff.members import Recipe, Workshop, code_version, progress_bar, stream
+from dualdiff.methods import METHODS
+from dualdiff.metrics import total_variation
+from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.profiles import PROFILES, Profile
+from dualdiff.samplers import sample
+from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
+from dualdiff.store import provenance
+from dualdiff.study import MAKES_TABLES, Trial, exact_configurations
+from dualdiff.weights import Curve, Fold, held_out_score, learn, stacked
+
+MAKES_CORRECTED = [*MAKES_TABLES, "mcmc", "correct", "aggregate", "methods", "weighting"]
+MAKES_WEIGHTS = [*MAKES_CORRECTED, "weights"]
+FOLDS = 4
+NAMES = ("general", "specialised")
+STARTS = ((1.0, 1.0), (0.25, 1.0), (0.0, 1.0), (0.5, 0.5), (1.0, 2.0), (0.0, 2.0))
+KNOTS = {"constant": 1, "curve": 3}
+WEIGHTINGS = ("stacked", "learned constant", "learned curve", "oracle constant", "oracle curve")
+"""How weights are chosen: by least squares per step, by the energy score on held-out pairs, and by
+total variation to the true law, which no user can see."""
+CORRECTED = ("sum", "narrow", "smc", "rne", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
+MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Weights of the map, of either model."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the studies of this module are at a profile.
+
+    ``budget`` is the number of curves that :func:`dualdiff.weights.learn` may try, ``score_draws``
+    the draws per held-out pair, ``oracle`` the samples with which the oracle judges a curve.
+    """
+
+    conditions: int
+    draws: int
+    seeds: int
+    budget: int
+    score_draws: int
+    oracle: int
+
+
+SCALES = {
+    "smoke": Scale(20, 50, 1, 7, 4, 200),
+    "quick": Scale(200, 50, 1, 25, 16, 4_000),
+    "thesis": Scale(400, 50, 3, 60, 32, 10_000),
+}
+
+
+def sized(profile: str) -> Profile:
+    """The profile with the numbers of conditions, draws and seeds of this study."""
+    scale = SCALES[profile]
+    return replace(
+        PROFILES[profile], conditions=scale.conditions, draws=scale.draws, seeds=scale.seeds
+    )
+
+
+def members(scenario: Scenario, workshop: Workshop | None) -> dict[str, Denoiser]:
+    """General and specialised: the workshop's networks, or exact without one."""
+    if workshop is None:
+        exact = exact_configurations(scenario)
+        return {name: exact[name] for name in NAMES}
+    return {"general": workshop.general.network, "specialised": workshop.specialised().network}
+
+
+class MethodTrial(Trial):
+    """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
+
+    modules: ClassVar = MAKES_CORRECTED
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        return {**super().config(device), "kind": "method"}
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        own = members(self.scenario, workshop)
+        device = torch.device("cpu" if workshop is None else workshop.device)
+        run = METHODS[self.configuration].make(own["general"], own["specialised"])
+        result = run(
+            conditions.to(device),
+            stream(self.seed, "test samples", device=device),
+            draws=self.profile.draws,
+        )
+        notes = {
+            "calls": result.calls,
+            "unique": float(result.unique.mean()),
+            "effective": float(result.effective.mean()),
+            "accepted": float(result.accepted.mean()),
+        }
+        return result.samples.cpu(), notes
+
+
+class MapTrial(Trial):
+    """A weighted sum with constants, whose configuration is ``"general, specialised"``."""
+
+    modules: ClassVar = MAKES_CORRECTED
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        return {**super().config(device), "kind": "map"}
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        weights = dict(zip(NAMES, map(float, self.configuration.split(", ")), strict=True))
+        rule = Weighted(members(self.scenario, workshop), weights)
+        return drawn(rule, conditions, self.profile.draws, self.seed, workshop), {}
+
+
+def drawn(
+    rule: Weighted, conditions: Tensor, draws: int, seed: int, workshop: Workshop | None
+) -> Tensor:
+    """Samples of a rule on the workshop's device, with the random numbers of every trial."""
+    device = torch.device("cpu" if workshop is None else workshop.device)
+    source = stream(seed, "test samples", device=device)
+    return sample(rule, conditions.to(device), source, draws=draws).cpu()
+
+
+class WeightTrial(Trial):
+    """Weights chosen in a way of :data:`WEIGHTINGS`, and their samples.
+
+    The weights are stored like a model. For the choices without the support, the specialised pairs
+    are split into :data:`FOLDS`, and the networks that judge a pair have never seen it; the
+    composition that is sampled has the network of all pairs.
+    """
+
+    modules: ClassVar = MAKES_WEIGHTS
+
+    @property
+    def scale(self) -> Scale:
+        """Budgets of the trial's profile."""
+        return SCALES[self.profile.name]
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        asked = [self.scale.budget, self.scale.score_draws, self.scale.oracle, FOLDS]
+        return {**super().config(device), "kind": "weights", "search": asked}
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        if workshop is None:
+            raise ValueError("weights are learned for trained members, not for exact ones")
+        table = self.weights(workshop)
+        own = members(self.scenario, workshop)
+        rule = Weighted(own, {name: table[name] for name in NAMES})
+        notes = {
+            f"{name} at {t}": float(table[name][t])
+            for name in NAMES
+            for t in range(0, rule.process.steps, 11)
+        }
+        return drawn(rule, conditions, self.profile.draws, self.seed, workshop), notes
+
+    def weights(self, workshop: Workshop) -> dict[str, Tensor]:
+        """The weights per timestep by member, learned or loaded."""
+        config = {
+            **self.config(workshop.device),
+            "code": code_version(*self.modules),
+            **provenance(),
+        }
+        # Sampling and scoring of the trial do not change what was learned.
+        config["profile"] = {
+            k: v for k, v in config["profile"].items() if k not in ("conditions", "draws")
+        }
+        return workshop.store.tensors("weights", config, partial(self._learn, workshop))
+
+    def _learn(self, workshop: Workshop) -> dict[str, Tensor]:
+        label = f"{self.scenario.name}, {self.recipe_name}: {self.configuration}"
+        seed, device = self.seed, workshop.device
+        choice, _, shape = self.configuration.partition(" ")
+        own = members(self.scenario, workshop)
+        total = own["general"].process.steps if choice == "stacked" else self.scale.budget
+        with progress_bar(total, label, workshop.quiet) as bar:
+            if choice == "stacked":
+                source = stream(seed, "stacking", device=device)
+                return stacked(folds(workshop), source, progress=bar.update)
+            if choice == "learned":
+                objective = held_out_score(
+                    folds(workshop),
+                    partial(stream, seed, "weights", device=device),
+                    draws=self.scale.score_draws,
+                )
+            else:
+                objective = self._oracle(own, workshop)
+            knots = KNOTS[shape]
+            best = learn(
+                objective,
+                NAMES,
+                knots=knots,
+                starts=STARTS,
+                budget=self.scale.budget,
+                progress=bar.update,
+            )
+        return best.curve.weights(own["general"].process)
+
+    def _oracle(self, own: Mapping[str, Denoiser], workshop: Workshop) -> Callable[[Curve], float]:
+        """Total variation to the true law, at conditions of its own."""
+        n = self.scale.oracle // 20
+        conditions = self.scenario.conditions(n, stream(self.seed, "oracle conditions"))
+
+        def score(curve: Curve) -> float:
+            source = stream(self.seed, "oracle", device=workshop.device)
+            y = sample(curve.rule(own), conditions.to(workshop.device), source, draws=20).cpu()
+            bootstrap = stream(self.seed, "oracle bootstrap")
+            law = self.scenario.specialised
+            return total_variation(y, conditions, law, bootstrap, replicates=2).value
+
+        return score
+
+
+def folds(workshop: Workshop) -> list[Fold]:
+    """The general network and a specialised one per fold, with the pairs that it has not seen."""
+    found = []
+    for k in range(FOLDS):
+        own = replace(workshop, fold=(k, FOLDS))
+        y, c = (rows.to(workshop.device) for rows in own.held_out())
+        small = own.specialised().network
+        found.append(Fold({"general": workshop.general.network, "specialised": small}, y, c))
+    return found
+
+
+def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[Trial]:
+    """Every corrector of :data:`CORRECTED` on both scenarios, for exact members and recipes."""
+    size = sized(profile)
+    return [
+        MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
+        for recipe in recipes
+        for name in SCENARIOS
+        for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
+        for method in CORRECTED
+    ]
+
+
+def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
+    """The weight plane of :data:`MAP` on both scenarios, one seed."""
+    size = sized(profile)
+    return [
+        MapTrial(make_scenario(name), recipe, size, seed, f"{g:g}, {s:g}")
+        for recipe in recipes
+        for name in SCENARIOS
+        for g in MAP
+        for s in MAP
+        if g + s > 0
+    ]
+
+
+def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
+    """Every way of :data:`WEIGHTINGS` on both scenarios, all seeds, and on the overlap settings."""
+    size = sized(profile)
+    places: list[tuple[Scenario, int]] = [
+        (make_scenario(name), s) for name in SCENARIOS for s in range(seed, seed + size.seeds)
+    ]
+    places += [(shifted_table(distance), seed) for distance in SETTINGS.values()]
+    return [
+        WeightTrial(world, recipe, size, s, way)
+        for recipe in recipes
+        for world, s in places
+        for way in WEIGHTINGS
+    ]
