@@ -113,6 +113,16 @@ RECIPES = {
     ),
 }
 
+SHARP = replace(
+    RECIPES["tuned"],
+    name="sharp",
+    architecture=replace(
+        RECIPES["tuned"].architecture, object_frame=True, fourier=3, init="kaiming"
+    ),
+    optimisation=replace(RECIPES["tuned"].optimisation, learning_rate=3e-3),
+)
+"""The recipe whose general network resolves the edges of its law; see the ablation."""
+
 
 def stream(seed: int, *labels: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of its own for every purpose, so that no step's numbers depend on another's."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dualdiff import adaptation
-from dualdiff.members import RECIPES, Recipe
+from dualdiff import adaptation, weighting
+from dualdiff.members import RECIPES, SHARP, Recipe
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import Profile
 from dualdiff.scenarios import SCENARIOS, make_scenario
@@ -93,6 +93,22 @@ def _sensitivity(profile: Profile) -> list[Trial]:
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 
 
+def _ablation(profile: Profile) -> list[Trial]:
+    return weighting.ablation_trials(profile.name, 0)
+
+
+def _corrected(profile: Profile) -> list[Trial]:
+    return weighting.method_trials(profile.name, 0, ["exact", RECIPES["thesis"], SHARP])
+
+
+def _weight_map(profile: Profile) -> list[Trial]:
+    return weighting.map_trials(profile.name, 0, [RECIPES["thesis"], SHARP])
+
+
+def _weights(profile: Profile) -> list[Trial]:
+    return weighting.weight_trials(profile.name, 0, [SHARP])
+
+
 PARTS = {
     part.name: part
     for part in (
@@ -104,6 +120,10 @@ PARTS = {
         Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
         Part("sweep", "Overlap sweep and its diagnostics", lambda p: sweep_trials(p.name, 0)),
         Part("adaptation", "Set sizes, fine-tuning epochs and overlap", _adaptation),
+        Part("ablation", "Recipe sharp without one of its parts", _ablation),
+        Part("corrected", "Correctors on exact and on learned members", _corrected),
+        Part("weight_map", "The weight plane", _weight_map),
+        Part("weights", "Learned weights beside the oracle's", _weights),
     )
 }
 

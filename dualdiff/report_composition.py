@@ -21,6 +21,7 @@ from dualdiff.regions import Box
 from dualdiff.report import interval
 
 SCENES = {"cabinet": "cabinet", "boxes": "half-shared boxes", "ring_and_bar": "ring and bar"}
+BOXES = ("cabinet", "boxes")
 COLUMNS = {
     "accuracy": "accuracy",
     "total_variation": "total variation",
@@ -184,11 +185,13 @@ def places_table(scene: Boxes, clouds: Mapping[str, Tensor]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
 
 
-def values(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One metric, a row per rule and a column per scene, in the order of the table."""
+def values(table: pd.DataFrame, metric: str) -> dict[str, dict[str, float]]:
+    """One metric by scene and rule, in the order of the table."""
     rows = table[table["metric"] == metric]
-    wide = rows.pivot(index="name", columns="scene", values="value")
-    return wide.loc[list(dict.fromkeys(rows["name"])), list(dict.fromkeys(rows["scene"]))]
+    return {
+        str(scene): {str(n): float(v) for n, v in zip(part["name"], part["value"], strict=True)}
+        for scene, part in rows.groupby("scene", sort=False)
+    }
 
 
 def family_sentence(table: pd.DataFrame, *names: str) -> str:
@@ -196,10 +199,7 @@ def family_sentence(table: pd.DataFrame, *names: str) -> str:
     hits, tv = values(table, "accuracy"), values(table, "total_variation")
     lines = []
     for name in names:
-        parts = (
-            f"{SCENES.get(s, s)} {hits.loc[name, s]:.3f} / {tv.loc[name, s]:.3f}"
-            for s in tv.columns
-        )
+        parts = (f"{SCENES.get(s, s)} {hits[s][name]:.3f} / {tv[s][name]:.3f}" for s in tv)
         lines.append(f"- {TITLES[name]} (accuracy / TV): {'; '.join(parts)}.")
     return "\n".join(lines)
 
@@ -212,57 +212,52 @@ def volume(region: Box) -> float:
 def ramp_sentence(table: pd.DataFrame, scene: Boxes) -> str:
     """How the per-step weights rank on the nested and on the half-shared boxes, in words."""
     tv = values(table, "total_variation")
-    place = tv.rank().loc["ramp"].astype(int)
-    hits = values(table, "accuracy").loc["ramp", "boxes"]
+    nested, half = (1 + sum(v < tv[s]["ramp"] for v in tv[s].values()) for s in BOXES)
+    hits = values(table, "accuracy")["boxes"]["ramp"]
     target, own = scene.target, scene.world.specialised
     assert isinstance(target, Box) and isinstance(own, Box)
     return (
-        f"By TV the per-step weights are number **{place['cabinet']}** of {len(tv)} rules on the "
-        f"nested cabinet and number **{place['boxes']}** on the half-shared boxes. There "
-        f"{hits:.0%} of their samples lie in both boxes; the specialised model alone would have "
+        f"By TV the per-step weights are number **{nested}** of {len(tv['boxes'])} rules on the "
+        f"nested cabinet and number **{half}** on the half-shared boxes. There {hits:.0%} of their "
+        f"samples lie in both boxes; the specialised model alone would have "
         f"{volume(target) / volume(own):.0%}."
     )
 
 
 def best_sentence(table: pd.DataFrame) -> str:
     """Which rule has the lowest total variation in each scene, and whether one wins everywhere."""
-    tv = values(table, "total_variation")
-    floors = values(table, "total_variation_floor")
-    lines = []
-    for scene in tv.columns:
-        best, worst = str(tv[scene].idxmin()), str(tv[scene].idxmax())
+    tv, floors = values(table, "total_variation"), values(table, "total_variation_floor")
+    lines, winners = [], []
+    for scene, by in tv.items():
+        *_, worst = ordered = sorted(by, key=by.__getitem__)
+        best = ordered[0]
+        winners.append(best)
         lines.append(
             f"- {SCENES.get(scene, scene).capitalize()}: lowest TV for {TITLES[best]} "
-            f"({tv.loc[best, scene]:.3f}, floor {floors.loc[best, scene]:.3f}), highest for "
-            f"{TITLES[worst]} ({tv.loc[worst, scene]:.3f})."
+            f"({by[best]:.3f}, floor {floors[scene][best]:.3f}), highest for {TITLES[worst]} "
+            f"({by[worst]:.3f})."
         )
-    winners = tv.idxmin().unique()
-    verdict = (
-        f"{TITLES[str(winners[0])].capitalize()} has the lowest TV in every scene."
-        if len(winners) == 1
-        else "No rule has the lowest TV in every scene."
-    )
-    return "\n".join([*lines, f"- {verdict}"])
+    same = len(set(winners)) == 1
+    which = f"The same rule, {TITLES[winners[0]]}," if same else "No rule"
+    return "\n".join([*lines, f"- {which} has the lowest TV in every scene."])
 
 
 def aim_sentence(frame: pd.DataFrame) -> str:
     """Which rules keep to their own aim and which do not, in words; ``frame`` of aim_table."""
-    rules = frame.drop(index="truth", errors="ignore")
-    off = (rules["samples to aim"] - rules["its floor"]).dropna().sort_values()
-    kept, lost = str(off.index[0]), str(off.index[-1])
-    none = [TITLES[str(n)] for n in rules.index[rules["samples to aim"].isna()]]
+    rules = {str(n): r for n, r in frame.to_dict("index").items() if n != "truth"}
+    off = {n: r["samples to aim"] - r["its floor"] for n, r in rules.items()}
+    none = [TITLES[n] for n, gap in off.items() if math.isnan(gap)]
+    ordered = sorted((n for n, gap in off.items() if not math.isnan(gap)), key=off.__getitem__)
+    kept, lost = ordered[0], ordered[-1]
     text = (
-        f"Nearest to its own aim is {TITLES[kept]} (TV {rules.loc[kept, 'samples to aim']:.3f}, "
-        f"floor {rules.loc[kept, 'its floor']:.3f}), farthest {TITLES[lost]} "
-        f"({rules.loc[lost, 'samples to aim']:.3f}). "
+        f"Nearest to its own aim is {TITLES[kept]} (TV {rules[kept]['samples to aim']:.3f}, floor "
+        f"{rules[kept]['its floor']:.3f}), farthest {TITLES[lost]} "
+        f"({rules[lost]['samples to aim']:.3f}). "
     )
-    flipped = [
-        TITLES[str(n)]
-        for n in off.index
-        if rules.loc[n, "samples to product"] < rules.loc[n, "samples to aim"]
-    ]
-    if flipped:
-        text += f"Nearer to the product than to what it aims at: {', '.join(flipped)}. "
+    other = [n for n in ordered if rules[n]["samples to product"] < rules[n]["samples to aim"]]
+    if other:
+        names = ", ".join(TITLES[n] for n in other)
+        text += f"Nearer to the product than to what it aims at: {names}. "
     return text + (f"Without a density to aim at: {', '.join(none)}." if none else "")
 
 

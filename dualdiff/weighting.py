@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
-from dualdiff.members import Recipe, Workshop, code_version, progress_bar, stream
+from dualdiff.members import SHARP, Recipe, Workshop, code_version, progress_bar, stream
 from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.overlap import SETTINGS, shifted_table
@@ -21,17 +21,20 @@ from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
 from dualdiff.store import provenance
 from dualdiff.study import MAKES_TABLES, Trial, exact_configurations
-from dualdiff.weights import Curve, Fold, held_out_score, learn, stacked
+from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 MAKES_CORRECTED = [*MAKES_TABLES, "mcmc", "correct", "aggregate", "methods", "weighting"]
 MAKES_WEIGHTS = [*MAKES_CORRECTED, "weights"]
 FOLDS = 4
 NAMES = ("general", "specialised")
 STARTS = ((1.0, 1.0), (0.25, 1.0), (0.0, 1.0), (0.5, 0.5), (1.0, 2.0), (0.0, 2.0))
-KNOTS = {"constant": 1, "curve": 3}
+KNOTS = {"constant": 1, "curve": 3, "smc": 1}
+DRAWS = {"constant": plain, "curve": plain, "smc": by_smc}
 WEIGHTINGS = ("stacked", "learned constant", "learned curve", "oracle constant", "oracle curve")
 """How weights are chosen: by least squares per step, by the energy score on held-out pairs, and by
 total variation to the true law, which no user can see."""
+FINETUNED = ("finetuned: learned constant", "finetuned: learned smc", "finetuned: oracle smc")
+"""The same with the fine-tuned network in place of the specialised one, and with SMC."""
 CORRECTED = ("sum", "narrow", "smc", "rne", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
 MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Weights of the map, of either model."""
@@ -61,19 +64,32 @@ SCALES = {
 
 
 def sized(profile: str) -> Profile:
-    """The profile with the numbers of conditions, draws and seeds of this study."""
-    scale = SCALES[profile]
+    """The profile with the conditions, draws and seeds of this study.
+
+    Fine-tuning takes as many epochs as training the specialised network does.
+    """
+    scale, size = SCALES[profile], PROFILES[profile]
     return replace(
-        PROFILES[profile], conditions=scale.conditions, draws=scale.draws, seeds=scale.seeds
+        size,
+        conditions=scale.conditions,
+        draws=scale.draws,
+        seeds=scale.seeds,
+        finetune_epochs=size.specialised_epochs,
     )
 
 
-def members(scenario: Scenario, workshop: Workshop | None) -> dict[str, Denoiser]:
-    """General and specialised: the workshop's networks, or exact without one."""
+def members(
+    scenario: Scenario, workshop: Workshop | None, method: str = "specialised"
+) -> dict[str, Denoiser]:
+    """General and specialised: the workshop's networks, or exact without one.
+
+    ``method`` is how the specialised network was made, of :data:`dualdiff.members.METHODS`.
+    """
     if workshop is None:
         exact = exact_configurations(scenario)
         return {name: exact[name] for name in NAMES}
-    return {"general": workshop.general.network, "specialised": workshop.specialised().network}
+    small = workshop.specialised(method).network
+    return {"general": workshop.general.network, "specialised": small}
 
 
 class MethodTrial(Trial):
@@ -119,16 +135,9 @@ class MapTrial(Trial):
     ) -> tuple[Tensor, dict[str, float]]:
         weights = dict(zip(NAMES, map(float, self.configuration.split(", ")), strict=True))
         rule = Weighted(members(self.scenario, workshop), weights)
-        return drawn(rule, conditions, self.profile.draws, self.seed, workshop), {}
-
-
-def drawn(
-    rule: Weighted, conditions: Tensor, draws: int, seed: int, workshop: Workshop | None
-) -> Tensor:
-    """Samples of a rule on the workshop's device, with the random numbers of every trial."""
-    device = torch.device("cpu" if workshop is None else workshop.device)
-    source = stream(seed, "test samples", device=device)
-    return sample(rule, conditions.to(device), source, draws=draws).cpu()
+        device = torch.device("cpu" if workshop is None else workshop.device)
+        source = stream(self.seed, "test samples", device=device)
+        return sample(rule, conditions.to(device), source, draws=self.profile.draws).cpu(), {}
 
 
 class WeightTrial(Trial):
@@ -151,20 +160,30 @@ class WeightTrial(Trial):
         asked = [self.scale.budget, self.scale.score_draws, self.scale.oracle, FOLDS]
         return {**super().config(device), "kind": "weights", "search": asked}
 
+    @property
+    def way(self) -> tuple[str, str, str]:
+        """How the specialised network is made, how weights are chosen, and their shape."""
+        method, _, rest = self.configuration.rpartition(": ")
+        choice, _, shape = rest.partition(" ")
+        return method or "specialised", choice, shape or "curve"
+
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         if workshop is None:
             raise ValueError("weights are learned for trained members, not for exact ones")
+        method, _, shape = self.way
         table = self.weights(workshop)
-        own = members(self.scenario, workshop)
+        own = members(self.scenario, workshop, method)
         rule = Weighted(own, {name: table[name] for name in NAMES})
         notes = {
             f"{name} at {t}": float(table[name][t])
             for name in NAMES
             for t in range(0, rule.process.steps, 11)
         }
-        return drawn(rule, conditions, self.profile.draws, self.seed, workshop), notes
+        source = stream(self.seed, "test samples", device=workshop.device)
+        there = conditions.to(workshop.device)
+        return DRAWS[shape](rule, there, source, self.profile.draws).cpu(), notes
 
     def weights(self, workshop: Workshop) -> dict[str, Tensor]:
         """The weights per timestep by member, learned or loaded."""
@@ -182,21 +201,22 @@ class WeightTrial(Trial):
     def _learn(self, workshop: Workshop) -> dict[str, Tensor]:
         label = f"{self.scenario.name}, {self.recipe_name}: {self.configuration}"
         seed, device = self.seed, workshop.device
-        choice, _, shape = self.configuration.partition(" ")
-        own = members(self.scenario, workshop)
+        method, choice, shape = self.way
+        own = members(self.scenario, workshop, method)
         total = own["general"].process.steps if choice == "stacked" else self.scale.budget
         with progress_bar(total, label, workshop.quiet) as bar:
             if choice == "stacked":
                 source = stream(seed, "stacking", device=device)
-                return stacked(folds(workshop), source, progress=bar.update)
+                return stacked(folds(workshop, method), source, progress=bar.update)
             if choice == "learned":
                 objective = held_out_score(
-                    folds(workshop),
+                    folds(workshop, method),
                     partial(stream, seed, "weights", device=device),
                     draws=self.scale.score_draws,
+                    draw=DRAWS[shape],
                 )
             else:
-                objective = self._oracle(own, workshop)
+                objective = self._oracle(own, workshop, DRAWS[shape])
             knots = KNOTS[shape]
             best = learn(
                 objective,
@@ -208,14 +228,16 @@ class WeightTrial(Trial):
             )
         return best.curve.weights(own["general"].process)
 
-    def _oracle(self, own: Mapping[str, Denoiser], workshop: Workshop) -> Callable[[Curve], float]:
+    def _oracle(
+        self, own: Mapping[str, Denoiser], workshop: Workshop, draw: Draw
+    ) -> Callable[[Curve], float]:
         """Total variation to the true law, at conditions of its own."""
         n = self.scale.oracle // 20
         conditions = self.scenario.conditions(n, stream(self.seed, "oracle conditions"))
 
         def score(curve: Curve) -> float:
             source = stream(self.seed, "oracle", device=workshop.device)
-            y = sample(curve.rule(own), conditions.to(workshop.device), source, draws=20).cpu()
+            y = draw(curve.rule(own), conditions.to(workshop.device), source, 20).cpu()
             bootstrap = stream(self.seed, "oracle bootstrap")
             law = self.scenario.specialised
             return total_variation(y, conditions, law, bootstrap, replicates=2).value
@@ -223,13 +245,13 @@ class WeightTrial(Trial):
         return score
 
 
-def folds(workshop: Workshop) -> list[Fold]:
+def folds(workshop: Workshop, method: str) -> list[Fold]:
     """The general network and a specialised one per fold, with the pairs that it has not seen."""
     found = []
     for k in range(FOLDS):
         own = replace(workshop, fold=(k, FOLDS))
         y, c = (rows.to(workshop.device) for rows in own.held_out())
-        small = own.specialised().network
+        small = own.specialised(method).network
         found.append(Fold({"general": workshop.general.network, "specialised": small}, y, c))
     return found
 
@@ -260,15 +282,51 @@ def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
 
 
 def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
-    """Every way of :data:`WEIGHTINGS` on both scenarios, all seeds, and on the overlap settings."""
+    """Learned weights beside the oracle's: both scenarios, all seeds, and the overlap settings.
+
+    On the overlap settings only constants are learned, with one seed.
+    """
     size = sized(profile)
-    places: list[tuple[Scenario, int]] = [
-        (make_scenario(name), s) for name in SCENARIOS for s in range(seed, seed + size.seeds)
-    ]
-    places += [(shifted_table(distance), seed) for distance in SETTINGS.values()]
+    found: list[Trial] = []
+    for recipe in recipes:
+        for name in SCENARIOS:
+            for s in range(seed, seed + size.seeds):
+                for way in (*WEIGHTINGS, *FINETUNED):
+                    found.append(WeightTrial(make_scenario(name), recipe, size, s, way))
+        for distance in SETTINGS.values():
+            for way in ("learned constant", "oracle constant"):
+                found.append(WeightTrial(shifted_table(distance), recipe, size, seed, way))
+    return found
+
+
+def ablation_recipes() -> list[Recipe]:
+    """Recipe ``sharp`` first, then without one of its parts at a time."""
+
+    def network(name: str, **changes: Any) -> Recipe:
+        return replace(SHARP, name=name, architecture=replace(SHARP.architecture, **changes))
+
+    how = SHARP.optimisation
     return [
-        WeightTrial(world, recipe, size, s, way)
-        for recipe in recipes
-        for world, s in places
-        for way in WEIGHTINGS
+        SHARP,
+        network("no Fourier features", fourier=0),
+        network("five octaves", fourier=5),
+        network("default start", init="uniform"),
+        network("no object frame", object_frame=False),
+        network("no preconditioning", preconditioned=False),
+        network("width 64", width=64),
+        replace(SHARP, name="log-SNR 8 .. -6", log_snr=(8.0, -6.0)),
+        replace(SHARP, name="linear betas", schedule="linear"),
+        replace(SHARP, name="no average", optimisation=replace(how, ema=None)),
+    ]
+
+
+def ablation_trials(profile: str, seed: int) -> list[Trial]:
+    """Every recipe of :func:`ablation_recipes` on both scenarios; fine-tuning as in the thesis."""
+    size = replace(sized(profile), finetune_epochs=PROFILES[profile].finetune_epochs)
+    return [
+        Trial(make_scenario(name), recipe, size, s, configuration)
+        for recipe in ablation_recipes()
+        for name in SCENARIOS
+        for s in range(seed, seed + size.seeds)
+        for configuration in ("general", "specialised", "finetuned", "joint")
     ]

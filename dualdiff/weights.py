@@ -13,12 +13,15 @@ from scipy.optimize import minimize, nnls
 from torch import Tensor
 
 from dualdiff.compose import Weighted, common_process
+from dualdiff.correct import Resampling, product
 from dualdiff.denoisers import Denoiser
 from dualdiff.metrics import energy_score
 from dualdiff.process import Process
-from dualdiff.samplers import DDPM, Sampler, sample
+from dualdiff.samplers import sample
 
 Progress = Callable[[int], object]
+LEAST = 0.01
+"""Smallest weight of :func:`stacked`: a sum of noises needs a positive sum of weights."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def stacked(
     .. math:: w(t) = \arg\min_w \sum E_\varepsilon \Bigl\lVert \varepsilon - \textstyle\sum_i w_i
               \varepsilon_i(y_t, t, c) \Bigr\rVert^2
 
-    over the held-out pairs of all folds, each noised ``repeats`` times, with weights of at least 0
-    and a ridge of a thousandth towards the average, which decides where the members agree or say
-    nothing. The optimum averages the members, with weights that sum to about 1, and does not
+    over the held-out pairs of all folds, each noised ``repeats`` times, with weights of at least
+    0.01 and a ridge of a thousandth towards the average, which decides where the members agree or
+    say nothing. The optimum averages the members, with weights that sum to about 1, and does not
     sharpen.
 
     Returns
@@ -105,10 +108,11 @@ def stacked(
             gram += torch.einsum("ind,jnd->ij", said, said)
             aim += torch.einsum("ind,nd->i", said, eps.double())
         ridge = 1e-3 * gram.diagonal().mean()
-        root = torch.linalg.cholesky(gram + ridge * torch.eye(len(names)))
-        shifted = (aim + ridge / len(names)).unsqueeze(1)
+        gram = gram + ridge * torch.eye(len(names))
+        root = torch.linalg.cholesky(gram)
+        shifted = (aim + ridge / len(names) - LEAST * gram.sum(1)).unsqueeze(1)
         right = torch.linalg.solve_triangular(root, shifted, upper=False).squeeze(1)
-        rows.append(torch.from_numpy(nnls(root.T.numpy(), right.numpy())[0]))
+        rows.append(LEAST + torch.from_numpy(nnls(root.T.numpy(), right.numpy())[0]))
         if progress is not None:
             progress(1)
     table = torch.stack(rows)
@@ -140,6 +144,19 @@ class Curve(NamedTuple):
 
 
 Objective = Callable[[Curve], float]
+Draw = Callable[[Weighted, Tensor, torch.Generator, int], Tensor]
+"""``(rule, conditions, generator, draws)`` to samples ``[n, draws, dy]``."""
+
+
+def plain(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
+    """Ancestral sampling of the rule as it is."""
+    return sample(rule, c, generator, draws=draws)
+
+
+def by_smc(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
+    """Feynman-Kac SMC with the draws of a condition in groups of at most 50; constant weights."""
+    group = max(k for k in range(1, 51) if draws % k == 0)
+    return product(rule, c, generator, draws=draws, resampling=Resampling(group)).samples
 
 
 def held_out_score(
@@ -147,7 +164,7 @@ def held_out_score(
     make_generator: Callable[[], torch.Generator],
     *,
     draws: int = 32,
-    sampler: Sampler | None = None,
+    draw: Draw = plain,
 ) -> Objective:
     r"""The mean energy score of a curve's samples at the held-out pairs, a function of the curve.
 
@@ -155,16 +172,16 @@ def held_out_score(
 
     It is proper: smallest in expectation for the true law, and one pair per condition is enough. No
     support is looked at. Every evaluation uses the same random numbers (``make_generator``), so
-    that curves differ by their weights alone.
+    that curves differ by their weights alone. ``draw`` says how a rule is sampled: weights are
+    learned for the sampler that will use them.
     """
     _same_names(folds)
-    how = DDPM() if sampler is None else sampler
 
     def score(curve: Curve) -> float:
         total = 0.0
         for fold in folds:
             rule = curve.rule(fold.members)
-            y = sample(rule, fold.c, make_generator(), sampler=how, draws=draws)
+            y = draw(rule, fold.c, make_generator(), draws)
             total += len(fold.y) * energy_score(y.cpu(), fold.y.cpu()).value
         return total / sum(len(fold.y) for fold in folds)
 

@@ -31,6 +31,7 @@ TITLES = {
 """How a rule, or what stands beside the rules, is called in figures and tables."""
 PRODUCT = COLOURS["joint"]
 MARKS = ("o", "^", "s")
+FRAME = (1.7, 1.3)  # half width and height of the panels of a plane scene
 ORIGIN = (0.0, 0.0, 0.0)
 
 
@@ -63,8 +64,9 @@ def scene_figure(scenes: Mapping[str, Scene]) -> Figure:
                 density = scene.log_clean(member).exp().numpy().T
                 half = [density.max() / 2]
                 axes.contour(line, line, density, half, colors=COLOURS[name], linestyles=style)
-            axes.set(xlim=(-1.6, 1.6), ylim=(-1.5, 1.5))
+            axes.set(xlim=(-1.9, 1.9), ylim=(-1.5, 1.5))
         axes.set(aspect="equal", title=scene.title, xlabel="x of $y - c$ (units of y)")
+        axes.set_xticks(range(-1, 3 if isinstance(scene, Boxes) else 2))
     grid[0, 0].set_ylabel("y of $y - c$ (units of y)")
     handles: list[Any] = [
         Line2D([], [], color=COLOURS[name], ls=style, label=LABELS[name])
@@ -94,7 +96,7 @@ def density_figure(
     figure, grid = plt.subplots(
         2 * bands,
         columns,
-        figsize=(2.1 * columns + 0.4, 4.45 * bands),
+        figsize=(2.1 * columns + 0.4, 4.1 * bands),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -109,11 +111,14 @@ def density_figure(
         above.set_title(TITLES[name], fontsize=8)
         note = f"TV to the product {scene.variation(cloud, scene.target):.2f}"
         if aim is None:
-            above.text(0, 1.15, "no density:\ninfinite mass", ha="center", fontsize=8)
+            above.text(0, 0.85, "no density:\ninfinite mass", ha="center", fontsize=8)
             _product(above, scene)
         else:
             _cells(above, scene, scene.masses(aim), peak)
             note = f"TV to the aim {scene.variation(cloud, aim):.2f}\n{note}"
+        beyond = float((cloud.abs() > cloud.new_tensor(FRAME)).any(1).double().mean())
+        if beyond > 0.01:
+            below.text(0, -1.2, f"{beyond:.0%} outside the frame", ha="center", fontsize=7)
         below.set_title(note, fontsize=7, fontweight="normal")
     for left in range(len(clouds), bands * columns):
         for row in (0, 1):
@@ -139,7 +144,8 @@ def _product(axes: Axes, scene: Plane) -> None:
     line = scene.grid[:, 0, 0].numpy()
     levels = [scene.level()]
     axes.contour(line, line, scene.target.numpy().T, levels, colors=PRODUCT, linewidths=1.2)
-    axes.set(aspect="equal", xlim=(-1.7, 1.7), ylim=(-1.3, 1.3), xticks=[-1, 0, 1])
+    wide, high = FRAME
+    axes.set(aspect="equal", xlim=(-wide, wide), ylim=(-high, high), xticks=[-1, 0, 1])
     axes.grid(False)
 
 
