@@ -65,9 +65,11 @@ class Scene(ABC):
 class Boxes(Scene):
     """Uniform laws on two boxes; the product is uniform on their intersection."""
 
-    def __init__(self, name: str, title: str, world: Scenario) -> None:
+    def __init__(
+        self, name: str, title: str, world: Scenario, process: Process | None = None
+    ) -> None:
         self.name, self.title, self.world = name, title, world
-        process = Process.linear()
+        process = Process.linear() if process is None else process
         general, specialised = world.general, world.specialised
         assert isinstance(general, Box) and isinstance(specialised, Box)
         low = tuple(map(max, general.low, specialised.low))
@@ -78,6 +80,10 @@ class Boxes(Scene):
         sides = np.subtract(general.high, general.low)
         moments = [np.diag(sides**2 / 12)]
         self.unconditional = ExactMixture(process, [1.0], [general.middle], np.stack(moments))
+
+    def with_process(self, process: Process) -> Boxes:
+        """The same laws under another noise schedule."""
+        return Boxes(self.name, self.title, self.world, process)
 
     def conditions(self, n: int, seed: int) -> Tensor:
         return self.world.conditions(n, stream(seed, "test conditions"))

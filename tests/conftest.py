@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict
+from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict, Unconditional
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.process import Process
 from dualdiff.regions import Disc

@@ -19,6 +19,7 @@ PAGES = (
     "notebooks/02_round_table",
     "notebooks/03_overlap_study",
     "notebooks/05_finetune_vs_joint",
+    "notebooks/06_composition_rules",
     "notebooks/09_results",
 )
 

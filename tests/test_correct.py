@@ -1,19 +1,28 @@
-"""Feynman-Kac weights: they turn samples of the sum into samples of the product."""
+"""Correctors: weights, resampling and Markov moves turn samples of the sum into the product's."""
 
 import math
 from itertools import pairwise
 
 import pytest
 import torch
-from conftest import generator
+from conftest import Quick, generator, line, mixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualdiff.compose import Weighted, joint
-from dualdiff.correct import effective_share, product
+from dualdiff.correct import (
+    Resampling,
+    effective_share,
+    feynman_kac_step,
+    product,
+    resample,
+    rne_step,
+    systematic,
+)
 from dualdiff.exact import ExactMixture
+from dualdiff.mcmc import HMC, MALA, ULA, Kernel
 from dualdiff.process import Process
-from dualdiff.samplers import DDPM, sample
+from dualdiff.samplers import BLOCK, DDIM, DDPM, sample, transition
 
 CONDITION = torch.tensor([[0.5, -1.0, 2.0]])
 
@@ -56,7 +65,7 @@ def test_weights_restore_the_variance_of_the_product_that_the_sum_misses(
     estimates, error, plain = [], 0.0, 0.0
     for steps in (50, 100):
         process = Process.linear(steps, 0.1 / steps, 1.9 / steps, dy=1, dc=1)
-        member = ExactMixture(process, [1.0], [[0.0]], [[[1.0]]])
+        member = line(process, (1.0, 0.0, 1.0))
         rule = Weighted({"a": member, "b": member}, dict(zip("ab", weights, strict=True)))
         run = product(rule, torch.zeros(1, 1), generator(3), draws=40_000, start_std=start_std)
         squares = run.samples.double().view(-1) ** 2
@@ -150,3 +159,316 @@ def test_a_denoiser_that_is_no_sum_is_refused() -> None:
     member = gaussian(Process.linear(), [0, 0, 0], 1.0)
     with pytest.raises(TypeError, match="rule must be a Weighted sum of members, not ExactMixture"):
         product(member, CONDITION, generator(8))  # type: ignore[arg-type]
+
+
+# --- the law: the product in closed form --------------------------------------------------------
+
+MEANS = torch.tensor([[0.8, -0.5], [-0.6, 0.4]], dtype=torch.float64)
+COVARIANCES = torch.tensor(
+    [[[0.5, 0.2], [0.2, 0.3]], [[1.0, -0.3], [-0.3, 0.6]]], dtype=torch.float64
+)
+
+
+def gaussians(process: Process, exponents: tuple[float, float]) -> tuple[Weighted, torch.Tensor]:
+    """Two correlated Gaussians in the plane, and the first and second moments of their product."""
+    pairs = zip("ab", MEANS, COVARIANCES, strict=True)
+    members = {name: Quick(process, [1], mean[None], cov[None]) for name, mean, cov in pairs}
+    precisions = torch.tensor(exponents).double().view(-1, 1, 1) * COVARIANCES.inverse()
+    covariance = precisions.sum(0).inverse()
+    mean = covariance @ (precisions @ MEANS.unsqueeze(2)).sum(0).squeeze(1)
+    truth = torch.cat([mean, covariance[[0, 0, 1], [0, 1, 1]]])
+    return Weighted(members, dict(zip("ab", exponents, strict=True))), truth
+
+
+def deviations(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Means and covariances of samples ``[repeats, draws, 2]`` less the truth, in standard errors.
+
+    The second moments are about the true mean, so that they have no bias of their own.
+    """
+    y = samples.double() - truth[:2]
+    second = torch.stack([y[..., 0] ** 2, y[..., 0] * y[..., 1], y[..., 1] ** 2], 2)
+    moments = torch.cat([y, second - truth[2:]], 2).mean(1)
+    return moments.mean(0) / (moments.std(0) / math.sqrt(len(moments)))
+
+
+REPEATS = torch.linspace(-3, 3, 32).view(16, 2)  # the law is one of y - c, wherever the object is
+
+
+@pytest.mark.parametrize("exponents", [(1.0, 1.0), (0.25, 1.25)])
+@pytest.mark.parametrize("weights", ["feynman_kac", "rne"])
+def test_resampling_reaches_the_product_of_gaussians(weights, exponents) -> None:  # type: ignore[no-untyped-def]
+    rule, truth = gaussians(Process.log_snr(150, 10, -8, dy=2, dc=2), exponents)
+    how = {"weights": weights, "resampling": Resampling(1000)}
+    run = product(rule, REPEATS, generator(1), draws=1000, chunk=16_000, **how)
+    assert deviations(run.samples - REPEATS.unsqueeze(1), truth).abs().max() < 4
+    assert not run.log_weights.any()  # the last resampling has spent them
+    assert (run.effective[:, :, -1] > 0.2).all() and (run.unique > 0.2).all()
+
+
+@pytest.mark.parametrize("exponents", [(1.0, 1.0), (0.25, 1.25)])
+def test_the_plain_sum_does_not_reach_the_product_of_gaussians(exponents) -> None:  # type: ignore[no-untyped-def]
+    rule, truth = gaussians(Process.log_snr(150, 10, -8, dy=2, dc=2), exponents)
+    run = product(rule, REPEATS, generator(1), draws=500, chunk=16_000, weights=None)
+    assert deviations(run.samples - REPEATS.unsqueeze(1), truth).abs().max() > 20
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        MALA(8, 0.4, "variance"),
+        HMC(4, 0.15, "variance", leapfrog=4),
+        ULA(25, 0.08, "variance"),
+    ],
+)
+def test_markov_moves_reach_the_product_of_gaussians(kernel: Kernel) -> None:
+    """Weights would not be needed if the moves mixed at every step; these nearly do."""
+    rule, truth = gaussians(Process.log_snr(60, 10, -8, dy=2, dc=2), (1.0, 1.0))
+    how = {"weights": None, "mcmc": kernel}
+    run = product(rule, REPEATS, generator(2), draws=200, chunk=16_000, **how)
+    assert deviations(run.samples - REPEATS.unsqueeze(1), truth).abs().max() < 4
+    assert 0.7 < float(run.accepted.mean()) < 1.001
+
+
+def two_modes(
+    process: Process, *components: tuple[float, float, float], by: tuple[float, float]
+) -> tuple[Weighted, float, float]:
+    """A mixture times a Gaussian on a line; the product's weight on the right; where they part."""
+    mean, variance = by
+    logs, centres = [], []
+    for weight, m, v in components:
+        logs.append(
+            math.log(weight) - 0.5 * math.log(v + variance) - (m - mean) ** 2 / 2 / (v + variance)
+        )
+        centres.append((m / v + mean / variance) / (1 / v + 1 / variance))
+    right = 1 / (1 + math.exp(logs[0] - logs[1]))
+    members = line(process, *components), line(process, (1.0, mean, variance))
+    return joint(*members), right, sum(centres) / 2
+
+
+def test_resampling_weighs_two_modes_as_the_product_does() -> None:
+    """Ten seeds of 20,000 particles; the plain sum gives the wrong mode too much."""
+    process = Process.log_snr(100, 10, -8, dy=1, dc=1)
+    rule, right, border = two_modes(process, (0.6, -1.5, 0.1), (0.4, 1.0, 0.3), by=(0.2, 1.0))
+
+    def share(seed: int, **how) -> float:  # type: ignore[no-untyped-def]
+        run = product(rule, torch.zeros(1, 1), generator(seed), draws=20_000, chunk=20_000, **how)
+        return float((run.samples > border).double().mean())
+
+    corrected = [share(seed, resampling=Resampling(1000)) for seed in range(10)]
+    assert abs(sum(corrected) / 10 - right) < 0.02
+    for start in (None, 1.0):
+        assert abs(share(0, weights=None, start_std=start) - right) > 0.08
+
+
+@pytest.mark.parametrize("kernel", [MALA(10, 0.5, "variance"), HMC(3, 0.3, "variance")])
+def test_markov_moves_weigh_two_modes_as_the_product_does(kernel: Kernel) -> None:
+    """Modes close enough to move between them until late; the plain sum is off as before."""
+    process = Process.log_snr(60, 10, -8, dy=1, dc=1)
+    rule, right, border = two_modes(process, (0.7, -0.8, 0.3), (0.3, 0.8, 0.25), by=(0.5, 0.8))
+    shares = []
+    for how in ({"mcmc": kernel}, {}):
+        run = product(
+            rule, torch.zeros(16, 1), generator(3), draws=500, chunk=8000, weights=None, **how
+        )
+        shares.append((run.samples > border).double().mean((1, 2)))
+    corrected, plain = ((s.mean() - right) / (s.std() / 4) for s in shares)
+    assert abs(corrected) < 4 and abs(plain) > 10
+
+
+def test_another_start_is_paid_for_in_weights() -> None:
+    """The start of the thesis, N(0, I), weighted: the same answer as from the product's own."""
+    rule, truth = gaussians(Process.log_snr(150, 10, -8, dy=2, dc=2), (1.0, 1.0))
+    for start in (0.8, 1.0):
+        how = {"start_std": start, "resampling": Resampling(1000)}
+        run = product(rule, REPEATS, generator(4), draws=1000, chunk=16_000, **how)
+        assert deviations(run.samples - REPEATS.unsqueeze(1), truth).abs().max() < 4
+
+
+def test_unweighted_samples_have_no_weights() -> None:
+    rule, _ = gaussians(Process.log_snr(20, dy=2, dc=2), (1.0, 1.0))
+    for start in (None, 1.0):
+        run = product(rule, REPEATS, generator(5), draws=10, weights=None, start_std=start)
+        assert not run.log_weights.any()
+
+
+def test_moves_and_resampling_go_together() -> None:
+    rule, truth = gaussians(Process.log_snr(100, 10, -8, dy=2, dc=2), (1.0, 1.0))
+    how = {"resampling": Resampling(500), "mcmc": MALA(1, 0.4, "variance")}
+    run = product(rule, REPEATS, generator(6), draws=500, chunk=8000, **how)
+    assert deviations(run.samples - REPEATS.unsqueeze(1), truth).abs().max() < 4
+
+
+# --- resampling ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-8, 3), min_size=2, max_size=12), st.floats(0, 1, exclude_max=True))
+def test_systematic_counts_are_next_to_their_mean(values: list[float], u: float) -> None:
+    log_weights = torch.tensor([values, values[::-1]], dtype=torch.float64)
+    ancestors = systematic(log_weights, torch.tensor([u, u], dtype=torch.float64))
+    assert (ancestors[:, 1:] >= ancestors[:, :-1]).all()
+    for row, taken in zip(log_weights, ancestors, strict=True):
+        counts = torch.bincount(taken, minlength=len(values))
+        mean = len(values) * row.softmax(0)
+        assert (counts >= (mean - 1e-9).floor()).all() and (counts <= (mean + 1e-9).ceil()).all()
+
+
+def test_systematic_resampling_is_unbiased() -> None:
+    n, log_weights = 40_000, torch.tensor([0.0, 1.5, -2.0, 0.7, -0.3, -30.0, 0.0])
+    uniform = torch.rand(n, generator=generator(7))
+    ancestors = systematic(log_weights.expand(n, -1), uniform)
+    counts = torch.nn.functional.one_hot(ancestors, 7).sum(1).double()
+    error = counts.mean(0) - 7 * log_weights.double().softmax(0)
+    assert (error.abs() < 4 * counts.std(0) / math.sqrt(n) + 1e-9).all()
+    assert (counts.std(0)[:5] > 0).all()  # the numbers do depend on u
+
+
+def test_groups_that_are_not_due_are_left_alone() -> None:
+    even, odd = [0.1, 0.0, -0.1, 0.0], [5.0, 0.0, 0.0, 0.0]
+    log_weights = torch.tensor(even + odd + even)
+    uniform = torch.rand(12, generator=generator(8))
+    how = Resampling(4, 0.5)
+    found = resample(log_weights, uniform, how, last=False)
+    assert found.places.tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 8, 9, 10, 11]
+    assert torch.equal(found.log_weights, torch.tensor(even + [0.0] * 4 + even))
+    assert found.unique.tolist() == [1, 0.25, 1]
+    torch.testing.assert_close(found.effective, effective_share(log_weights.view(3, 4)).float())
+    last = resample(log_weights, uniform, how, last=True)
+    assert not last.log_weights.any() and last.places[4:8].eq(4).all()
+    never = resample(log_weights, uniform, Resampling(4, 0.0), last=False)
+    assert torch.equal(never.places, torch.arange(12))
+
+
+def test_resampling_at_the_end_alone_keeps_the_weighted_mean() -> None:
+    """Systematic resampling of one group moves a mean by less than its own sampling error."""
+    rule, _ = gaussians(Process.log_snr(60, 10, -8, dy=2, dc=2), (1.0, 1.0))
+    how = [{}, {"resampling": Resampling(4000, threshold=0.0)}]
+    weighted, resampled = (
+        product(rule, REPEATS[:1], generator(9), draws=4000, chunk=4000, **h) for h in how
+    )
+    w = weighted.log_weights.double().softmax(1)[0]
+    y = weighted.samples[0].double()
+    mean = w @ y
+    error = ((w**2) @ (y - mean) ** 2).sqrt()
+    assert ((resampled.samples[0].double().mean(0) - mean).abs() < 3 * error).all()
+    assert ((y.mean(0) - mean).abs() > 6 * error).any()
+
+
+# --- increments ---------------------------------------------------------------------------------
+
+
+def draws(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def test_feynman_kac_increment_against_its_formula() -> None:
+    eps, weights = draws(3, 50, 4, seed=10), torch.tensor([0.7, -0.4, 1.6])
+    beta, noise = 0.07, 0.6
+    found = feynman_kac_step(eps, weights, beta, noise)
+    for n, gain in enumerate(found.tolist()):
+        vectors = eps[:, n].double()
+        summed = 0.7 * vectors[0] - 0.4 * vectors[1] + 1.6 * vectors[2]
+        own = (
+            0.7 * vectors[0] @ vectors[0]
+            - 0.4 * vectors[1] @ vectors[1]
+            + 1.6 * vectors[2] @ vectors[2]
+        )
+        expected = beta * (summed @ summed - own) / (2 * noise**2)
+        assert gain == pytest.approx(float(expected), rel=1e-4, abs=1e-5)
+
+
+def test_rne_increment_against_densities_of_the_kernels() -> None:
+    """The same, with torch's normal distributions: their constants cancel."""
+    process, t, following = Process.linear(50), 30, 27
+    step, weights = transition(process, t, following), torch.tensor([0.7, -0.4, 1.6])
+    eps, y, y_next = draws(3, 50, 4, seed=11), draws(50, 4, seed=12), draws(50, 4, seed=13)
+    abar, abar_next = process.alpha_bar[t], process.alpha_bar[following]
+    beta = 1 - abar / abar_next
+
+    def log_normal(x: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        return torch.distributions.Normal(mean, beta.sqrt()).log_prob(x.double()).sum(-1)
+
+    def ancestral(e: torch.Tensor) -> torch.Tensor:
+        return (y.double() - beta / (1 - abar).sqrt() * e.double()) / (1 - beta).sqrt()
+
+    summed = torch.einsum("m,mnd->nd", weights.double(), eps.double())
+    backward = sum(
+        w * log_normal(y_next, ancestral(e)) for w, e in zip(weights.double(), eps, strict=True)
+    )
+    forward = log_normal(y, (1 - beta).sqrt() * y_next.double())
+    expected = (
+        backward - (weights.double().sum() - 1) * forward - log_normal(y_next, ancestral(summed))
+    )
+    found = rne_step(eps, weights, y, y_next, step)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_increments_agree_in_the_limit_of_small_steps() -> None:
+    """Per path, up to terms that vanish: their difference halves (at least) as steps double."""
+    gaps = []
+    for steps in (50, 100, 200):
+        rule, _ = gaussians(Process.log_snr(steps, 6, -6, dy=2, dc=2), (1.0, 1.0))
+        runs = [
+            product(rule, REPEATS[:1], generator(14), draws=2000, chunk=2000, weights=w)
+            for w in ("feynman_kac", "rne")
+        ]
+        torch.testing.assert_close(runs[0].samples, runs[1].samples)
+        gain = [run.log_weights.double().softmax(1)[0] @ run.samples[0].double() for run in runs]
+        gaps.append(float((gain[0] - gain[1]).norm()))
+    assert gaps[2] < 0.6 * gaps[0]
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": "smc"}, "weights must be 'feynman_kac', 'rne' or None, not 'smc'"),
+        ({"weights": None, "resampling": Resampling(2)}, "resampling needs weights"),
+        ({"resampling": Resampling(4), "draws": 6}, "multiple of the group size 4, not 6"),
+        ({"sampler": DDPM(variance="posterior")}, "sampler must be DDPM with variance 'beta'"),
+        ({"sampler": DDIM()}, "sampler must be DDPM with variance 'beta'"),
+    ],
+)
+def test_what_cannot_be_corrected_is_refused(change: dict, message: str) -> None:  # type: ignore[type-arg]
+    rule, _ = gaussians(Process.log_snr(10, dy=2, dc=2), (1.0, 1.0))
+    with pytest.raises(ValueError, match=message):
+        product(rule, REPEATS, generator(), **change)
+
+
+def test_weights_that_change_with_the_step_cannot_weigh_samples() -> None:
+    process = Process.log_snr(10)
+    rule = Weighted({"a": mixture(process)}, {"a": torch.linspace(1, 2, 10)})
+    with pytest.raises(ValueError, match="weights change with the step"):
+        product(rule, CONDITION, generator())
+    assert product(rule, CONDITION, generator(), weights=None).samples.shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group": 1}, "group must be at least 2, not 1"),
+        ({"threshold": 1.1}, "threshold must be between 0 and 1, not 1.1"),
+        ({"threshold": math.nan}, "threshold must be between 0 and 1, not nan"),
+    ],
+)
+def test_bad_resampling_is_named(options: dict, message: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(ValueError, match=message):
+        Resampling(**options)
+
+
+@pytest.mark.parametrize("group", [50, 1100])
+def test_groups_are_not_cut_by_chunks(group: int) -> None:
+    """Neither smaller than a block of noise nor larger: the chunk changes no sample."""
+    rule, _ = gaussians(Process.log_snr(20, dy=2, dc=2), (1.0, 1.0))
+    runs = [
+        product(
+            rule, REPEATS[:3], generator(15), draws=1100, chunk=chunk, resampling=Resampling(group)
+        )
+        for chunk in (1, BLOCK, 10**5)
+    ]
+    for other in runs[1:]:
+        for a, b in zip(runs[0][:-1], other[:-1], strict=True):
+            torch.testing.assert_close(a, b)
+    assert runs[0].effective.shape == (3, 1100 // group, 20)

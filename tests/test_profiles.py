@@ -22,6 +22,8 @@ BAD = {
     "points": [1, 100_001, 8.0, "8", True, None],
     "weight_general": [0.0, -1, 11, math.nan, True],
     "weight_specialised": [0.0, -1, 11, math.nan, False],
+    "general_weight": [-0.1, 4.1, math.nan, "1", True],
+    "specialised_weight": [-1, 5, math.inf, None],
 }
 GOOD = {
     "profile": ["smoke", "quick", "thesis"],
@@ -35,6 +37,8 @@ GOOD = {
     "points": [2, 100_000, np.int64(8)],
     "weight_general": [0.01, 1],
     "weight_specialised": [10.0],
+    "general_weight": [0, 1.5, 4],
+    "specialised_weight": [0.0, np.float32(0.5), 4.0],
 }
 
 
