@@ -92,9 +92,18 @@ class Boxes(Scene):
         return self.target.draw(torch.zeros(1, self.target.dim), generator, n)[0]
 
     def judge(self, samples: Tensor, c: Tensor, seed: int) -> dict[str, Estimate]:
-        scores = metrics.evaluate(samples, c, self.target, stream(seed, "metrics"))
-        names = ("accuracy", "total_variation", "total_variation_floor", "energy_distance")
-        return {name: scores[name] for name in names}
+        source, target = stream(seed, "metrics"), self.target
+        floor = metrics.total_variation_floor(samples[..., 0].numel(), target.n_cells)
+
+        def distance(x: np.ndarray, z: np.ndarray) -> dict[str, float]:
+            return {"energy_distance": metrics.energy_distance(x, z)}
+
+        return {
+            "accuracy": metrics.accuracy(samples, c, target),
+            "total_variation": metrics.total_variation(samples, c, target, source),
+            "total_variation_floor": Estimate(floor, floor, floor),
+            **metrics.over_groups(distance, samples, c, target, source),
+        }
 
 
 class Plane(Scene):
@@ -309,6 +318,21 @@ def method_samples(
     return run(c, stream(seed, "composition", name), **options)
 
 
+def clouds(
+    scenes: list[str], methods: list[str], profile: str, seed: int
+) -> dict[str, dict[str, Tensor]]:
+    """Samples of methods with exact members as offsets ``[n, dy]``, by scene and method."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for where in scenes:
+        scene = SCENES[where]()
+        c = scene.conditions(SIZES[profile].conditions, seed)
+        found[where] = {}
+        for name in methods:
+            y = method_samples(name, scene.general, scene.specialised, c, seed, draws=50).samples
+            found[where][name] = (y - c[:, None]).flatten(0, 1)
+    return found
+
+
 def seen(run: Corrected) -> dict[str, Estimate]:
     """What a run says of itself: cost, share of different samples, effective size, acceptance."""
     plain = {
@@ -338,6 +362,7 @@ def tidy(
     total = len(names) * len(scenes) * size.conditions * size.draws
     with progress_bar(total, kind, quiet) as bar:
         for where in scenes:
+            scene = SCENES[where]()
             for name, run in names.items():
                 config = {
                     "scene": where,
@@ -349,7 +374,7 @@ def tidy(
                     "code": code_version(*MAKES_COMPOSITIONS),
                     **provenance(),
                 }
-                make = partial(_scored, SCENES[where](), name, run, size, seed, bar.update)
+                make = partial(_scored, scene, name, run, size, seed, bar.update)
                 before = bar.n
                 tables.append(store.table("composition", config, make))
                 bar.update(before + size.conditions * size.draws - bar.n)

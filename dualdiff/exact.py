@@ -328,6 +328,7 @@ class ExactMixture(Exact):
         self.log_weights = (weight / weight.sum()).log()
         self.means = mean / self.scale
         self.variances, self.basis = variances.clamp(min=0.0), basis
+        self._bound: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def _components(
         self, x: Tensor, signal: Tensor, noise: Tensor
@@ -343,6 +344,38 @@ class ExactMixture(Exact):
         residual, variance, log_p = self._components(x, signal, noise)
         share = log_p.softmax(1).unsqueeze(-1) * residual / variance
         return noise * torch.einsum("nke,kde->nd", share, self.basis.to(x))
+
+    def bind(self, c: Tensor) -> Predict:
+        centre = self.process.encode_y(self.process.decode_c(c.double()))
+
+        def predict(y: Tensor, t: int) -> Tensor:
+            x = y.double() - self.process.signal(t) * centre
+            quadratic, precision, pull = (part.to(x.device) for part in self._forms(t))
+            square = (x.unsqueeze(2) * x.unsqueeze(1)).flatten(1)
+            share = (torch.cat([square, x, torch.ones_like(x[:, :1])], 1) @ quadratic).softmax(1)
+            mixed = (share @ precision).view(len(x), *x.shape[1:], -1)
+            score = share @ pull - (mixed @ x.unsqueeze(2)).squeeze(2)
+            return (-self.process.noise(t) * score).to(y.dtype)
+
+        return predict
+
+    def _forms(self, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        r"""What the components are at step t, for products of matrices.
+
+        Coefficients of their log densities in :math:`(x x^\top, x, 1)` up to a constant,
+        ``[d^2 + d + 1, K]``; their precisions :math:`P_k`, ``[K, d^2]``; and :math:`P_k m_k`,
+        ``[K, d]``.
+        """
+        if t not in self._bound:
+            abar = self.process.alpha_bar_at(t)
+            variance = abar * self.variances + 1 - abar
+            means = math.sqrt(abar) * self.means
+            precision = torch.einsum("kde,ke,kfe->kdf", self.basis, 1 / variance, self.basis)
+            pull = torch.einsum("kdf,kf->kd", precision, means)
+            constant = self.log_weights - 0.5 * ((pull * means).sum(1) + variance.log().sum(1))
+            flat = precision.flatten(1)
+            self._bound[t] = (torch.cat([-0.5 * flat, pull, constant[:, None]], 1).T, flat, pull)
+        return self._bound[t]
 
     def _log_density(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
         return self._components(x, signal, noise)[2].logsumexp(1)

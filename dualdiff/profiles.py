@@ -147,6 +147,7 @@ PARAMETERS = {
         ),
         Parameter("points", int, "specialised training pairs", minimum=2, maximum=100_000),
         Parameter("distance", float, "of the centres of the two discs", minimum=0, maximum=20),
+        Parameter("group", int, "particles that compete with each other", minimum=2, maximum=200),
         Parameter(
             "weight_general", float, "of the general model's noise in the sum", above=0, maximum=10
         ),

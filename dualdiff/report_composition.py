@@ -25,9 +25,8 @@ BOXES = ("cabinet", "boxes")
 COLUMNS = {
     "accuracy": "accuracy",
     "total_variation": "total variation",
-    "total_variation_floor": "floor of TV",
     "energy_distance": "energy distance",
-    "calls": "network calls per sample",
+    "calls": "calls",
 }
 
 
@@ -72,33 +71,26 @@ def rules_markdown(scene: Scene) -> str:
 
 
 def gaussian_table(process: Process) -> pd.DataFrame:
-    r"""All rules when every member is N(0, 1), by the sum B of their weights.
+    r"""What every rule samples when all members are N(0, 1), by B, the sum of its weights.
 
     The product is :math:`N(0, 1/B)`. The chain's variance follows
     :math:`v \leftarrow v (1 - B\beta_t)^2 / (1 - \beta_t) + \beta_t` from 1, without noise at the
     last step.
     """
     unit = ExactMixture(process, [1.0], np.zeros((1, process.dy)), np.eye(process.dy)[None])
-    sums: dict[float, list[str]] = {}
+    steps, rows = list(enumerate(process.beta.tolist())), {}
     for rule in RULES.values():
-        total = round(float(rule.make(unit, unit, unit).table[-1].sum()), 9)
-        sums.setdefault(total, []).append(rule.title)
-    betas = list(enumerate(process.beta.tolist()))
-    rows = {}
-    for total, titles in sorted(sums.items()):
+        total = float(rule.make(unit, unit, unit).table[-1].sum())
         v = 1.0
-        for t, beta in reversed(betas):
+        for t, beta in reversed(steps):
             v = v * (1 - total * beta) ** 2 / (1 - beta) + (beta if t > 0 else 0.0)
-        rows[f"{total:g}"] = {
-            "rules": ", ".join(titles),
-            "variance of the product": 1 / total,
-            "of the samples": v,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("B").round(3)
+        rows[rule.title] = {"B": total, "variance of the product": 1 / total, "of the samples": v}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
+    return table.sort_values("B", kind="stable")
 
 
 def scores_table(table: pd.DataFrame, scene: str) -> pd.DataFrame:
-    """Accuracy, total variation with its floor, energy distance and cost of every rule."""
+    """Accuracy, total variation, energy distance and cost of every rule in one scene."""
     rows = table[table["scene"] == scene]
     text = rows.assign(
         text=[
@@ -111,7 +103,13 @@ def scores_table(table: pd.DataFrame, scene: str) -> pd.DataFrame:
     wide = text.pivot(index="name", columns="metric", values="text")
     wide = wide.loc[list(dict.fromkeys(rows["name"])), list(COLUMNS)]
     named = wide.rename(index=TITLES, columns=COLUMNS).rename_axis(None, axis="columns")
-    return named.rename_axis(SCENES.get(scene, scene))
+    return named.rename_axis("rule")
+
+
+def head(table: pd.DataFrame, scene: str) -> str:
+    """What stands above the table of a scene: its name and the floor of total variation there."""
+    least = min(values(table, "total_variation_floor")[scene].values())
+    return f"**{SCENES.get(scene, scene).capitalize()}** (floor of TV {least:.3f})"
 
 
 def has_density(rule: Weighted) -> bool:
@@ -153,12 +151,12 @@ def aim_table(
     product, rows = scene.masses(scene.target), {}
     for name, cloud in clouds.items():
         wanted = aims[name]
-        row = dict.fromkeys(("aim to product", "samples to aim", "its floor"), math.nan)
+        row = dict.fromkeys(("aim to product", "samples to aim", "floor"), math.nan)
         if wanted is not None:
             masses = scene.masses(wanted)
             row["aim to product"] = 0.5 * float((masses - product).abs().sum())
             row["samples to aim"] = scene.variation(cloud, wanted)
-            row["its floor"] = floor(masses, len(cloud))
+            row["floor"] = floor(masses, len(cloud))
         rows[name] = {**row, "samples to product": scene.variation(cloud, scene.target)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
 
@@ -245,13 +243,13 @@ def best_sentence(table: pd.DataFrame) -> str:
 def aim_sentence(frame: pd.DataFrame) -> str:
     """Which rules keep to their own aim and which do not, in words; ``frame`` of aim_table."""
     rules = {str(n): r for n, r in frame.to_dict("index").items() if n != "truth"}
-    off = {n: r["samples to aim"] - r["its floor"] for n, r in rules.items()}
+    off = {n: r["samples to aim"] - r["floor"] for n, r in rules.items()}
     none = [TITLES[n] for n, gap in off.items() if math.isnan(gap)]
     ordered = sorted((n for n, gap in off.items() if not math.isnan(gap)), key=off.__getitem__)
     kept, lost = ordered[0], ordered[-1]
     text = (
         f"Nearest to its own aim is {TITLES[kept]} (TV {rules[kept]['samples to aim']:.3f}, floor "
-        f"{rules[kept]['its floor']:.3f}), farthest {TITLES[lost]} "
+        f"{rules[kept]['floor']:.3f}), farthest {TITLES[lost]} "
         f"({rules[lost]['samples to aim']:.3f}). "
     )
     other = [n for n in ordered if rules[n]["samples to product"] < rules[n]["samples to aim"]]
@@ -287,7 +285,7 @@ def own_sentence(frame: pd.DataFrame, rule: Weighted) -> str:
     return (
         f"Weights {weights['general']:g} (general) and {weights['specialised']:g} (specialised): "
         f"TV to the product **{own['samples to product']:.3f}**, to its own aim "
-        f"**{own['samples to aim']:.3f}** (floor {own['its floor']:.3f}); the aim itself is "
+        f"**{own['samples to aim']:.3f}** (floor {own['floor']:.3f}); the aim itself is "
         f"{own['aim to product']:.3f} from the product. Started with standard deviation "
         f"{rule.start_std:.3f} instead of 1: {narrow['samples to product']:.3f} and "
         f"{narrow['samples to aim']:.3f}."

@@ -35,7 +35,7 @@ WEIGHTINGS = ("stacked", "learned constant", "learned curve", "oracle constant",
 total variation to the true law, which no user can see."""
 FINETUNED = ("finetuned: learned constant", "finetuned: learned smc", "finetuned: oracle smc")
 """The same with the fine-tuned network in place of the specialised one, and with SMC."""
-CORRECTED = ("sum", "narrow", "smc", "rne", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
+CORRECTED = ("sum", "smc", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
 MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Weights of the map, of either model."""
 
@@ -57,7 +57,7 @@ class Scale:
 
 
 SCALES = {
-    "smoke": Scale(20, 50, 1, 7, 4, 200),
+    "smoke": Scale(10, 50, 1, 7, 4, 200),
     "quick": Scale(200, 50, 1, 25, 16, 4_000),
     "thesis": Scale(400, 50, 3, 60, 32, 10_000),
 }

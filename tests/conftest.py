@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict, Unconditional
@@ -11,6 +12,8 @@ from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.process import Process
 from dualdiff.regions import Disc
 
+settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
+settings.load_profile("untimed")
 torch.set_num_threads(1)  # small matrices: threads cost more than they give
 
 

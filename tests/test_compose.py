@@ -8,7 +8,7 @@ from conftest import generator, mixture, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.compose import Weighted, joint
+from dualdiff.compose import RULES, Weighted, classifier_free, guided, joint, video_adapter
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.exact import ExactBox, ExactMixture
 from dualdiff.process import Process
@@ -129,3 +129,204 @@ def test_members_must_be_denoisers() -> None:
         Weighted({}, {})
     with pytest.raises(ValueError, match="'a' is a Linear, not a Denoiser"):
         Weighted({"a": torch.nn.utils.skip_init(torch.nn.Linear, 3, 3)}, {"a": 1})  # type: ignore[dict-item]
+
+
+# --- rules --------------------------------------------------------------------------------------
+
+U = MLP(PROCESS, Architecture(16, 1), generator(4)).eval()
+STEPS = (0, 1, 11, 39)
+
+
+def formulas(g, s, u, t):  # type: ignore[no-untyped-def]
+    """What the documented densities say, written out: the noise of every rule at step t."""
+    share = 0.5 * t / 39
+    return {
+        "sum": g + s,
+        "average": (g + s) / 2,
+        "light": g / 4 + s,
+        "ramp": share * g + (1 - share) * s,
+        "composable": u + (g - u) + (s - u),
+        "negation": u + (s - u) - (g - u) / 2,
+        "guidance": s + 1.0 * (s - u),
+        "concept": g + 1.5 * (s - g),
+        "video_adapter": u + 1.5 * (s + 0.5 * g - u),
+    }
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_are_their_formulas_called_and_bound(name: str) -> None:
+    rule = RULES[name].make(A, BOX, U)
+    predict = rule.bind(C)
+    with torch.no_grad():
+        for t in STEPS:
+            expected = formulas(A(Y, t, C), BOX(Y, t, C), U(Y, t, C), t)[name]
+            torch.testing.assert_close(rule(Y, t, C), expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(predict(Y, t), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_rule_has_its_formula() -> None:
+    assert set(formulas(1.0, 1.0, 1.0, 0)) == set(RULES)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_steps_in_a_tensor_are_steps_one_by_one(name: str) -> None:
+    rule, t = RULES[name].make(A, B, U), torch.tensor(STEPS).repeat(8)
+    with torch.no_grad():
+        batch = rule(Y, t, C)
+        for i in range(len(Y)):
+            alone = rule(Y[i : i + 1], int(t[i]), C[i : i + 1])
+            torch.testing.assert_close(batch[i : i + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("outer", RULES)
+@pytest.mark.parametrize("inner", ["sum", "ramp", "guidance"])
+def test_rules_nest(outer: str, inner: str) -> None:
+    """A rule of rules is a rule, with the same process, and moves with its members."""
+    part = RULES[inner].make(A, BOX, U)
+    rule = RULES[outer].make(part, part, U)
+    assert rule.process is PROCESS
+    predict = rule.bind(C)
+    with torch.no_grad():
+        for t in STEPS:
+            within = formulas(A(Y, t, C), BOX(Y, t, C), U(Y, t, C), t)[inner]
+            expected = formulas(within, within, U(Y, t, C), t)[outer]
+            torch.testing.assert_close(predict(Y, t), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_refuse_members_of_another_process(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot compose .* and train|cannot compose"):
+        RULES[name].make(A, mixture(Process.linear(41)), U)
+
+
+def test_start_spread_of_rules() -> None:
+    """From the sum of the weights at the noisiest step, whatever it is at the others."""
+    total = {name: formulas(1.0, 1.0, 1.0, 39)[name] for name in RULES}
+    assert total["sum"] == 2 and total["guidance"] == 1
+    for name, rule in RULES.items():
+        assert rule.make(A, B, U).start_std == pytest.approx(total[name] ** -0.5)
+    falling = Weighted({"a": A, "b": B}, {"a": torch.linspace(1, 3, 40), "b": 1.0})
+    assert falling.start_std == pytest.approx(0.5)
+
+
+# --- weights per step ---------------------------------------------------------------------------
+
+
+def test_weights_by_step_are_those_of_their_step() -> None:
+    by_step = torch.linspace(-0.5, 2, 40).tolist()
+    rule = Weighted({"a": A, "b": B}, {"a": by_step, "b": 1.0})
+    predict = rule.bind(C)
+    with torch.no_grad():
+        for t in STEPS:
+            expected = by_step[t] * A(Y, t, C) + B(Y, t, C)
+            torch.testing.assert_close(rule(Y, t, C), expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(predict(Y, t), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="weights change with the step"):
+        _ = rule.weights
+    assert Weighted({"a": A}, {"a": [2.0] * 40}).weights == {"a": 2.0}
+
+
+def test_a_weight_that_is_zero_at_some_steps_only_is_not_forgotten() -> None:
+    late = torch.zeros(40)
+    late[T] = 3.0
+    rule = Weighted({"a": A, "b": B}, {"a": 1.0, "b": late})
+    for bound in (False, True):
+        torch.testing.assert_close(eps(rule, bound), eps(A) + 3 * eps(B), rtol=1e-4, atol=1e-5)
+    assert [name for name, *_ in rule.active()] == ["a", "b"]
+    assert [name for name, *_ in Weighted({"a": A, "b": B}, {"a": 1, "b": 0}).active()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0] * 39, r"weight of 'b' must be a number or one for each of the 40.*\[39\]"),
+        (torch.ones(40, 1), r"weight of 'b' must be a number or one for each.*\[40, 1\]"),
+        ([], r"weight of 'b' must be a number or one for each.*\[0\]"),
+        ([1.0] * 39 + [math.nan], "weight of 'b' must be finite"),
+        ([0.0] * 7 + [-1.0] + [0.0] * 32, "positive sum, not 0 at step 7"),
+        ([0.0] * 7 + [-2.5] + [0.0] * 32, "positive sum, not -1.5 at step 7"),
+    ],
+)
+def test_bad_weights_by_step_are_named(weight: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Weighted({"a": A, "b": B}, {"a": 1.0, "b": weight})  # type: ignore[dict-item]
+
+
+# --- guidance -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_guidance_of_zero_and_minus_one(bound: bool) -> None:
+    assert torch.equal(eps(classifier_free(A, U, 0.0), bound), eps(A, bound))
+    assert torch.equal(eps(classifier_free(A, U, -1.0), bound), eps(U, bound))
+
+
+@given(st.floats(-3, 8))
+def test_guidance_is_its_formula(w: float) -> None:
+    expected = eps(A) + w * (eps(A) - eps(U))
+    torch.testing.assert_close(eps(classifier_free(A, U, w), True), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_guidance_by_step() -> None:
+    strength = torch.linspace(3, 0, 40)
+    expected = eps(A) + float(strength[T]) * (eps(A) - eps(U))
+    found = eps(classifier_free(A, U, strength), True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_guided_by_one_source_is_that_source_and_by_none_the_unconditional(bound: bool) -> None:
+    sources = {"a": A, "b": B, "box": BOX}
+    for chosen in sources:
+        weights = {name: float(name == chosen) for name in sources}
+        assert torch.equal(eps(guided(U, sources, weights), bound), eps(sources[chosen], bound))
+    none = dict.fromkeys(sources, 0.0)
+    assert torch.equal(eps(guided(U, sources, none), bound), eps(U, bound))
+
+
+@given(st.floats(-1, 3), st.floats(-1, 3))
+def test_guided_adds_directions(a: float, b: float) -> None:
+    expected = eps(U) + a * (eps(A) - eps(U)) + b * (eps(B) - eps(U))
+    rule = guided(U, {"a": A, "b": B}, {"a": a, "b": b})
+    torch.testing.assert_close(eps(rule, True), expected, rtol=1e-3, atol=1e-4)
+    assert float(rule.table.sum(1)[0]) == pytest.approx(1)
+
+
+@given(st.floats(0.1, 2), st.floats(0.1, 2))
+def test_video_adapter_is_its_formula(alpha: float, gamma: float) -> None:
+    rule = video_adapter(A, U, B, prior_strength=gamma, inverse_temperature=alpha)
+    expected = eps(U) + alpha * (eps(A) + gamma * eps(B) - eps(U))
+    torch.testing.assert_close(eps(rule, True), expected, rtol=1e-3, atol=1e-4)
+    assert float(rule.table.sum(1)[0]) == pytest.approx(1 + alpha * gamma)
+
+
+def test_sources_and_their_weights_are_named() -> None:
+    with pytest.raises(ValueError, match="cannot be named 'unconditional'"):
+        guided(U, {"unconditional": A}, {"unconditional": 1.0})
+    with pytest.raises(ValueError, match=r"weights are for \['b'\], but sources are \['a'\]"):
+        guided(U, {"a": A}, {"b": 1.0})
+    with pytest.raises(ValueError, match="cannot compose 'unconditional' and 'a'"):
+        guided(U, {"a": mixture(Process.linear(41))}, {"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"a": math.nan, "b": 1.0}, "'a' must be finite, not nan"),
+        ({"a": 1.0, "b": math.inf}, "'b' must be finite, not inf"),
+        ({"a": [1.0] * 39, "b": 1.0}, r"'a' must be a number or one for each of the 40.*\[39\]"),
+        ({"a": [1.0] * 39, "b": [1.0] * 40}, r"'a' must be a number or one for each of the 40"),
+    ],
+)
+def test_bad_weights_of_sources_are_named_and_not_those_of_the_rest(weights, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        guided(U, {"a": A, "b": B}, weights)
+
+
+def test_bad_guidance_is_named() -> None:
+    with pytest.raises(ValueError, match="'conditional' must be finite, not nan"):
+        classifier_free(A, U, math.nan)
+    with pytest.raises(ValueError, match="positive sum"):
+        video_adapter(A, U, B, prior_strength=-1.0, inverse_temperature=1.5)
+    with pytest.raises(ValueError, match="'specialised' must be finite"):
+        video_adapter(A, U, B, prior_strength=1.0, inverse_temperature=math.inf)

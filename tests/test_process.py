@@ -9,7 +9,7 @@ from conftest import generator, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.process import Process
+from dualdiff.process import FLAT, Process, spread
 
 
 def test_linear_betas_are_the_thesis_schedule() -> None:
@@ -58,6 +58,20 @@ def test_encode_and_decode_are_inverse_and_standardise() -> None:
     torch.testing.assert_close(coded.std(0), torch.ones(3))
     relative = Process.linear().standardised(rows + 1, rows * 2, relative=True)
     torch.testing.assert_close(relative.y_std, (rows + 1 - rows * 2).std(0))
+
+
+def test_spread_has_no_unit_of_zero() -> None:
+    """A flat direction gets a hundredth of the widest; the others their standard deviation."""
+    rows = torch.randn(500, 3, generator=generator()) * torch.tensor([4.0, 0.5, 0.0]) + 7
+    found = spread(rows)
+    torch.testing.assert_close(found[:2], rows[:, :2].std(0))
+    assert found[2] == FLAT * found[0] == pytest.approx(0.04, rel=0.1)
+    torch.testing.assert_close(spread(rows[:, :2]), rows[:, :2].std(0))
+    c = torch.randn(500, 3, generator=generator(1))
+    process = Process.linear().standardised(c + rows, c, relative=True)
+    torch.testing.assert_close(process.y_std, found, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="y_std must be positive"):
+        Process.linear().standardised(rows, c)
 
 
 def test_equality_and_the_named_difference() -> None:

@@ -25,8 +25,11 @@ from dualdiff.samplers import (
     DPMSolverPP,
     Sampler,
     State,
+    Streams,
+    chunked,
     sample,
     trajectory,
+    transition,
 )
 from dualdiff.scenarios import SCENARIOS
 
@@ -342,3 +345,45 @@ def test_the_number_of_threads_changes_no_sample() -> None:
         torch.set_num_threads(before)
     assert torch.equal(alone, together)
     assert seen == [BLOCK] * 3
+
+
+# --- pieces shared with the correctors ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("t", "following"), [(99, 98), (60, 37), (0, -1)])
+def test_transition_is_the_forward_step_and_its_posterior(t: int, following: int) -> None:
+    """y_t = sqrt(1 - beta) y_t' + sqrt(beta) z, and the mean that DDPM steps to."""
+    step = transition(PROCESS, t, following)
+    abar, before = PROCESS.alpha_bar_at(t), PROCESS.alpha_bar_at(following)
+    assert (1 - step.beta) * before == pytest.approx(abar)
+    expected = (Y - step.beta / math.sqrt(1 - abar) * EPS) / math.sqrt(1 - step.beta)
+    kept = Y.clone()
+    torch.testing.assert_close(step.mean(Y, EPS), expected)
+    assert torch.equal(Y, kept)
+    noise = math.sqrt(step.beta) * NOISE if following >= 0 else 0
+    torch.testing.assert_close(ours(DDPM(), t, following).y, expected + noise)
+
+
+def test_streams_do_not_depend_on_how_blocks_are_put_together() -> None:
+    seeds = [11, 12, 13]
+    together = Streams(seeds, 25, 2, torch.device("cpu"), block=10)
+    sizes = zip(seeds, (10, 10, 5), strict=True)
+    apart = [Streams([seed], n, 2, torch.device("cpu"), 10) for seed, n in sizes]
+    for _ in range(3):  # normal and uniform numbers in turn, from one stream
+        torch.testing.assert_close(together(), torch.cat([s() for s in apart]), rtol=0, atol=0)
+        unit = together.uniform()
+        assert torch.equal(unit, torch.cat([s.uniform() for s in apart]))
+        assert ((unit >= 0) & (unit < 1)).all()
+    first = together().clone()
+    assert not torch.equal(together(), first)
+
+
+def test_chunks_are_whole_blocks_of_any_size() -> None:
+    c = torch.arange(7.0).unsqueeze(1).expand(-1, 3)
+    pieces = list(chunked(PROCESS, c, generator(21), 10, 25, block=20))
+    assert [(place.start, place.stop) for place, *_ in pieces] == [(0, 40), (40, 70)]
+    conditions = torch.cat([condition for _, condition, _ in pieces])
+    assert torch.equal(conditions, c.repeat_interleave(10, 0))
+    whole = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20))
+    normal = torch.cat([random() for *_, random in pieces])
+    assert torch.equal(normal, whole[0][2]())

@@ -9,7 +9,7 @@ from conftest import OFFSET, SPREAD, generator
 from torch.nn.utils import parametrize
 
 from dualdiff import train as module
-from dualdiff.denoisers import MLP, Architecture
+from dualdiff.denoisers import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet
@@ -367,3 +367,96 @@ def test_no_rows_per_epoch_are_refused() -> None:
     how = {"epochs": 1, "batch_size": 4, "rows_per_epoch": 0, "generator": generator()}
     with pytest.raises(ValueError, match="rows_per_epoch must be at least 1, not 0"):
         list(fit(network, Y, C, **how))  # type: ignore[arg-type]
+
+
+# --- withheld conditions ------------------------------------------------------------------------
+
+MASKABLE = Architecture(32, 1, "silu", "scaled", maskable=True)
+
+
+def test_without_withholding_a_mask_changes_no_random_number() -> None:
+    """p_uncond = 0 draws nothing, so networks trained without it stay what they were."""
+    network = MLP(PROCESS, MASKABLE, generator())
+    y, c = PROCESS.encode_y(Y), PROCESS.encode_c(C)
+    sources = generator(1), generator(1)
+    losses = noise_loss(network, y, c, sources[0]), noise_loss(network, y, c, sources[1], 0.0)
+    assert torch.equal(*losses)
+    assert torch.equal(sources[0].get_state(), sources[1].get_state())
+
+
+def test_rows_are_withheld_with_their_probability() -> None:
+    masks: list[torch.Tensor] = []
+
+    class Spy(MLP):
+        def forward(self, y, t, c, masked=False):  # type: ignore[no-untyped-def]
+            masks.append(torch.as_tensor(masked).expand(len(y)))
+            return super().forward(y, t, c, masked)
+
+    network, n = Spy(PROCESS, MASKABLE, generator()), 20_000
+    y = torch.randn(n, 3, generator=generator(2))
+    for p in (0.1, 0.5):
+        noise_loss(network, y, y, generator(3), p)
+        share = float(masks[-1].double().mean())
+        assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / n)
+    noise_loss(network, y, y, generator(3))
+    assert not masks[-1].any()
+
+
+def test_withheld_conditions_teach_the_marginal() -> None:
+    """y = c + noise with a wide c: without c, the best guess is the marginal's.
+
+    On fresh rows the unconditional network is better than the conditional one told a wrong
+    condition, worse than the one told the true one, and close to the best there is without c.
+    """
+    process = Process.linear(20, 0.01, 0.6, dy=1, dc=1)
+    network = MLP(process, Architecture(48, 1, "silu", "scaled", maskable=True), generator(4))
+    source = generator(5)
+
+    def pairs(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        c = torch.randn(n, 1, generator=source)
+        return c + 0.2 * torch.randn(n, 1, generator=source), c
+
+    how = {"epochs": 12, "batch_size": 128, "generator": generator(6), "p_uncond": 0.3}
+    deque(fit(network, *pairs(8_000), optimisation=Optimisation("adamw", 5e-3, "cosine"), **how), 0)
+    y, c = pairs(8_000)
+    t = torch.randint(20, (8_000,), generator=source)
+    eps = torch.randn(8_000, 1, generator=source)
+    noised = process.diffuse(y, t, eps)
+    wrong = c[torch.randperm(8_000, generator=source)]
+    null = Unconditional(network)
+    # The marginal N(0, 1.04): E[eps | y_t] = sigma y_t / (1.04 abar + sigma^2).
+    variance = 1.04 * process.signal(t) ** 2 + process.noise(t) ** 2
+    with torch.no_grad():
+        guesses = {
+            "true": network(noised, t, c),
+            "wrong": network(noised, t, wrong),
+            "null": null(noised, t, wrong),
+            "best": process.noise(t) * noised / variance,
+        }
+        assert torch.equal(guesses["null"], null(noised, t, c))
+    errors = {name: (guess - eps).square() for name, guess in guesses.items()}
+    for better, worse in (("true", "null"), ("null", "wrong")):
+        gap = errors[worse] - errors[better]
+        assert gap.mean() > 4 * gap.std() / math.sqrt(len(gap))
+    assert errors["null"].mean() < 1.1 * errors["best"].mean()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, math.nan])
+def test_bad_probabilities_of_withholding_are_named(p: float) -> None:
+    network = MLP(PROCESS, MASKABLE, generator())
+    how = {"epochs": 1, "batch_size": 64, "generator": generator()}
+    with pytest.raises(ValueError, match=f"p_uncond must be 0, or below 1 .* not {p}"):
+        list(fit(network, Y, C, p_uncond=p, **how))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"network with Architecture\(maskable=True\), not 0.1"):
+        plain = MLP(PROCESS, Architecture(8, 0), generator())
+        list(fit(plain, Y, C, p_uncond=0.1, **how))  # type: ignore[arg-type]
+
+
+def test_a_maskable_network_keeps_its_mask_through_low_rank_updates() -> None:
+    base = MLP(PROCESS, MASKABLE, generator(7))
+    merged = merge_lora(adapt(add_lora(base, 2, generator(8))))
+    y, c = Y[:20], C[:20]
+    with torch.no_grad():
+        null = Unconditional(merged)
+        assert torch.equal(null(y, 3, c), null(y, 3, c + 1))
+        assert not torch.allclose(null(y, 3, c), Unconditional(base)(y, 3, c), atol=1e-4)

@@ -41,7 +41,7 @@ def scene_figure(scenes: Mapping[str, Scene]) -> Figure:
     Outlines are the edges of supports, or, in a scene of Gaussian mixtures, the density at half of
     its peak.
     """
-    figure, grid = plt.subplots(1, len(scenes), figsize=(10.5, 3.6), squeeze=False)
+    figure, grid = plt.subplots(1, len(scenes), figsize=(9.5, 3.4), squeeze=False)
     for axes, scene in zip(grid[0], scenes.values(), strict=True):
         if isinstance(scene, Boxes):
             assert isinstance(scene.target, Box)
@@ -96,7 +96,7 @@ def density_figure(
     figure, grid = plt.subplots(
         2 * bands,
         columns,
-        figsize=(2.1 * columns + 0.4, 4.1 * bands),
+        figsize=(1.8 * columns + 0.4, 3.7 * bands),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -189,7 +189,7 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     marks = dict(zip(sorted(means["calls"].unique()), MARKS, strict=False))
     scenes = list(dict.fromkeys(table["scene"]))
     figure, grid = plt.subplots(
-        1, len(scenes), figsize=(10.5, 3.8), sharex=True, sharey=True, squeeze=False
+        1, len(scenes), figsize=(9.2, 3.8), sharex=True, sharey=True, squeeze=False
     )
     spread = table[table["metric"] == "total_variation"].set_index(["scene", "name"])
     for axes, scene in zip(grid[0], scenes, strict=True):
@@ -211,7 +211,7 @@ def cost_figure(table: pd.DataFrame) -> Figure:
             )
         floor = float(wide.loc[scene, "total_variation_floor"].iloc[0])
         axes.axvline(floor, color="black", ls=":", lw=1)
-        axes.set(title=scene.replace("_", " "), xlabel="total variation to the product")
+        axes.set(title=scene.replace("_", " "), xlabel="TV to the product")
         axes.set_xlim(0, 1)
     first = grid[0, 0]
     first.set_yticks(range(len(names)), [TITLES[name] for name in names], fontsize=8)
@@ -241,7 +241,7 @@ def guidance_figure(clouds: Mapping[float, Tensor], c: Tensor, region: Box) -> F
     """
     colours = [COLOURS[name] for name in ("specialised", "general", "finetuned_joint")]
     figure, grid = plt.subplots(
-        1, len(clouds), figsize=(10.5, 3.2), sharex=True, sharey=True, squeeze=False
+        1, len(clouds), figsize=(9.2, 3.0), sharex=True, sharey=True, squeeze=False
     )
     for axes, (weight, y) in zip(grid[0], clouds.items(), strict=True):
         for points, where, colour in zip(y, c, colours, strict=False):
