@@ -157,7 +157,8 @@ def superdiff(
     densities followed along the path by :math:`d \log p_i = \langle \beta_t s + \xi, s_i \rangle -
     \tfrac{\beta_t}{2} \lVert s_i \rVert^2` (up to what is the same for all),
 
-    - ``and`` (two members) keeps both densities equal:
+    - ``and`` (two members) keeps both running estimates equal, and with them the densities where
+      these are curved alike:
       :math:`\kappa_1 = \tfrac12 - \langle \xi, s_1 - s_2 \rangle / (\beta_t \lVert s_1 - s_2
       \rVert^2)`, one half where the scores agree. Equal densities are not the product.
     - ``or`` samples their mixture: :math:`\kappa = \mathrm{softmax}(\log p / \tau)`.

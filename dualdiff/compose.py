@@ -41,6 +41,19 @@ Weight = float | Sequence[float] | Tensor
 """One number, or one per timestep 0 .. T - 1."""
 
 
+def _column(name: str, weight: Weight, steps: int) -> Tensor:
+    """The weight at every step, ``[T]`` float64."""
+    column = torch.as_tensor(weight, dtype=torch.float64).cpu()
+    if column.shape not in ((), (steps,)):
+        raise ValueError(
+            f"the weight of {name!r} must be a number or one for each of the {steps} "
+            f"timesteps, not of shape {list(column.shape)}"
+        )
+    if not bool(torch.isfinite(column).all()):
+        raise ValueError(f"the weight of {name!r} must be finite, not {weight}")
+    return column.expand(steps)
+
+
 class Weighted(Denoiser):
     r"""Weighted sum of noise predictions: every rule of this module is one.
 
@@ -71,7 +84,7 @@ class Weighted(Denoiser):
             raise ValueError(
                 f"weights are for {sorted(weights)}, but the members are {sorted(members)}"
             )
-        columns = [self._column(name, weights[name]) for name in members]
+        columns = [_column(name, weights[name], self.process.steps) for name in members]
         self.table = torch.stack(columns, dim=1)  # [T, members], float64
         sums = self.table.sum(1)
         if not bool((sums > 0).all()):
@@ -82,18 +95,6 @@ class Weighted(Denoiser):
             )
         self.members = dict(members)
         self._registered = nn.ModuleList(self.members.values())  # so that .to() reaches them
-
-    def _column(self, name: str, weight: Weight) -> Tensor:
-        steps = self.process.steps
-        column = torch.as_tensor(weight, dtype=torch.float64).cpu()
-        if column.shape not in ((), (steps,)):
-            raise ValueError(
-                f"the weight of {name!r} must be a number or one for each of the {steps} "
-                f"timesteps, not of shape {list(column.shape)}"
-            )
-        if not bool(torch.isfinite(column).all()):
-            raise ValueError(f"the weight of {name!r} must be finite, not {weight}")
-        return column.expand(steps)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -179,8 +180,9 @@ def guided(
         raise ValueError("a source cannot be named 'unconditional'")
     if set(weights) != set(sources):
         raise ValueError(f"weights are for {sorted(weights)}, but sources are {sorted(sources)}")
-    given = {name: torch.as_tensor(w, dtype=torch.float64) for name, w in weights.items()}
-    rest = 1 - sum(given.values(), torch.zeros((), dtype=torch.float64))
+    steps = common_process({"unconditional": unconditional, **sources}).steps
+    given = {name: _column(name, weight, steps) for name, weight in weights.items()}
+    rest = 1 - sum(given.values(), torch.zeros(steps, dtype=torch.float64))
     return Weighted({"unconditional": unconditional, **sources}, {"unconditional": rest, **given})
 
 
@@ -194,7 +196,7 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, weight: Weig
     weight; this is the convention of Ho and Salimans (2022), equation 6. ``unconditional`` is
     :class:`dualdiff.denoisers.Unconditional` of a network trained with ``p_uncond``.
     """
-    amount = 1 + torch.as_tensor(weight, dtype=torch.float64)
+    amount = 1 + torch.as_tensor(weight, dtype=torch.float64).cpu()
     return guided(unconditional, {"conditional": conditional}, {"conditional": amount})
 
 

@@ -259,7 +259,7 @@ def _interval(values: list[float]) -> Estimate:
 
 
 def ring_and_bar() -> Plane:
-    """Eight Gaussians on a ring, and a bar across it at a slant: the product is two of the eight.
+    """Eight Gaussians on a ring, and a slanted bar across: the product is mostly two of the eight.
 
     The bar lies near two opposite modes and is nearer to one of them, so the product weighs them
     unequally.

@@ -381,7 +381,8 @@ class _Chain:
         visited = self.sampler.timesteps(process)
         y = random() * self.start_std
         # The product starts from its own Gaussian; another start is paid for in weights.
-        log_weights = (self.start_std**-2 - self.rule.start_std**-2) / 2 * (y**2).sum(1)
+        surplus = 0.0 if self.weights is None else self.start_std**-2 - self.rule.start_std**-2
+        log_weights = surplus / 2 * (y**2).sum(1)
         seen = {"disagreement": 0 * log_weights, "accepted": 0 * log_weights + (not self.mcmc)}
         shares: list[Resampled] = []
         for t, following in pairwise([*visited, -1]):
@@ -395,7 +396,7 @@ class _Chain:
                 seen["accepted"] += accepted / len(visited)
                 if self.weights is not None:  # weights ask for each member's word
                     eps = members(y, t)
-            seen["disagreement"] += eps.var(0, correction=0).mean(1) / len(visited)
+            seen["disagreement"] += ((eps - eps.mean(0)) ** 2).mean((0, 2)) / len(visited)
             if self.weights == "feynman_kac":
                 gain = feynman_kac_step(eps, members.table[:, t], step.beta, noise)
                 log_weights = log_weights + gain

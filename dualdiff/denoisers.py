@@ -83,8 +83,8 @@ class Architecture:
         Sines and cosines of the scaled input at this many octaves, beside the input itself: what a
         small network needs for sharp edges (Tancik et al. 2020). 0: none.
     init : {"uniform", "kaiming"}
-        PyTorch's default, under which the signal shrinks by half from layer to layer, or weights
-        that keep its size and an output that starts at zero (He et al. 2015).
+        PyTorch's default, under which the signal shrinks from layer to layer, or weights that let it
+        through at its size or somewhat above, and an output that starts at zero (He et al. 2015).
     maskable : bool
         One more input says that the condition is withheld, and zeros stand in its place; see
         :class:`Unconditional`. Not with ``object_frame``, which needs the condition.
@@ -216,7 +216,7 @@ class MLP(Denoiser):
         self.activation: nn.Module = nn.ReLU() if architecture.activation == "relu" else nn.SiLU()
 
     def _keep_size(self) -> None:
-        """Rescale the fresh weights so that every layer keeps the size of its input."""
+        """Rescale the fresh weights so that the signal does not shrink from layer to layer."""
         gain = GAIN[self.architecture.activation] * math.sqrt(3)  # fresh: uniform on +-1/sqrt(n)
         with torch.no_grad():
             for layer in cast("list[nn.Linear]", list(self.layers)):

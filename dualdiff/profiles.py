@@ -158,20 +158,6 @@ PARAMETERS = {
             above=0,
             maximum=10,
         ),
-        Parameter(
-            "general_weight",
-            float,
-            "of the general model in a rule of your own; 0 leaves it out",
-            minimum=0,
-            maximum=4,
-        ),
-        Parameter(
-            "specialised_weight",
-            float,
-            "of the specialised model in a rule of your own; 0 leaves it out",
-            minimum=0,
-            maximum=4,
-        ),
     )
 }
 

@@ -184,7 +184,9 @@ def fit(
         )
     how = Optimisation() if optimisation is None else optimisation
     y, c = denoiser.process.encode_y(y), denoiser.process.encode_c(c)
-    preserved = None if prior is None else _preserved_loss(denoiser, prior, generator)
+    preserved = None
+    if prior is not None:
+        preserved = _preserved_loss(denoiser, prior, generator, p_uncond)
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
     total = epochs * -(-visited // batch_size)
     optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
@@ -228,7 +230,7 @@ def _optimiser(
 
 
 def _preserved_loss(
-    denoiser: MLP, prior: Prior, generator: torch.Generator
+    denoiser: MLP, prior: Prior, generator: torch.Generator, p_uncond: float
 ) -> Callable[[int], Tensor]:
     """The weighted loss on ``n`` random pairs of the prior, as a function of ``n``."""
     _check_rows(denoiser, prior.y, prior.c)
@@ -236,7 +238,7 @@ def _preserved_loss(
 
     def loss(n: int) -> Tensor:
         pick = torch.randint(len(y), (n,), generator=generator, device=y.device)
-        return prior.weight * noise_loss(denoiser, y[pick], c[pick], generator)
+        return prior.weight * noise_loss(denoiser, y[pick], c[pick], generator, p_uncond)
 
     return loss
 

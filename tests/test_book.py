@@ -20,6 +20,7 @@ PAGES = (
     "notebooks/03_overlap_study",
     "notebooks/05_finetune_vs_joint",
     "notebooks/06_composition_rules",
+    "notebooks/07_correct_products",
     "notebooks/09_results",
 )
 

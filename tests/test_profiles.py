@@ -22,8 +22,7 @@ BAD = {
     "points": [1, 100_001, 8.0, "8", True, None],
     "weight_general": [0.0, -1, 11, math.nan, True],
     "weight_specialised": [0.0, -1, 11, math.nan, False],
-    "general_weight": [-0.1, 4.1, math.nan, "1", True],
-    "specialised_weight": [-1, 5, math.inf, None],
+    "group": [1, 201, 2.5, True, "50"],
 }
 GOOD = {
     "profile": ["smoke", "quick", "thesis"],
@@ -37,8 +36,7 @@ GOOD = {
     "points": [2, 100_000, np.int64(8)],
     "weight_general": [0.01, 1],
     "weight_specialised": [10.0],
-    "general_weight": [0, 1.5, 4],
-    "specialised_weight": [0.0, np.float32(0.5), 4.0],
+    "group": [2, np.int64(50), 200],
 }
 
 

@@ -1,0 +1,113 @@
+"""Trials of corrected and learned compositions: what they run, and that they are told apart."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dualdiff import weighting
+from dualdiff.members import RECIPES, SHARP, Workshop
+from dualdiff.parts import PARTS, trial_key
+from dualdiff.profiles import PROFILES
+from dualdiff.scenarios import cabinet
+from dualdiff.store import Store
+from dualdiff.weighting import MapTrial, MethodTrial, WeightTrial, sized
+
+TINY = replace(
+    sized("smoke"),
+    n_general=256,
+    n_specialised=16,
+    general_epochs=1,
+    specialised_epochs=2,
+    finetune_epochs=2,
+    conditions=4,
+    draws=50,
+)
+
+
+def values(table, target="specialised"):
+    rows = table[table["target"] == target]
+    return rows.set_index("metric")["value"]
+
+
+def test_folds_hold_out_every_pair_once_and_never_train_on_it(tmp_path) -> None:
+    shop = Workshop(cabinet(), SHARP, TINY, 0, Store(tmp_path))
+    everything = shop.rows("specialised")[0]
+    held = []
+    for k in range(weighting.FOLDS):
+        own = replace(shop, fold=(k, weighting.FOLDS))
+        y, _ = own.held_out()
+        kept, _ = own.rows("specialised")
+        assert not (kept[:, None] == y[None]).all(2).any()
+        assert len(kept) + len(y) == len(everything)
+        held.append(y)
+    union = torch.cat(held)
+    assert {tuple(row) for row in union.tolist()} == {tuple(row) for row in everything.tolist()}
+    assert torch.equal(own.rows("general")[0], shop.rows("general")[0])
+    with pytest.raises(ValueError, match="fold"):
+        shop.held_out()
+
+
+def test_a_method_trial_says_what_it_cost(tmp_path) -> None:
+    for name, calls in (("sum", 200), ("smc", 200), ("amdm", 140)):
+        trial = MethodTrial(cabinet(), "exact", TINY, 0, name)
+        table = trial.table(Store(tmp_path))
+        assert values(table, "run")["calls"] == calls
+        assert values(table)["accuracy"] == 1
+
+
+def test_the_map_is_the_weighted_sum_with_those_weights(tmp_path) -> None:
+    alone = values(MapTrial(cabinet(), "exact", TINY, 0, "0, 1").table(Store(tmp_path)))
+    general = values(MapTrial(cabinet(), "exact", TINY, 0, "1, 0").table(Store(tmp_path)))
+    assert alone["accuracy"] == 1 and 0.02 < general["accuracy"] < 0.3
+
+
+@pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
+def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypatch) -> None:
+    scale = replace(weighting.SCALES["smoke"], oracle=40)
+    monkeypatch.setitem(weighting.SCALES, "smoke", scale)
+    store = Store(tmp_path)
+    trial = WeightTrial(cabinet(), SHARP, TINY, 0, way)
+    notes = values(trial.table(store), "run")
+    assert notes["general at 0"] >= 0 and notes["specialised at 99"] >= 0
+    shop = Workshop(cabinet(), SHARP, TINY, 0, store)
+    monkeypatch.setattr(WeightTrial, "_learn", pytest.fail)  # learned again, it would fail
+    again = trial.weights(shop)
+    assert float(again["general"][0]) == pytest.approx(notes["general at 0"])
+    if not way.endswith("curve") and way != "stacked":
+        assert len(set(again["general"].tolist())) == 1
+
+
+def test_exact_members_have_no_weights_to_learn(tmp_path) -> None:
+    with pytest.raises(ValueError, match="trained members"):
+        WeightTrial(cabinet(), "exact", TINY, 0, "stacked").table(Store(tmp_path))
+
+
+def test_ablations_change_one_thing_each() -> None:
+    base, *others = weighting.ablation_recipes()
+    assert base == SHARP and len({recipe.name for recipe in others}) == len(others)
+    for recipe in others:
+        changed = [
+            name
+            for name in ("schedule", "log_snr", "architecture", "optimisation")
+            if getattr(recipe, name) != getattr(base, name)
+        ]
+        assert len(changed) == 1, recipe.name
+
+
+@pytest.mark.parametrize("part", ["ablation", "corrected", "weight_map", "weights"])
+@pytest.mark.parametrize("profile", ["smoke", "quick", "thesis"])
+def test_parts_have_trials_that_can_be_told_apart(part: str, profile: str) -> None:
+    some = PARTS[part].trials(PROFILES[profile])
+    assert some and len({trial_key(trial) for trial in some}) == len(some)
+    assert all("weighting" in t.modules for t in some) or part == "ablation"
+
+
+def test_new_options_do_not_rename_old_results() -> None:
+    # Recipes of before are described as before, so their results keep their names.
+    described = RECIPES["tuned"].described()
+    assert "log_snr" not in described and "fourier" not in described["architecture"]
+    sharp = SHARP.described()
+    assert sharp["architecture"]["fourier"] == 3 and sharp["architecture"]["init"] == "kaiming"
+    other = replace(SHARP, log_snr=(8.0, -6.0)).described()
+    assert tuple(other["log_snr"]) == (8.0, -6.0)
