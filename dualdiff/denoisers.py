@@ -83,8 +83,8 @@ class Architecture:
         Sines and cosines of the scaled input at this many octaves, beside the input itself: what a
         small network needs for sharp edges (Tancik et al. 2020). 0: none.
     init : {"uniform", "kaiming"}
-        PyTorch's default, under which the signal shrinks from layer to layer, or weights that let it
-        through at its size or somewhat above, and an output that starts at zero (He et al. 2015).
+        PyTorch's default, under which the signal shrinks from layer to layer, or larger weights
+        under which it does not, and an output that starts at zero (He et al. 2015).
     maskable : bool
         One more input says that the condition is withheld, and zeros stand in its place; see
         :class:`Unconditional`. Not with ``object_frame``, which needs the condition.
