@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dualdiff import results
+from dualdiff.methods import METHODS
 from dualdiff.overlap import (
     DIAGNOSTICS,
     SETTINGS,
@@ -87,6 +88,23 @@ def places_table(clouds: Mapping[str, Tensor], worlds: Mapping[str, Scenario]) -
             "way": float((u[:, :2] @ centre).mean()) / length**2 if length else float("nan"),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting").round(3)
+
+
+def corrected_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A score against the intersection, by method and distance of the centres."""
+    rows = with_distance(table)
+    rows = rows[(rows["target"] == "intersection") & (rows["metric"] == metric)]
+    cells = {
+        (METHODS[str(row["configuration"])].title, f"{row['distance']:g}"): interval(
+            row["value"], row["low"], row["high"]
+        )
+        for _, row in rows.iterrows()
+    }
+    names = list(dict.fromkeys(name for name, _ in cells))
+    places = list(dict.fromkeys(place for _, place in cells))
+    data = [[cells.get((name, place), "–") for place in places] for name in names]
+    columns = pd.Index(places, name="distance")
+    return pd.DataFrame(data, index=pd.Index(names, name=metric.replace("_", " ")), columns=columns)
 
 
 def trend_sentence(table: pd.DataFrame) -> str:

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dualdiff import overlap
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
 from dualdiff.members import SHARP, Recipe, Workshop, code_version, progress_bar, stream
 from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
-from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.overlap import SETTINGS, shifted_table, targets
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
@@ -36,6 +37,8 @@ total variation to the true law, which no user can see."""
 FINETUNED = ("finetuned: learned constant", "finetuned: learned smc", "finetuned: oracle smc")
 """The same with the fine-tuned network in place of the specialised one, and with SMC."""
 CORRECTED = ("sum", "smc", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
+CHEAP = ("sum", "smc", "smc_mala", "amdm")
+"""Those that a chapter runs itself; all of them are in the full-scale table."""
 MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Weights of the map, of either model."""
 
@@ -58,7 +61,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale(10, 50, 1, 7, 4, 200),
-    "quick": Scale(200, 50, 1, 25, 16, 4_000),
+    "quick": Scale(100, 50, 1, 25, 16, 4_000),
     "thesis": Scale(400, 50, 3, 60, 32, 10_000),
 }
 
@@ -257,14 +260,26 @@ def folds(workshop: Workshop, method: str) -> list[Fold]:
 
 
 def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[Trial]:
-    """Every corrector of :data:`CORRECTED` on both scenarios, for exact members and recipes."""
+    """Correctors on both scenarios, for exact members and recipes: :data:`CORRECTED` or fewer."""
     size = sized(profile)
+    methods = CORRECTED if profile == "thesis" else CHEAP
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes
         for name in SCENARIOS
         for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
-        for method in CORRECTED
+        for method in methods
+    ]
+
+
+def overlap_trials(profile: str, seed: int) -> list[Trial]:
+    """Correctors on exact members over the distances of the overlap study."""
+    size = sized(profile)
+    worlds = [shifted_table(distance) for distance in overlap.SCALES[profile].distances]
+    return [
+        MethodTrial(world, "exact", size, seed, method, targets(world))
+        for world in worlds
+        for method in ("sum", "smc", "rne", "mala", "hmc")
     ]
 
 

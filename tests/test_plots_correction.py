@@ -68,7 +68,7 @@ def test_group_and_step_figures_follow_their_tables() -> None:
 
 
 def test_learned_figure_has_a_panel_per_scenario_and_recipe() -> None:
-    figure = plots.learned_figure(learned(), ["sum", "smc"])
+    figure = plots.learned_figure(learned())
     assert len(figure.axes) == 4
     assert {axes.get_title(loc="left") or axes.get_title() for axes in figure.axes} == {
         f"{scenario}, {recipe}"

@@ -95,3 +95,17 @@ def test_diagnostic_figure_has_a_point_per_setting() -> None:
     assert points == len(gains) == len(SWEEP)
     assert math.isclose(gains["accuracy_gain"].max(), 0.5)
     plt.close(drawn)
+
+
+def test_corrected_view_shows_the_intersection_by_method_and_distance() -> None:
+    rows = [
+        (f"shifted by {distance:g}", method, target, "total_variation", value, value, value)
+        for distance, value in ((0.0, 0.1), (2.5, 0.2))
+        for method in ("sum", "hmc")
+        for target in ("specialised", "intersection")
+    ]
+    names = ["scenario", "configuration", "target", "metric", "value", "low", "high"]
+    table = pd.DataFrame(rows, columns=names)
+    view = module.corrected_view(table, "total_variation")
+    assert view.shape == (2, 2)
+    assert view.loc["HMC", "2.5"] == "0.200" and view.loc["plain sum", "0"] == "0.100"

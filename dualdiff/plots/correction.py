@@ -145,12 +145,13 @@ def steps_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def learned_figure(pooled: pd.DataFrame, methods: list[str]) -> Figure:
+def learned_figure(pooled: pd.DataFrame) -> Figure:
     """Accuracy against total variation of the methods, a panel per scenario and recipe.
 
     ``pooled`` over seeds: columns ``scenario, recipe, configuration, metric, value, low, high``.
     """
     scenarios, recipes = (list(dict.fromkeys(pooled[k])) for k in ("scenario", "recipe"))
+    methods = list(dict.fromkeys(pooled["configuration"]))
     figure, grid = plt.subplots(
         len(scenarios),
         len(recipes),
