@@ -96,6 +96,12 @@ def _add_results(commands: Any) -> None:
         "--jobs", type=int, default=1, help="configurations at a time (1); each may be lost"
     )
     results.add_argument("--list", action="store_true", help="the tables, and whether current")
+    results.add_argument(
+        "--confirm",
+        type=int,
+        metavar="N",
+        help="compute N trials of each table anew and compare; if all agree, the table says so",
+    )
     results.add_argument("--quiet", action="store_true", help="no progress bar")
     results.set_defaults(command=_results)
 
@@ -192,9 +198,30 @@ def _results(options: argparse.Namespace) -> None:
             title, state = results.describe(name, folder)
             print(f"{name:<20} {title:<45} {state}")
         return
+    if options.confirm is not None:
+        for name in parts:
+            _confirm(name, options.confirm, folder)
+        return
     sizes = {"jobs": options.jobs, "quiet": options.quiet}
     paths = results.run(options.profile, parts, store=Store(), output=folder, **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
+
+
+def _confirm(part: str, count: int, folder: Path) -> None:
+    from dualdiff import confirm
+
+    differ = done = 0
+    for compared in confirm.compare(part, count, folder):
+        done += 1
+        differ += compared.difference > 0
+        word = "equal" if compared.difference == 0 else f"differs by {compared.difference:.2g}"
+        print(f"{part:<20} {compared.trial:<55} {compared.rows:>4} rows {word}", flush=True)
+    if differ:
+        raise ValueError(
+            f"{differ} of {done} trials of {part} come out differently under today's code; make "
+            f"the table with: dualdiff results {part}"
+        )
+    confirm.note(part, done, folder)
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -168,7 +168,7 @@ def run(
     wanted = _wanted(profile, parts)
     tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]
-    sources = _sources(_modules([trial for _, trial in todo]))
+    sources = sources_of([trial for _, trial in todo])
     with _Progress(todo, jobs, quiet) as progress:
         progress.part(next(iter(tables), "nothing to do"))
         for (part, trial), table in _tables(todo, store, jobs, sources):
@@ -183,6 +183,11 @@ def run(
 def _modules(some: list[Trial]) -> list[str]:
     """The modules whose source decides what the trials give."""
     return list(dict.fromkeys(module for trial in some for module in trial.modules))
+
+
+def sources_of(some: list[Trial]) -> dict[str, str]:
+    """Hash of every source file that decides what the trials give."""
+    return _sources(_modules(some))
 
 
 def configuration_hash(some: list[Trial]) -> str:
@@ -230,7 +235,7 @@ def _write(
             **provenance(),
             **{name: version(name) for name in ("numpy", "pandas")},
         },
-        "revision": _revision(),
+        "revision": revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seconds": round(float(seconds)),
     }
@@ -243,7 +248,7 @@ def _write(
     write(output / f"{part.name}.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
-def _revision() -> str:
+def revision() -> str:
     """The git revision of the checkout, marked if files differ from it."""
 
     def git(*words: str) -> str:
@@ -313,9 +318,9 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     if other:
         example = " ".join(map(str, min(other)))
         reasons.append(f"stale: {len(other)} trials differ, such as {example}")
-    now = {module: code_version(module) for module in _modules(some)}
+    now = sources_of(some)
     edited = [m for m in {*now, *record["sources"]} if now.get(m) != record["sources"].get(m)]
-    if edited:
+    if edited and record.get("confirmed", {}).get("sources") != now:
         reasons.append(f"changed since: {', '.join(sorted(edited))}")
     return reasons
 
@@ -330,6 +335,9 @@ def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
     """
     try:
         state = "; ".join(staleness(part, folder)) or "current"
+        confirmed = _read(part, folder)[1].get("confirmed")
+        if state == "current" and confirmed:
+            state += f" ({confirmed['trials']} trials computed anew on {confirmed['date']} agree)"
     except FileNotFoundError:
         state = "not run"
     return PARTS[part].title, state

@@ -68,7 +68,5 @@ def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = ta
         part = PARTS[name]
         some = part.trials(PROFILES["thesis"])
         tables = {trial_key(trial): scale(trial) for trial in some}
-        results._write(
-            part, some, tables, "thesis", folder, results._sources(results._modules(some))
-        )
+        results._write(part, some, tables, "thesis", folder, results.sources_of(some))
         assert json.loads((folder / f"{name}.json").read_text())["trials"] == len(some)
