@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import selectors
 import subprocess
 import sys
 import tempfile
@@ -302,6 +303,24 @@ def _remove_older(path: Path) -> None:
             other.unlink()
 
 
+def _lines(pipe: int) -> Iterator[bytes]:
+    """The lines that come through a pipe, until its other end is closed.
+
+    Waiting is cut into slices: a signal that arrives just before a read that blocks would not be
+    seen until something can be read, and Ctrl-C would seem to do nothing.
+    """
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if selector.select(0.5):
+                data = os.read(pipe, 1 << 16)
+                if not data:
+                    return
+                *lines, rest = (rest + data).split(b"\n")
+                yield from lines
+
+
 class _Children:
     """Child processes that end when the block is left, whatever the reason."""
 
@@ -349,7 +368,7 @@ class _Children:
             with process:
                 with suppress(BrokenPipeError), process.stdin as stdin:
                     stdin.write(json.dumps(job) + "\n")
-                for line in process.stdout:
+                for line in _lines(process.stdout.fileno()):
                     last = json.loads(line)
                     if last.keys() == {"cell", "cells"}:
                         report(last["cell"], last["cells"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import nbformat
@@ -236,6 +237,22 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_lines_come_whole_however_they_are_cut() -> None:
+    there, here = os.pipe()
+    text = "".join(f"{i}: {'x' * (i * 37)}\n" for i in range(200)).encode()
+
+    def write_in_parts() -> None:
+        for start in range(0, len(text), 1001):
+            os.write(here, text[start : start + 1001])
+        os.close(here)
+
+    writer = threading.Thread(target=write_in_parts)
+    writer.start()
+    assert b"".join(line + b"\n" for line in runner._lines(there)) == text
+    writer.join()
+    os.close(there)
 
 
 def test_ctrl_c_leaves_no_kernel(tmp_path):
