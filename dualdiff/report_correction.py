@@ -16,9 +16,8 @@ SHOWN = {
     "accuracy": "accuracy",
     "total_variation": "TV",
     "energy_distance": "energy distance",
-    "calls": "network calls",
-    "unique": "different samples",
-    "accepted": "moves accepted",
+    "calls": "calls",
+    "unique": "unique",
 }
 
 
@@ -73,7 +72,7 @@ def gain_sentence(table: pd.DataFrame) -> str:
     calls = number(table, first, "smc", "calls") / number(table, first, "sum", "calls")
     unique = number(table, first, "smc", "unique")
     return (
-        f"With exact members, SMC in groups of 50 lowers the total variation of the plain sum "
+        f"With exact members, SMC in groups of 50 takes the total variation of the plain sum "
         f"{', '.join(parts)}, at {calls:.0f} times its network calls; {unique:.0%} of its samples "
         f"on the first scene are different ones."
     )

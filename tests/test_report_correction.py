@@ -43,8 +43,8 @@ def learned(sharp_gain: float = -0.1) -> pd.DataFrame:
 def test_the_view_has_scores_with_intervals_and_costs_without() -> None:
     view = words.methods_view(methods_table(), "cabinet")
     assert view.loc["Feynman-Kac SMC", "TV"] == "0.080 ± 0.010"
-    assert view.loc["Feynman-Kac SMC", "network calls"] == "200"
-    assert view.loc["AMDM", "different samples"] == "1.00"
+    assert view.loc["Feynman-Kac SMC", "calls"] == "200"
+    assert view.loc["AMDM", "unique"] == "1.00"
 
 
 def test_the_gain_is_that_of_the_table() -> None:
