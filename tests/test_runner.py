@@ -259,7 +259,14 @@ def test_ctrl_c_leaves_no_kernel(tmp_path):
     say_who = "import os, pathlib\npathlib.Path('pid').write_text(str(os.getpid()))"
     notebook = write(tmp_path / "a.ipynb", say_who, "import time\ntime.sleep(600)")
     command = [sys.executable, "-m", "dualdiff.cli", "run", str(notebook)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A test run in the background of a shell ignores Ctrl-C, and its children would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     end = time.monotonic() + 60
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
         assert time.monotonic() < end and process.poll() is None
