@@ -11,11 +11,13 @@ from torch import Tensor
 
 from dualdiff.aggregate import INTERPOLATIONS, amdm
 from dualdiff.compose import joint
-from dualdiff.composition import SIZES, Boxes, Scene, tidy
-from dualdiff.correct import Corrected, Resampling, product
+from dualdiff.composition import SIZES, tidy
+from dualdiff.correct import Corrected, product
 from dualdiff.mcmc import HMC
 from dualdiff.members import stream
 from dualdiff.process import Process
+from dualdiff.resampling import Resampling
+from dualdiff.scenes import Boxes, Scene
 from dualdiff.store import Store
 
 GROUPS = (2, 5, 10, 25, 50, 100, 200)
@@ -35,13 +37,25 @@ def _smaller(values: tuple[Any, ...], profile: str) -> tuple[Any, ...]:
     return (values[0], values[-1]) if profile == "smoke" else values
 
 
+def check_group(group: int, profile: str) -> None:
+    """Refuse a group size that does not divide the draws of a profile.
+
+    Raises
+    ------
+    ValueError
+        With the group size and the draws.
+    """
+    draws = SIZES[profile].draws
+    if draws % group:
+        raise ValueError(f"group must divide the {draws} draws of profile {profile}, not {group}")
+
+
 def groups_table(
     profile: str, seed: int, group: int, *, store: Store, quiet: bool = True
 ) -> pd.DataFrame:
     """SMC with groups of several sizes, among them ``group``; column ``group``."""
+    check_group(group, profile)
     draws = SIZES[profile].draws
-    if draws % group:
-        raise ValueError(f"group must divide the {draws} draws of profile {profile}, not {group}")
     sizes = sorted({k for k in GROUPS if draws % k == 0} | {group})
 
     def run(size: int, scene: Scene, c: Tensor, progress: Any) -> Corrected:

@@ -17,12 +17,6 @@ from dualdiff.store import Store
 from dualdiff.study import Trial
 from dualdiff.train import add_lora
 
-NETWORKS = {
-    "thesis": RECIPES["thesis"],
-    "tuned": RECIPES["tuned"],
-    "tuned + object frame": RECIPES["tuned"].with_object_frame(),
-}
-"""The networks compared, by the name of their recipe."""
 ALONE = ("specialised", "finetuned", "lora", "replay")
 JOINT = ("joint", "finetuned_joint", "lora_joint")
 EPOCH_METHODS = ("finetuned", "lora", "replay")
@@ -51,7 +45,7 @@ class Scale:
     distances : tuple of float
         Of the centres of the two discs.
     epoch_networks : tuple of str
-        Of :data:`NETWORKS`: those that are followed over the epochs.
+        Of :data:`RECIPES`: those that are followed over the epochs.
     methods : tuple of str
         Configurations of the study of set sizes.
     """
@@ -77,7 +71,7 @@ SCALES = {
         500,
         10,
         3,
-        epoch_networks=tuple(NETWORKS),
+        epoch_networks=tuple(RECIPES),
         methods=(*ALONE, "generated", *JOINT),
     ),
 }
@@ -97,7 +91,7 @@ def _trials(
     """Every configuration and seed, judged against the specialised and the general law."""
     laws = {"specialised": world.specialised, "general": world.general}
     return [
-        Trial(world, NETWORKS[network], size, s, name, laws)
+        Trial(world, RECIPES[network], size, s, name, laws)
         for s in range(seed, seed + size.seeds)
         for name in configurations
     ]
@@ -114,7 +108,7 @@ def size_trials(profile: str, seed: int) -> list[Trial]:
     scale, size = _scale(profile)
     return [
         trial
-        for network in NETWORKS
+        for network in RECIPES
         for n in scale.sizes
         for trial in _trials(cabinet(), network, _with(size, n), seed, scale.methods)
     ]
@@ -209,7 +203,7 @@ def cost(
     """
     scale, size = _scale(profile)
     rows = []
-    for recipe in NETWORKS.values():
+    for recipe in RECIPES.values():
         shop = Workshop(cabinet(), recipe, _with(size, points), seed, store, **options)
         general = shop.general.network
         full = numbers(general)

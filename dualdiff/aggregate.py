@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dualdiff.chunks import Streams
 from dualdiff.compose import common_process
 from dualdiff.correct import Corrected, Progress, check_ancestral, in_chunks
 from dualdiff.denoisers import Denoiser
-from dualdiff.samplers import DDPM, Streams, transition
+from dualdiff.samplers import DDPM, transition
 
 Interpolation = Literal["spherical", "linear", "variance_preserving"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("spherical", "linear", "variance_preserving")

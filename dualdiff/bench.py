@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dualdiff.chunks import in_threads
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process
-from dualdiff.samplers import in_threads, sample
+from dualdiff.samplers import sample
 
 CHUNKS = (1024, 2048, 4096, 8192)
 STEPS = 100

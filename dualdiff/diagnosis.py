@@ -11,14 +11,15 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.compose import joint
-from dualdiff.correct import effective_share, product
+from dualdiff.correct import product
 from dualdiff.members import Workshop, stream
 from dualdiff.metrics import Estimate, energy_score
+from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
 from dualdiff.store import Store
 from dualdiff.study import COLUMNS, MAKES_TABLES, Trial
 
-MAKES_DIAGNOSES = [*MAKES_TABLES, "mcmc", "correct", "diagnosis"]
+MAKES_DIAGNOSES = [*MAKES_TABLES, "mcmc", "resampling", "correct", "diagnosis"]
 HELD_OUT = 32
 """Specialised pairs kept aside to ask whether joint sampling helps."""
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from dualdiff.aggregate import amdm, superdiff
 from dualdiff.compose import Weighted, joint
-from dualdiff.correct import Corrected, Resampling, product
+from dualdiff.correct import Corrected, product
 from dualdiff.denoisers import Denoiser
 from dualdiff.mcmc import HMC, MALA, ULA
+from dualdiff.resampling import Resampling
 
 Sample = Callable[..., Corrected]
 """``(conditions, generator, *, draws, chunk, progress)`` to samples and what was seen."""
@@ -45,6 +46,8 @@ def on_states(function: Callable[..., Corrected], **options: Any) -> Callable[..
     return make
 
 
+MAKES_METHODS = ["mcmc", "resampling", "correct", "aggregate", "methods"]
+"""Source files that decide what a method samples, beside those of all tables."""
 GROUP = 50
 _SMC = {"resampling": Resampling(GROUP)}
 

@@ -135,8 +135,10 @@ def setting_trials(profile: str, seed: int) -> list[Trial]:
     return [t for w in worlds for t in trials(w, recipes, size, seed, targets(w))]
 
 
-def sweep_trials(profile: str, seed: int) -> list[Trial]:
-    """Specialised and joint over the sweep of distances, for exact members and both recipes.
+def sweep_trials(
+    profile: str, seed: int, recipes: Sequence[str] = ("exact", *RECIPES)
+) -> list[Trial]:
+    """Specialised and joint over the sweep of distances, for exact members and networks.
 
     The networks learn from 96 specialised pairs, so that 32 are left to ask the diagnostics with.
     """
@@ -145,12 +147,17 @@ def sweep_trials(profile: str, seed: int) -> list[Trial]:
     for distance in SCALES[profile].distances:
         world = shifted_table(distance)
         laws = targets(world)
-        exact = trials(world, ["exact"], replace(size, seeds=1), seed, laws)
-        trained = trials(world, list(RECIPES.values()), size, seed, laws)
-        found += [t for t in exact + trained if t.configuration in ("specialised", "joint")]
+        some: list[Trial] = []
+        for name in recipes:
+            if name == "exact":
+                some += trials(world, ["exact"], replace(size, seeds=1), seed, laws)
+            else:
+                some += trials(world, [RECIPES[name]], size, seed, laws)
+        found += [t for t in some if t.configuration in ("specialised", "joint")]
         found += [
-            Diagnosis(world, recipe, size, s, "diagnosis", laws)
-            for recipe in RECIPES.values()
+            Diagnosis(world, RECIPES[name], size, s, "diagnosis", laws)
+            for name in recipes
+            if name != "exact"
             for s in range(seed, seed + size.seeds)
         ]
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dualdiff import adaptation, weighting
-from dualdiff.members import RECIPES, SHARP, Recipe
+from dualdiff.members import RECIPES, Recipe
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import Profile
 from dualdiff.scenarios import SCENARIOS, make_scenario
@@ -54,7 +54,7 @@ def _smaller(profile: Profile, conditions: int, seeds: int) -> Profile:
 
 def _scenario(name: str, recipe: str) -> Callable[[Profile], list[Trial]]:
     def make(profile: Profile) -> list[Trial]:
-        size = profile if recipe == "thesis" else _smaller(profile, 10_000, 5)
+        size = profile if recipe == "thesis" else _smaller(profile, 2_000, 5)
         return trials(make_scenario(name), [RECIPES[recipe]], size, 0)
 
     return make
@@ -67,9 +67,18 @@ def _overlap(profile: Profile) -> list[Trial]:
     return [t for t in found if t.configuration in ("general", "specialised", "joint")]
 
 
-def _adaptation(profile: Profile) -> list[Trial]:
+def _sweep(*recipes: str) -> Callable[[Profile], list[Trial]]:
+    return lambda profile: sweep_trials(profile.name, 0, recipes)
+
+
+def _adaptation(recipe: str) -> Callable[[Profile], list[Trial]]:
     studies = (adaptation.size_trials, adaptation.epoch_trials, adaptation.overlap_trials)
-    return [trial for study in studies for trial in study(profile.name, 0)]
+
+    def make(profile: Profile) -> list[Trial]:
+        some = [trial for study in studies for trial in study(profile.name, 0)]
+        return [trial for trial in some if trial.recipe_name == recipe]
+
+    return make
 
 
 def variations() -> list[Recipe]:
@@ -98,15 +107,15 @@ def _ablation(profile: Profile) -> list[Trial]:
 
 
 def _corrected(profile: Profile) -> list[Trial]:
-    return weighting.method_trials(profile.name, 0, ["exact", RECIPES["thesis"], SHARP])
+    return weighting.method_trials(profile.name, 0, ["exact", *RECIPES.values()])
 
 
 def _weight_map(profile: Profile) -> list[Trial]:
-    return weighting.map_trials(profile.name, 0, [RECIPES["thesis"], SHARP])
+    return weighting.map_trials(profile.name, 0, list(RECIPES.values()))
 
 
 def _weights(profile: Profile) -> list[Trial]:
-    return weighting.weight_trials(profile.name, 0, [SHARP])
+    return weighting.weight_trials(profile.name, 0, [RECIPES["tuned"]])
 
 
 PARTS = {
@@ -118,9 +127,11 @@ PARTS = {
         Part("round_table_tuned", "Table 4.3, recipe tuned", _scenario("round_table", "tuned")),
         Part("overlap", "Table 4.5, recipe thesis", _overlap),
         Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
-        Part("sweep", "Overlap sweep and its diagnostics", lambda p: sweep_trials(p.name, 0)),
-        Part("adaptation", "Set sizes, fine-tuning epochs and overlap", _adaptation),
-        Part("ablation", "Recipe sharp without one of its parts", _ablation),
+        Part("sweep", "Overlap sweep, exact members and recipe thesis", _sweep("exact", "thesis")),
+        Part("sweep_tuned", "Overlap sweep, recipe tuned", _sweep("tuned")),
+        Part("adaptation", "Sizes, epochs and overlap, recipe thesis", _adaptation("thesis")),
+        Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
+        Part("ablation", "Recipe tuned without one of its parts", _ablation),
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),

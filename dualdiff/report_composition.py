@@ -12,13 +12,13 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.compose import RULES, Weighted
-from dualdiff.composition import Boxes, Plane, Scene
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
 from dualdiff.plots.composition import TITLES
 from dualdiff.process import Process
 from dualdiff.regions import Box
 from dualdiff.report import interval
+from dualdiff.scenes import Boxes, Plane, Scene
 
 SCENES = {"cabinet": "cabinet", "boxes": "half-shared boxes", "ring_and_bar": "ring and bar"}
 BOXES = ("cabinet", "boxes")

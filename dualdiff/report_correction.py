@@ -7,9 +7,9 @@ import math
 import pandas as pd
 
 from dualdiff import results
-from dualdiff.composition import SCENES
 from dualdiff.methods import METHODS
 from dualdiff.report import interval
+from dualdiff.scenes import SCENES
 
 PART = "corrected"
 SHOWN = {

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dualdiff.chunks import Piece, check_request, chunked, in_threads
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.process import Process
-
-BLOCK = 1024
-"""Samples that share one noise stream. Chunks are whole blocks, so chunk size changes no sample."""
 
 
 class State(NamedTuple):
@@ -32,8 +29,6 @@ class State(NamedTuple):
 
 
 Noise = Callable[[], Tensor]
-Piece = tuple[slice, Tensor, "Streams"]
-T = TypeVar("T")
 
 
 class Transition(NamedTuple):
@@ -228,38 +223,6 @@ class DPMSolverPP(Sampler):
 SAMPLERS: dict[str, type[Sampler]] = {"ddpm": DDPM, "ddim": DDIM, "dpm++": DPMSolverPP}
 
 
-class Streams:
-    """Random numbers for one chunk, from one generator per block of samples.
-
-    Every call overwrites the numbers of the one before.
-    """
-
-    def __init__(
-        self, seeds: list[int], n: int, dy: int, device: torch.device, block: int = BLOCK
-    ) -> None:
-        self.block, self.device = block, device
-        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self.normal = self._blocks(torch.empty(n, dy, device=device))
-        self.unit = self._blocks(torch.empty(n, device=device))
-
-    def _blocks(self, numbers: Tensor) -> tuple[Tensor, list[tuple[Tensor, torch.Generator]]]:
-        return numbers, list(zip(numbers.split(self.block), self.generators, strict=True))
-
-    def __call__(self) -> Tensor:
-        """Standard normal numbers, ``[n, dy]``."""
-        numbers, blocks = self.normal
-        for block, generator in blocks:
-            block.normal_(generator=generator)
-        return numbers
-
-    def uniform(self) -> Tensor:
-        """Uniform numbers of [0, 1), ``[n]``."""
-        numbers, blocks = self.unit
-        for block, generator in blocks:
-            block.uniform_(generator=generator)
-        return numbers
-
-
 @torch.no_grad()
 def reverse(
     denoiser: Denoiser, c: Tensor, sampler: Sampler, noise: Noise, *, start_std: float = 1.0
@@ -277,70 +240,6 @@ def reverse(
     for following in [*steps[1:], -1]:
         state = sampler.step(process, predict, state, following, noise)
         yield state
-
-
-def in_threads(
-    work: Callable[[T], int], pieces: Iterable[T], device: torch.device
-) -> Iterator[int]:
-    """``work`` on every piece, in order of the pieces.
-
-    On a CPU each of torch's threads takes whole chunks of its own: a chunk stays in one core's
-    cache and the small steps between matrix products run in parallel too, where splitting every
-    operation over the threads leaves them waiting for each other.
-    """
-    threads = torch.get_num_threads()
-    todo = list(pieces)
-    if device.type != "cpu" or threads == 1 or len(todo) == 1:
-        yield from map(work, todo)
-        return
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                yield from pool.map(torch.no_grad()(work), todo)
-            finally:
-                pool.shutdown(cancel_futures=True)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def check_request(
-    process: Process, c: Tensor, draws: int, chunk: int | None, start_std: float
-) -> None:
-    """Refuse conditions and numbers that cannot be sampled with."""
-    if c.ndim != 2 or c.shape[1] != process.dc or len(c) == 0:
-        raise ValueError(f"conditions must have shape [n >= 1, {process.dc}], not {list(c.shape)}")
-    if not bool(torch.isfinite(c).all()):
-        raise ValueError("conditions must be finite; some are NaN or infinite")
-    for name, value in (("draws", draws), ("chunk", 1 if chunk is None else chunk)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
-    if not (start_std > 0 and math.isfinite(start_std)):
-        raise ValueError(f"start_std must be positive and finite, not {start_std}")
-
-
-def chunked(
-    process: Process,
-    c: Tensor,
-    generator: torch.Generator,
-    draws: int,
-    chunk: int | None,
-    block: int = BLOCK,
-) -> Iterator[Piece]:
-    """Whole blocks of samples: their place, their standardised conditions, their noise."""
-    n, device = len(c) * draws, c.device
-    if chunk is None:
-        chunk = 2048 if device.type == "cpu" else 1 << 18
-    chunk = math.ceil(chunk / block) * block
-    seeds = torch.randint(
-        2**62, (math.ceil(n / block),), generator=generator, device=generator.device
-    ).tolist()
-    for start in range(0, n, chunk):
-        place = slice(start, min(start + chunk, n))
-        rows = torch.arange(place.start, place.stop, device=device) // draws
-        blocks = seeds[start // block : math.ceil(place.stop / block)]
-        streams = Streams(blocks, len(rows), process.dy, device, block)
-        yield place, process.encode_c(c[rows]), streams
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from torch import Tensor
 from dualdiff import overlap
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
-from dualdiff.members import SHARP, Recipe, Workshop, code_version, progress_bar, stream
-from dualdiff.methods import METHODS
+from dualdiff.members import RECIPES, Recipe, Workshop, code_version, progress_bar, stream
+from dualdiff.methods import MAKES_METHODS, METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.overlap import SETTINGS, shifted_table, targets
 from dualdiff.profiles import PROFILES, Profile
@@ -24,7 +24,7 @@ from dualdiff.store import provenance
 from dualdiff.study import MAKES_TABLES, Trial, exact_configurations
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
-MAKES_CORRECTED = [*MAKES_TABLES, "mcmc", "correct", "aggregate", "methods", "weighting"]
+MAKES_CORRECTED = [*MAKES_TABLES, *MAKES_METHODS, "weighting"]
 MAKES_WEIGHTS = [*MAKES_CORRECTED, "weights"]
 FOLDS = 4
 NAMES = ("general", "specialised")
@@ -62,7 +62,7 @@ class Scale:
 SCALES = {
     "smoke": Scale(10, 50, 1, 7, 4, 200),
     "quick": Scale(100, 50, 1, 25, 16, 4_000),
-    "thesis": Scale(400, 50, 3, 60, 32, 10_000),
+    "thesis": Scale(400, 50, 3, 40, 32, 4_000),
 }
 
 
@@ -95,14 +95,21 @@ def members(
     return {"general": workshop.general.network, "specialised": small}
 
 
-class MethodTrial(Trial):
-    """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
+class Composed(Trial):
+    """A trial whose configuration is a way to compose a general and a specialised model."""
 
     modules: ClassVar = MAKES_CORRECTED
+    kind: ClassVar[str]
 
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
-        return {**super().config(device), "kind": "method"}
+        return {**super().config(device), "kind": self.kind}
+
+
+class MethodTrial(Composed):
+    """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
+
+    kind = "method"
 
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
@@ -124,14 +131,10 @@ class MethodTrial(Trial):
         return result.samples.cpu(), notes
 
 
-class MapTrial(Trial):
+class MapTrial(Composed):
     """A weighted sum with constants, whose configuration is ``"general, specialised"``."""
 
-    modules: ClassVar = MAKES_CORRECTED
-
-    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
-        """All that the result depends on, as JSON."""
-        return {**super().config(device), "kind": "map"}
+    kind = "map"
 
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
@@ -143,7 +146,7 @@ class MapTrial(Trial):
         return sample(rule, conditions.to(device), source, draws=self.profile.draws).cpu(), {}
 
 
-class WeightTrial(Trial):
+class WeightTrial(Composed):
     """Weights chosen in a way of :data:`WEIGHTINGS`, and their samples.
 
     The weights are stored like a model. For the choices without the support, the specialised pairs
@@ -152,6 +155,7 @@ class WeightTrial(Trial):
     """
 
     modules: ClassVar = MAKES_WEIGHTS
+    kind = "weights"
 
     @property
     def scale(self) -> Scale:
@@ -161,7 +165,7 @@ class WeightTrial(Trial):
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
         asked = [self.scale.budget, self.scale.score_draws, self.scale.oracle, FOLDS]
-        return {**super().config(device), "kind": "weights", "search": asked}
+        return {**super().config(device), "search": asked}
 
     @property
     def way(self) -> tuple[str, str, str]:
@@ -315,23 +319,25 @@ def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]
 
 
 def ablation_recipes() -> list[Recipe]:
-    """Recipe ``sharp`` first, then without one of its parts at a time."""
+    """Recipe ``tuned`` first, then without one of its parts at a time."""
+
+    base = RECIPES["tuned"]
 
     def network(name: str, **changes: Any) -> Recipe:
-        return replace(SHARP, name=name, architecture=replace(SHARP.architecture, **changes))
+        return replace(base, name=name, architecture=replace(base.architecture, **changes))
 
-    how = SHARP.optimisation
+    how = base.optimisation
     return [
-        SHARP,
+        base,
         network("no Fourier features", fourier=0),
         network("five octaves", fourier=5),
         network("default start", init="uniform"),
         network("no object frame", object_frame=False),
         network("no preconditioning", preconditioned=False),
         network("width 64", width=64),
-        replace(SHARP, name="log-SNR 8 .. -6", log_snr=(8.0, -6.0)),
-        replace(SHARP, name="linear betas", schedule="linear"),
-        replace(SHARP, name="no average", optimisation=replace(how, ema=None)),
+        replace(base, name="log-SNR 8 .. -6", log_snr=(8.0, -6.0)),
+        replace(base, name="linear betas", schedule="linear"),
+        replace(base, name="no average", optimisation=replace(how, ema=None)),
     ]
 
 

@@ -13,10 +13,11 @@ from scipy.optimize import minimize, nnls
 from torch import Tensor
 
 from dualdiff.compose import Weighted, common_process
-from dualdiff.correct import Resampling, product
+from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.metrics import energy_score
 from dualdiff.process import Process
+from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
 Progress = Callable[[int], object]

@@ -11,7 +11,6 @@ from test_study import TINY
 from dualdiff import adaptation, metrics
 from dualdiff.adaptation import (
     EPOCH_METHODS,
-    NETWORKS,
     POINTS,
     SCALES,
     Scale,
@@ -24,7 +23,7 @@ from dualdiff.adaptation import (
     size_trials,
     tidy,
 )
-from dualdiff.members import METHODS
+from dualdiff.members import METHODS, RECIPES
 from dualdiff.overlap import overlap_fraction
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
@@ -46,7 +45,7 @@ def test_every_profile_has_a_scale_and_the_full_one_is_the_issue() -> None:
     assert full.seeds == 3 and "generated" in full.methods
     for scale in SCALES.values():
         assert POINTS in scale.sizes  # costs are judged there, and chapter 02 trains there
-        assert set(scale.epoch_networks) <= set(NETWORKS)
+        assert set(scale.epoch_networks) <= set(RECIPES)
         for several in (scale.sizes, scale.epochs, scale.overlap_sizes):
             assert all(a < b for a, b in pairwise(several))
 
@@ -66,7 +65,7 @@ def test_trials_cover_every_combination_once(profile: str) -> None:
             assert trial.profile.conditions == scale.conditions
             assert trial.profile.draws == scale.draws
             assert trial.profile.n_general == PROFILES[profile].n_general
-    assert len(sizes) == len(NETWORKS) * len(scale.sizes) * scale.seeds * len(scale.methods)
+    assert len(sizes) == len(RECIPES) * len(scale.sizes) * scale.seeds * len(scale.methods)
     followed = 3 + len(EPOCH_METHODS) * len(scale.epochs)
     assert len(epochs) == len(scale.epoch_networks) * followed * scale.seeds
     assert {t.profile.n_specialised for t in epochs} == {POINTS}
@@ -157,7 +156,7 @@ def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, tmp_path: Path) 
 def test_cost_counts_what_is_stored_and_held(tiny: None, tmp_path: Path) -> None:
     costs = cost("smoke", 0, Store(tmp_path), points=4)
     assert (costs["seconds"] > 0).all()
-    for recipe in NETWORKS.values():
+    for recipe in RECIPES.values():
         rows = costs[costs["recipe"] == recipe.name].set_index("configuration")
         full = int(rows.loc["joint", "stored"])
         width, out = recipe.architecture.width, 3

@@ -102,7 +102,7 @@ def test_the_number_of_steps_changes_the_steps_and_not_the_diffusion(steps: int)
 
 
 def test_object_frame_is_an_option(store: Store) -> None:
-    shop = Workshop(cabinet(), RECIPES["tuned"].with_object_frame(), TINY, 0, store)
+    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
     y, c = shop.rows("general")
     network = shop.specialised().network
     torch.testing.assert_close(network.offset, (y - c).mean(0))

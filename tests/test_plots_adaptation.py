@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 from test_report_adaptation import POOLED, fake
 
 from dualdiff import report_adaptation as words
-from dualdiff.adaptation import ALONE, JOINT, NETWORKS, SCALES
+from dualdiff.adaptation import ALONE, JOINT, SCALES
+from dualdiff.members import RECIPES
 from dualdiff.plots import COLOURS, LABELS, MARKERS, adaptation, use_style
 from dualdiff.pooling import over_seeds
 
@@ -39,10 +40,10 @@ def test_every_method_has_a_colour_a_label_and_a_marker_of_its_own() -> None:
 def test_size_figure_draws_every_network_and_score() -> None:
     rows = words.by_size(POOLED)
     figure = adaptation.size_figure(rows)
-    assert [a.get_title(loc="left") for a in figure.axes[: len(NETWORKS)]] == list(NETWORKS)
-    assert len(figure.axes) == len(NETWORKS) * len(adaptation.METRIC_LABELS)
-    assert all(a.get_ylabel() for a in figure.axes[:: len(NETWORKS)])
-    assert all("specialised pairs" in a.get_xlabel() for a in figure.axes[-len(NETWORKS) :])
+    assert [a.get_title(loc="left") for a in figure.axes[: len(RECIPES)]] == list(RECIPES)
+    assert len(figure.axes) == len(RECIPES) * len(adaptation.METRIC_LABELS)
+    assert all(a.get_ylabel() for a in figure.axes[:: len(RECIPES)])
+    assert all("specialised pairs" in a.get_xlabel() for a in figure.axes[-len(RECIPES) :])
     here = rows[(rows["recipe"] == "thesis") & (rows["metric"] == "accuracy")]
     here = here[here["target"] == "specialised"]
     for name in (*ALONE, *JOINT):

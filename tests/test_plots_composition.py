@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dualdiff.compose import RULES
-from dualdiff.composition import SCENES, Boxes, Plane
 from dualdiff.members import stream
 from dualdiff.plots import composition as figures
 from dualdiff.regions import Box
+from dualdiff.scenes import SCENES, Boxes, Plane
 
 RING, BOXES = SCENES["ring_and_bar"](), SCENES["boxes"]()
 assert isinstance(RING, Plane) and isinstance(BOXES, Boxes)

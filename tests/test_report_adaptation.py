@@ -9,7 +9,8 @@ import pytest
 
 from dualdiff import report_adaptation as words
 from dualdiff import results
-from dualdiff.adaptation import ALONE, JOINT, NETWORKS, SCORE
+from dualdiff.adaptation import ALONE, JOINT, SCORE
+from dualdiff.members import RECIPES
 from dualdiff.overlap import shifted_table
 from dualdiff.pooling import over_seeds
 
@@ -33,7 +34,7 @@ def fake(seeds: int = 1) -> pd.DataFrame:
                 keys = (world, recipe, n, epochs, name, target, metric, seed)
                 rows.append((*keys, value, value - 0.01, value + 0.01))
 
-    for recipe, n, name in itertools.product(NETWORKS, (8, 128), (*ALONE, *JOINT)):
+    for recipe, n, name in itertools.product(RECIPES, (8, 128), (*ALONE, *JOINT)):
         add("cabinet", recipe, n, 200, name)
     add("cabinet", "tuned", 128, 200, "general")
     for epochs, name in itertools.product((20, 1000), ("finetuned", "lora", "replay")):
@@ -63,7 +64,7 @@ def test_sizes_that_only_some_methods_tried_are_left_out() -> None:
 
 def test_recommendation_is_the_lowest_and_ties_are_overlapping_intervals() -> None:
     best = words.recommendation(words.by_size(POOLED)).set_index(["recipe", "n_specialised"])
-    for recipe in NETWORKS:
+    for recipe in RECIPES:
         assert best.loc[(recipe, 8), "best"] == "finetuned"
         assert best.loc[(recipe, 128), "best"] == "lora"
         assert best.loc[(recipe, 8), "ties"] == ()
@@ -75,7 +76,7 @@ def test_recommendation_is_the_lowest_and_ties_are_overlapping_intervals() -> No
 def test_recommendation_table_and_sentences_name_the_winners() -> None:
     table = words.recommendation_table(POOLED)
     assert table.loc[("cabinet", "tuned", "1", 8), "lowest energy distance"] == "fine-tuned"
-    assert len(table) == len(NETWORKS) * 2 + 2
+    assert len(table) == len(RECIPES) * 2 + 2
     text = words.recommendation_sentence(POOLED)
     assert "of 2 cases, fine-tuned 1, LoRA 1. With 8 pairs: fine-tuned." in text
     assert "With 128 pairs: LoRA." in text
@@ -87,7 +88,7 @@ def test_recommendation_table_and_sentences_name_the_winners() -> None:
 
 def test_sentences_hold_the_numbers() -> None:
     sizes = words.size_sentence(POOLED)
-    assert sizes.count("- Network") == len(NETWORKS)
+    assert sizes.count("- Network") == len(RECIPES)
     assert "with 8 pairs fine-tuned has the lowest TV (0.1" in sizes
     assert "at 2 of 2 numbers of pairs" not in words.bias_sentence(POOLED)
     epochs = words.epoch_sentence(words.by_epoch(POOLED))

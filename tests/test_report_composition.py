@@ -8,12 +8,12 @@ import torch
 
 from dualdiff import report_composition as words
 from dualdiff.compose import RULES, Weighted
-from dualdiff.composition import SCENES, Boxes, Plane
 from dualdiff.exact import ExactMixture
 from dualdiff.members import stream
 from dualdiff.process import Process
 from dualdiff.regions import Box
 from dualdiff.samplers import sample
+from dualdiff.scenes import SCENES, Boxes, Plane
 
 RING, BOXES = SCENES["ring_and_bar"](), SCENES["boxes"]()
 assert isinstance(RING, Plane) and isinstance(BOXES, Boxes)

@@ -13,20 +13,18 @@ from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultiste
 from scipy import stats
 
 from dualdiff import metrics
+from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import joint
 from dualdiff.denoisers import MLP, Architecture, Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
 from dualdiff.process import Process
 from dualdiff.samplers import (
-    BLOCK,
     DDIM,
     DDPM,
     SAMPLERS,
     DPMSolverPP,
     Sampler,
     State,
-    Streams,
-    chunked,
     sample,
     trajectory,
     transition,
@@ -312,6 +310,7 @@ def test_a_million_joint_samples_fit_in_one_and_a_half_gigabytes() -> None:
     program = """
 import resource, sys, torch
 torch.set_num_threads(1)
+from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import joint
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process

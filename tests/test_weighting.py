@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dualdiff import weighting
-from dualdiff.members import RECIPES, SHARP, Workshop
+from dualdiff.members import RECIPES, Workshop
 from dualdiff.parts import PARTS, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet
@@ -31,7 +31,7 @@ def values(table, target="specialised"):
 
 
 def test_folds_hold_out_every_pair_once_and_never_train_on_it(tmp_path) -> None:
-    shop = Workshop(cabinet(), SHARP, TINY, 0, Store(tmp_path))
+    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, Store(tmp_path))
     everything = shop.rows("specialised")[0]
     held = []
     for k in range(weighting.FOLDS):
@@ -67,10 +67,10 @@ def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypat
     scale = replace(weighting.SCALES["smoke"], oracle=40)
     monkeypatch.setitem(weighting.SCALES, "smoke", scale)
     store = Store(tmp_path)
-    trial = WeightTrial(cabinet(), SHARP, TINY, 0, way)
+    trial = WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way)
     notes = values(trial.table(store), "run")
     assert notes["general at 0"] >= 0 and notes["specialised at 99"] >= 0
-    shop = Workshop(cabinet(), SHARP, TINY, 0, store)
+    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
     monkeypatch.setattr(WeightTrial, "_learn", pytest.fail)  # learned again, it would fail
     again = trial.weights(shop)
     assert float(again["general"][0]) == pytest.approx(notes["general at 0"])
@@ -85,7 +85,7 @@ def test_exact_members_have_no_weights_to_learn(tmp_path) -> None:
 
 def test_ablations_change_one_thing_each() -> None:
     base, *others = weighting.ablation_recipes()
-    assert base == SHARP and len({recipe.name for recipe in others}) == len(others)
+    assert base == RECIPES["tuned"] and len({recipe.name for recipe in others}) == len(others)
     for recipe in others:
         changed = [
             name
@@ -105,9 +105,9 @@ def test_parts_have_trials_that_can_be_told_apart(part: str, profile: str) -> No
 
 def test_new_options_do_not_rename_old_results() -> None:
     # Recipes of before are described as before, so their results keep their names.
-    described = RECIPES["tuned"].described()
+    described = RECIPES["thesis"].described()
     assert "log_snr" not in described and "fourier" not in described["architecture"]
-    sharp = SHARP.described()
-    assert sharp["architecture"]["fourier"] == 3 and sharp["architecture"]["init"] == "kaiming"
-    other = replace(SHARP, log_snr=(8.0, -6.0)).described()
+    tuned = RECIPES["tuned"].described()
+    assert tuned["architecture"]["fourier"] == 3 and tuned["architecture"]["init"] == "kaiming"
+    other = replace(RECIPES["tuned"], log_snr=(8.0, -6.0)).described()
     assert tuple(other["log_snr"]) == (8.0, -6.0)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from dualdiff.adaptation import EPOCH_METHODS, NETWORKS
+from dualdiff.adaptation import EPOCH_METHODS
+from dualdiff.members import RECIPES
 from dualdiff.plots import COLOURS, LABELS, MARKERS
 
 METRIC_LABELS = {
@@ -21,7 +22,7 @@ METRIC_LABELS = {
     "energy_distance": "energy distance\n(units of y)",
     "memorisation": "memorisation",
 }
-FILLS: dict[str, Any] = {"thesis": "none", "tuned": "full", "tuned + object frame": "left"}
+FILLS: dict[str, Any] = {"thesis": "none", "tuned": "full"}
 OPEN = 0.02  # energy distances below it are drawn on a linear scale
 
 
@@ -63,7 +64,7 @@ def size_figure(rows: pd.DataFrame) -> Figure:
         Dotted: the floor of total variation, memorisation of fresh draws, energy distance 0.
     """
     rows = rows[rows["target"] == "specialised"]
-    networks = [name for name in NETWORKS if name in set(rows["recipe"])]
+    networks = [name for name in RECIPES if name in set(rows["recipe"])]
     figure, grid = plt.subplots(
         len(METRIC_LABELS),
         len(networks),
@@ -123,7 +124,7 @@ def epoch_figure(rows: pd.DataFrame, bound: float, optimum: tuple[float, float])
         :func:`dualdiff.adaptation.mixture` at the weight of the runs, drawn as a star.
     """
     rows = rows[rows["metric"] == "total_variation"]
-    networks = [name for name in NETWORKS if name in set(rows["recipe"])]
+    networks = [name for name in RECIPES if name in set(rows["recipe"])]
     wide = 4.6 if len(networks) < 3 else 3.6
     figure, grid = plt.subplots(
         1,

@@ -17,11 +17,11 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from dualdiff.compose import RULES
-from dualdiff.composition import Boxes, Plane, Scene
 from dualdiff.plots import COLOURS, LABELS
 from dualdiff.plots.synthetic import outline
 from dualdiff.plots.theory import SHADE
 from dualdiff.regions import Box
+from dualdiff.scenes import Boxes, Plane, Scene
 
 TITLES = {
     "truth": "perfect sampler",

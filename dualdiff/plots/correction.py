@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dualdiff.composition import SCENES
 from dualdiff.methods import METHODS
 from dualdiff.plots import COLOURS
 from dualdiff.regions import Box
+from dualdiff.scenes import SCENES
 
 FAMILIES = {
     "sum": ("plain sum", COLOURS["joint"], "D"),
