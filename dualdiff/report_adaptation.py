@@ -13,7 +13,7 @@ from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
 from dualdiff.report import TITLES, interval
 
-PART = "adaptation"
+PARTS = ("adaptation", "adaptation_tuned")
 
 
 class Shown(NamedTuple):
@@ -23,10 +23,10 @@ class Shown(NamedTuple):
     origin: str
 
 
-def committed() -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The committed full-scale table and its provenance, None where it has not been run."""
+def committed() -> results.Together | None:
+    """The committed full-scale tables, None where one of them has not been run."""
     try:
-        return results.load(PART)
+        return results.together(*PARTS)
     except FileNotFoundError:
         return None
 
@@ -44,11 +44,10 @@ def shown(own: pd.DataFrame, profile: str, seed: int) -> Shown:
             f"{scale.seeds} training seed(s), {scale.conditions:,} test conditions, n from "
             f"{scale.sizes[0]:,} to {scale.sizes[-1]:,}): intervals are over test conditions where "
             "there is one seed. The full-scale table has not been run; "
-            f"`dualdiff results --profile thesis {PART}` makes it."
+            f"`dualdiff results --profile thesis {' '.join(PARTS)}` makes it."
         )
         return Shown(over_seeds(own), origin)
-    table, record = found
-    _, state = results.describe(PART)
+    table, record, state = found
     origin = (
         f"The figures and tables below show the **committed table** of {record['date']} (profile "
         f"`{record['profile']}`, {len(record['seeds'])} training seeds, {record['conditions']:,} "

@@ -52,11 +52,10 @@ def fractions_table() -> pd.DataFrame:
 def shown(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The committed sweep where there is one, this run's otherwise, and which of the two."""
     try:
-        table, record = results.load("sweep")
+        table, record, state = results.together("sweep", "sweep_tuned")
     except FileNotFoundError:
         text = "**this run**; the full-scale sweep has not been run"
         return own, f"The figures below show {text} ({own['scenario'].nunique()} distances)."
-    state = results.describe("sweep")[1]
     return table, (
         f"The figures below show the **committed sweep** of {record['date']}: "
         f"{table['scenario'].nunique()} distances, {len(record['seeds'])} training seeds, "

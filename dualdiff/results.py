@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -323,6 +323,29 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     if edited and record.get("confirmed", {}).get("sources") != now:
         reasons.append(f"changed since: {', '.join(sorted(edited))}")
     return reasons
+
+
+class Together(NamedTuple):
+    """Several committed tables as one, the provenance of the first, and the state of them all."""
+
+    table: pd.DataFrame
+    record: dict[str, Any]
+    state: str
+
+
+def together(*parts: str, folder: Path = FOLDER) -> Together:
+    """The tables of several parts of one study, such as one per recipe.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of them has not been run.
+    """
+    found = [load(part, folder) for part in parts]
+    states = {part: describe(part, folder)[1] for part in parts}
+    said = set(states.values())
+    state = said.pop() if len(said) == 1 else ", ".join(f"{p} {s}" for p, s in states.items())
+    return Together(pd.concat([table for table, _ in found], ignore_index=True), found[0][1], state)
 
 
 def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:

@@ -73,5 +73,5 @@ def test_learned_figure_has_a_panel_per_scenario_and_recipe() -> None:
     assert {axes.get_title(loc="left") or axes.get_title() for axes in figure.axes} == {
         f"{scenario}, {recipe}"
         for scenario in ("cabinet", "round table")
-        for recipe in ("exact", "sharp")
+        for recipe in ("exact", "tuned")
     }

@@ -82,7 +82,7 @@ def test_recommendation_table_and_sentences_name_the_winners() -> None:
     assert "With 128 pairs: LoRA." in text
     assert "LoRA at overlap 1, LoRA at overlap 0" in text
     composing = words.composing_sentence(POOLED)
-    assert "that of a joint configuration for 0 of 3 networks" in composing
+    assert "that of a joint configuration for 0 of 2 networks" in composing
     assert "overlap 0, 128 pairs: the best single network is LoRA at 0." in composing
 
 
@@ -115,16 +115,16 @@ def test_costs_in_words() -> None:
 
 
 def test_the_page_says_which_table_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(_: str) -> None:
+    def none(*_: str) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(results, "load", none)
+    monkeypatch.setattr(results, "together", none)
     own = words.shown(fake(), "smoke", 4)
     assert "this run" in own.origin and "seed 4" in own.origin and "has not been run" in own.origin
     pd.testing.assert_frame_equal(own.pooled, POOLED)
     record = {"date": "2026-01-02", "profile": "thesis", "seeds": [0, 1, 2], "conditions": 2_000}
-    monkeypatch.setattr(results, "load", lambda _: (fake(3), record))
-    monkeypatch.setattr(results, "describe", lambda _: ("title", "current"))
+    full_scale = results.Together(fake(3), record, "current")
+    monkeypatch.setattr(results, "together", lambda *_: full_scale)
     full = words.shown(fake(), "smoke", 4)
     assert "committed table" in full.origin and "2026-01-02" in full.origin
     assert "state: current" in full.origin and (full.pooled["seeds"] == 3).all()

@@ -27,13 +27,13 @@ def methods_table(smc: float = 0.08) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scene", "name", "metric", "value", "low", "high"])
 
 
-def learned(sharp_gain: float = -0.1) -> pd.DataFrame:
+def learned(tuned_gain: float = -0.1) -> pd.DataFrame:
     rows = []
     for scenario in ("cabinet", "round_table"):
-        for recipe in ("exact", "sharp"):
+        for recipe in ("exact", "tuned"):
             for method in ("sum", "smc"):
                 for metric in ("accuracy", "total_variation", "energy_distance"):
-                    value = 0.4 + (sharp_gain if method == "smc" else 0.0)
+                    value = 0.4 + (tuned_gain if method == "smc" else 0.0)
                     row = (scenario, recipe, method, "specialised", metric, value)
                     rows.append((*row, value - 0.02, value + 0.02))
     names = ["scenario", "recipe", "configuration", "target", "metric", "value", "low", "high"]
@@ -82,10 +82,10 @@ def test_group_and_step_sentences_name_the_best_and_the_ends() -> None:
 @pytest.mark.parametrize(("gain", "verb"), [(-0.1, "lowers TV by 0.100"), (0.2, "raises TV by")])
 def test_the_sentence_on_learned_members_has_the_sign_of_the_numbers(gain, verb) -> None:
     text = words.learned_sentence(learned(gain))
-    assert text.count(verb) == 4 and "recipe sharp" in text
+    assert text.count(verb) == 4 and "recipe tuned" in text
     view = words.learned_view(learned(gain), "cabinet", "accuracy")
-    assert view.loc["plain sum", "sharp"] == "0.400 ± 0.020"
-    assert list(view.columns) == ["exact", "sharp"]
+    assert view.loc["plain sum", "tuned"] == "0.400 ± 0.020"
+    assert list(view.columns) == ["exact", "tuned"]
 
 
 def test_committed_learned_members_are_shown_and_named(monkeypatch) -> None:

@@ -65,11 +65,11 @@ def test_gap_names_the_score_at_the_nearest_distances() -> None:
 def test_committed_sweep_is_named_or_its_absence(monkeypatch: pytest.MonkeyPatch) -> None:
     own = table(follows)
 
-    def missing(part: str) -> None:
-        raise FileNotFoundError(part)
+    def missing(*parts: str) -> None:
+        raise FileNotFoundError(parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.results, "load", missing)
+        patch.setattr(module.results, "together", missing)
         shown, origin = module.shown(own)
     assert shown is own and "**this run**; the full-scale sweep" in origin
     assert f"({len(SWEEP)} distances)" in origin

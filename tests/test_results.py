@@ -234,7 +234,7 @@ def test_what_the_parts_hold() -> None:
     main = results.PARTS["cabinet"].trials(size)
     assert len(main) == 3 * 5 and {t.profile.conditions for t in main} == {100_000}
     tuned = results.PARTS["round_table_tuned"].trials(size)
-    assert len(tuned) == 5 * 5 and {t.profile.conditions for t in tuned} == {10_000}
+    assert len(tuned) == 5 * 5 and {t.profile.conditions for t in tuned} == {2_000}
     overlap = results.PARTS["overlap"].trials(size)
     assert len(overlap) == 6 * 3 * 5 and "fixed" in (overlap[0].targets or {})
     sensitivity = results.PARTS["sensitivity"].trials(size)
@@ -245,6 +245,20 @@ def test_what_the_parts_hold() -> None:
     assert general == 1_000_000 + 200_000 and joint == 2_000_000  # a joint sample takes two calls
     for part in PARTS.values():  # every part has a smoke size
         assert part.trials(PROFILES["smoke"])
+
+
+def test_parts_of_one_study_read_as_one_table(tmp_path: Path) -> None:
+    write_made_up(tmp_path, "sweep", "sweep_tuned")
+    both = results.together("sweep", "sweep_tuned", folder=tmp_path)
+    assert list(both.table["recipe"].unique()) == ["exact", "thesis", "tuned"]
+    assert both.state == "current" and both.record["part"] == "sweep"
+    record = json.loads((tmp_path / "sweep_tuned.json").read_text())
+    record["sources"]["process"] = "another"
+    (tmp_path / "sweep_tuned.json").write_text(json.dumps(record))
+    state = results.together("sweep", "sweep_tuned", folder=tmp_path).state
+    assert state == "sweep current, sweep_tuned changed since: process"
+    with pytest.raises(FileNotFoundError, match="adaptation"):
+        results.together("sweep", "adaptation", folder=tmp_path)
 
 
 def test_made_up_tables_are_current(tmp_path: Path) -> None:
