@@ -10,7 +10,6 @@ import difflib
 import hashlib
 import json
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -237,7 +236,9 @@ def run_all(
         From the first page that fails; the others are ended.
     """
     pages = list(pages)
-    jobs = _at_a_time(jobs)
+    jobs = min(2, _CORES) if jobs is None else jobs
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; it must be at least 1")
     for page in pages:
         validate(page.notebook, page.parameters)
     executed = {page.name: executed_path(page, root) for page in pages}
@@ -259,12 +260,6 @@ def run_all(
         for future in as_completed([pool.submit(work, page) for page in todo]):
             future.result()
     return executed
-
-
-def _at_a_time(jobs: int | None) -> int:
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs is {jobs}; it must be at least 1")
-    return min(2, _CORES) if jobs is None else jobs
 
 
 class _Progress:
@@ -298,8 +293,8 @@ class _Progress:
 
 def _remove_older(path: Path) -> None:
     page = path.name.rpartition("-")[0]
-    for other in path.parent.glob(f"{page}-*.ipynb"):
-        if other != path and re.fullmatch(re.escape(page) + r"-[0-9a-f]{16}\.ipynb", other.name):
+    for other in path.parent.glob(f"{page}-{'[0-9a-f]' * 16}.ipynb"):
+        if other != path:
             other.unlink()
 
 
