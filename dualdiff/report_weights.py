@@ -1,0 +1,348 @@
+"""What the chapter on learned weights says in words and tables, from its own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dualdiff import results
+from dualdiff.methods import METHODS
+from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.plots import LABELS
+from dualdiff.pooling import over_seeds
+from dualdiff.process import Process
+from dualdiff.report import interval
+from dualdiff.thesis import thesis_table
+from dualdiff.weighting import FINETUNED, NAMES, WEIGHTINGS
+
+SCENARIOS = ("cabinet", "round_table")
+TARGETS = {"cabinet": (0.97, 0.17), "round_table": (0.98, 0.15)}
+"""What members without knowledge of the support should reach: accuracy at least, TV at most."""
+CLOSE = 1.1
+"""Learned weights count as good as the oracle's up to this ratio of total variations."""
+WORLDS = {
+    "cabinet": "cabinet",
+    "round_table": "round table",
+    **{shifted_table(distance).name: setting for setting, distance in SETTINGS.items()},
+}
+"""Titles of the scenarios, the six settings of the overlap study among them."""
+WAYS = (*WEIGHTINGS, *FINETUNED)
+RULES = {"general": (1.0, 0.0), "specialised": (0.0, 1.0), "joint": (1.0, 1.0)}
+"""Places of the plane that have a name."""
+
+
+def shown(part: str, own: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str]:
+    """The committed table of a part where there is one, else this run's, and which of the two.
+
+    Without either the table is empty, and the sentence names the command that makes it.
+    """
+    try:
+        table, record = results.load(part)
+    except FileNotFoundError:
+        made = f"`dualdiff results --profile thesis {part}` makes the full-scale one."
+        if own is None:
+            return pd.DataFrame(), f"The table `{part}` has not been made yet; {made}"
+        return own, f"What follows is of **this run**; {made}"
+    state = results.describe(part)[1]
+    return table, (
+        f"What follows is the **committed** table of {record['date']} (`{record['command']}`): "
+        f"training seeds {', '.join(map(str, record['seeds']))}, {record['conditions']:,} "
+        f"conditions with {record['draws']} draws each; state: {state}."
+    )
+
+
+def scores(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
+    """Accuracy and total variation by configuration, means over seeds."""
+    rows = table[(table["scenario"] == scenario) & (table["recipe"] == recipe)]
+    rows = rows[rows["target"] == "specialised"]
+    wide = rows.pivot_table(index="configuration", columns="metric", values="value", sort=False)
+    return wide[["accuracy", "total_variation"]]
+
+
+def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
+    """The weight plane: columns ``general, specialised, accuracy, total_variation, front``.
+
+    One row per pair of constants in the table; ``front`` marks the rows of :func:`front`.
+    """
+    found = scores(table, scenario, recipe)
+    found = found[found.index.str.fullmatch(r"[\d.]+, [\d.]+")]
+    weights = found.index.str.split(", ", expand=True).to_frame(index=False).astype(float)
+    weights.columns = pd.Index(NAMES)
+    joined = weights.join(found.reset_index(drop=True))
+    return joined.assign(front=front(joined))
+
+
+def front(points: pd.DataFrame) -> pd.Series:
+    """Which rows no other row beats: more accuracy at no more TV, or less TV at no less accuracy.
+
+    ``points`` has columns ``accuracy`` and ``total_variation``; True marks the Pareto front.
+    """
+    accuracy, variation = (points[name].to_numpy() for name in ("accuracy", "total_variation"))
+    no_worse = (accuracy[:, None] >= accuracy) & (variation[:, None] <= variation)
+    better = (accuracy[:, None] > accuracy) | (variation[:, None] < variation)
+    return pd.Series(~(no_worse & better).any(0), points.index)
+
+
+def weights(table: pd.DataFrame, scenario: str, way: str) -> pd.DataFrame:
+    """The weights of a way, one row per seed and timestep: ``seed, t`` and a column per member."""
+    rows = table[(table["scenario"] == scenario) & (table["configuration"] == way)]
+    rows = rows[rows["target"] == "run"]
+    parts = rows["metric"].str.extract(r"(?P<member>\w+) at (?P<t>\d+)")
+    long = rows[["seed", "value"]].join(parts).astype({"t": int})
+    wide = long.pivot_table(index=["seed", "t"], columns="member", values="value")
+    return wide.reset_index()[["seed", "t", *NAMES]].rename_axis(columns=None)
+
+
+def log_snr(process: Process, steps: Iterable[int]) -> np.ndarray:
+    """Logarithm of the signal-to-noise ratio at timesteps, the axis of the curves."""
+    at: np.ndarray = torch.logit(process.alpha_bar).numpy()[list(steps)]
+    return at
+
+
+def _each(scenarios: Iterable[str], table: pd.DataFrame) -> Iterator[str]:
+    yield from (name for name in scenarios if len(table) and name in set(table["scenario"]))
+
+
+def _at(row: pd.Series) -> str:
+    return f"({row['general']:g}, {row['specialised']:g})"
+
+
+def plane_sentence(table: pd.DataFrame) -> str:
+    """Where the plane is best, where the plain sum lies, and how large the front is."""
+    lines = []
+    for scenario in _each(SCENARIOS, table):
+        for recipe in dict.fromkeys(table["recipe"]):
+            points = plane(table, scenario, recipe)
+            least = points.loc[points["total_variation"].idxmin()]
+            most = points.loc[points["accuracy"].idxmax()]
+            both = points[(points["general"] == 1) & (points["specialised"] == 1)].iloc[0]
+            lines.append(
+                f"- {WORLDS[scenario].capitalize()}, recipe `{recipe}`: TV is lowest at "
+                f"$(w_g, w_s) = {_at(least)}$ ({least['total_variation']:.3f}, accuracy "
+                f"{least['accuracy']:.3f}), accuracy highest at ${_at(most)}$ "
+                f"({most['accuracy']:.3f}, TV {most['total_variation']:.3f}). The plain sum has "
+                f"accuracy {both['accuracy']:.3f} at TV {both['total_variation']:.3f} and is "
+                f"{'on' if both['front'] else 'off'} the front, which {points['front'].sum()} of "
+                f"{len(points)} pairs of weights form."
+            )
+    return "\n".join(lines)
+
+
+def range_of(values: pd.Series) -> str:
+    """Mean of weights, and their range if they differ: ``0.12 (0.05 .. 0.20)``."""
+    if values.max() - values.min() < 0.005:
+        return f"{values.mean():.2f}"
+    return f"{values.mean():.2f} ({values.min():.2f} .. {values.max():.2f})"
+
+
+def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """Every way to choose weights: scores with intervals, and the weights over steps and seeds."""
+    pooled = over_seeds(table[table["scenario"] == scenario])
+    pooled = pooled[pooled["target"] == "specialised"]
+    names = [way for way in WAYS if way in set(pooled["configuration"])]
+    metrics = {"accuracy": "accuracy", "total_variation": "TV", "energy_distance": "energy"}
+    lines: dict[str, dict[str, str]] = {}
+    for way in names:
+        rows = pooled[pooled["configuration"] == way].set_index("metric")
+        found = weights(table, scenario, way)
+        lines[way] = {
+            **{
+                title: interval(*rows.loc[metric, ["value", "low", "high"]])
+                for metric, title in metrics.items()
+            },
+            "$w_g$ (range)": range_of(found["general"]),
+            "$w_s$ (range)": range_of(found["specialised"]),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(WORLDS[scenario])
+
+
+def ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Total variation of learned weights over the oracle's, like with like.
+
+    One row per scenario or setting and shape (constant to constant, curve to curve, SMC to SMC).
+    Columns ``learned, oracle, ratio, close``; means over seeds.
+    """
+    lines = []
+    for scenario in _each(WORLDS, table):
+        variation = scores(table, scenario)["total_variation"]
+        for shape in ("constant", "curve", "finetuned: smc"):
+            method, _, kind = shape.rpartition(": ")
+            before = f"{method}: " if method else ""
+            pair = [f"{before}learned {kind}", f"{before}oracle {kind}"]
+            if set(pair) <= set(variation.index):
+                learned, oracle = variation[pair]
+                lines.append((scenario, shape, learned, oracle, learned / oracle))
+    names = ["scenario", "shape", "learned", "oracle", "ratio"]
+    found = pd.DataFrame(lines, columns=names)
+    return found.assign(close=found["ratio"] <= CLOSE)
+
+
+def ratios_view(found: pd.DataFrame) -> pd.DataFrame:
+    """The ratios as a reader sees them."""
+    named = found.assign(
+        scenario=found["scenario"].map(WORLDS),
+        close=found["close"].map({True: "yes", False: "no"}),
+    ).rename(columns={"scenario": "where", "shape": "weights", "close": "within 10 %"})
+    return named.set_index(["where", "weights"]).round(3)
+
+
+def ratio_sentence(found: pd.DataFrame) -> str:
+    """On how many scenarios and settings learned constants are within 10 % of the oracle's."""
+    constants = found[found["shape"] == "constant"]
+    own = constants[constants["scenario"].isin(SCENARIOS)]
+    settings = constants[~constants["scenario"].isin(SCENARIOS)]
+    each = ", ".join(
+        f"{WORLDS[name]} {ratio:.2f}"
+        for name, ratio in zip(own["scenario"], own["ratio"], strict=True)
+    )
+    text = (
+        f"TV with learned constants over TV with the oracle's: {each}. They are within 10 % on "
+        f"{own['close'].sum()} of {len(own)} scenarios"
+    )
+    if settings.empty:
+        return f"{text}; the settings of the overlap study are in the full-scale table only."
+    worst = settings.loc[settings["ratio"].idxmax()]
+    return (
+        f"{text} and on {settings['close'].sum()} of {len(settings)} overlap settings; the largest "
+        f"ratio of these is {worst['ratio']:.2f} (*{WORLDS[worst['scenario']]}*)."
+    )
+
+
+def shape_sentence(table: pd.DataFrame) -> str:
+    """Whether a curve beats constants, for the learned choice and for the oracle."""
+    lines = []
+    for scenario in _each(SCENARIOS, table):
+        variation = scores(table, scenario)["total_variation"]
+        for choice in ("learned", "oracle"):
+            names = [f"{choice} constant", f"{choice} curve"]
+            if set(names) <= set(variation.index):
+                constant, curve = variation[names]
+                verb = "lower" if curve < constant else "no lower"
+                lines.append(
+                    f"{WORLDS[scenario]}, {choice}: curve {curve:.3f}, {verb} than constants' "
+                    f"{constant:.3f}"
+                )
+    return "TV with a curve in place of constants: " + "; ".join(lines) + "."
+
+
+def _ends(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Weights at the noisiest, a middle and the cleanest timestep, one row per seed."""
+    steps = sorted(found["t"].unique(), reverse=True)
+    places = {"noisy": steps[0], "middle": steps[len(steps) // 2], "clean": steps[-1]}
+    return {name: found[found["t"] == t] for name, t in places.items()}
+
+
+def curve_sentence(table: pd.DataFrame, way: str) -> str:
+    """The weights of a way at the noisy end, in the middle and at the clean end, over seeds."""
+    lines = []
+    for scenario in _each(SCENARIOS, table):
+        found = weights(table, scenario, way)
+        if found.empty:
+            continue
+        places = ", ".join(
+            f"{name} $w_g$ {range_of(rows['general'])}, $w_s$ {range_of(rows['specialised'])}"
+            for name, rows in _ends(found).items()
+        )
+        lines.append(f"- {WORLDS[scenario].capitalize()}, *{way}*: {places}.")
+    return "\n".join(lines)
+
+
+def contenders(own: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Every way to sample trained members of recipe ``tuned``: means over seeds, by scenario.
+
+    From the committed tables that are not stale, and the chapter's ``own`` where those of learned
+    weights are missing. Columns ``scenario, configuration, accuracy, total_variation``.
+    """
+    tables = []
+    for part in ("cabinet_tuned", "round_table_tuned", "corrected", "weights"):
+        missing = results.describe(part)[1].startswith(("not run", "stale"))
+        if not missing:
+            table = results.load(part)[0]
+            tables.append(table[(table["recipe"] == "tuned") & (table["configuration"] != "sum")])
+        elif part == "weights" and own is not None:
+            tables.append(own)
+    if not tables:
+        return pd.DataFrame(columns=["scenario", "configuration", "accuracy", "total_variation"])
+    table = pd.concat(tables, ignore_index=True)
+    parts = {name: scores(table, name) for name in _each(SCENARIOS, table)}
+    found = pd.concat(parts, names=["scenario"]).reset_index()
+    return found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
+
+
+def title(configuration: str) -> str:
+    """A configuration, method or way in words."""
+    if configuration in METHODS:
+        return METHODS[configuration].title
+    return {**LABELS, "joint": "joint (plain sum)"}.get(configuration, configuration)
+
+
+def short_of(found: pd.DataFrame) -> pd.Series:
+    """By how much a row misses the targets of its scenario: the larger of both shortfalls."""
+    aims = pd.DataFrame(found["scenario"].map(TARGETS).tolist(), found.index)
+    gaps = [aims[0] - found["accuracy"], found["total_variation"] - aims[1]]
+    return pd.concat(gaps, axis=1).max(axis=1).clip(lower=0)
+
+
+def sees(found: pd.DataFrame) -> pd.Series:
+    """Which rows used the true support to choose weights."""
+    return found["configuration"].str.contains("oracle")
+
+
+def reach_view(found: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """The thesis's best, every way of ours, and whether it reaches both targets."""
+    accuracy, variation = TARGETS[scenario]
+    rows = found[found["scenario"] == scenario]
+    rows = rows.assign(short=short_of(rows), sees=sees(rows)).sort_values(["sees", "short"])
+    best = thesis_table(scenario)["accuracy"]
+    lines: list[dict[str, Any]] = [
+        {"way": f"thesis: {LABELS[str(best.idxmax())]}", "accuracy": f"{best.max():.3f}"}
+    ]
+    for _, row in rows.iterrows():
+        lines.append(
+            {
+                "way": title(row["configuration"]) + (" (sees the support)" if row["sees"] else ""),
+                "accuracy": f"{row['accuracy']:.3f}",
+                "TV": f"{row['total_variation']:.3f}",
+                "reached": f"short by {row['short']:.3f}" if row["short"] > 0 else "yes",
+            }
+        )
+    lines.append({"way": "target", "accuracy": f">= {accuracy}", "TV": f"<= {variation}"})
+    view = pd.DataFrame(lines, columns=["way", "accuracy", "TV", "reached"]).fillna("–")
+    return view.set_index("way").rename_axis(WORLDS[scenario])
+
+
+def reach_sentence(found: pd.DataFrame) -> str:
+    """How far the ways that do not see the support come, and whether weights or members limit."""
+    lines = []
+    for scenario in _each(SCENARIOS, found):
+        rows = found[found["scenario"] == scenario]
+        rows = rows.assign(short=short_of(rows))
+        blind, seeing = rows[~sees(rows)], rows[sees(rows)]
+        best = blind.loc[blind["short"].idxmin()]
+        reached = [title(name) for name in blind[blind["short"] == 0]["configuration"]]
+        thesis = thesis_table(scenario)["accuracy"].max()
+        text = (
+            f"- {WORLDS[scenario].capitalize()}: target accuracy {TARGETS[scenario][0]} at TV "
+            f"{TARGETS[scenario][1]}, thesis's best accuracy {thesis:.3f}. "
+        )
+        if reached:
+            text += f"**Reached** without the support by {', '.join(reached)}."
+        else:
+            text += (
+                f"**Not reached** without the support; nearest is {title(best['configuration'])} "
+                f"with accuracy {best['accuracy']:.3f} at TV {best['total_variation']:.3f}."
+            )
+            if len(seeing):
+                near = seeing.loc[seeing["short"].idxmin()]
+                limit = "members" if near["short"] > 0 else "choice of weights"
+                text += (
+                    f" With the support in view, {near['configuration']} has accuracy "
+                    f"{near['accuracy']:.3f} at TV {near['total_variation']:.3f}: what limits here "
+                    f"is the {limit}."
+                )
+        lines.append(text)
+    return "\n".join(lines)
