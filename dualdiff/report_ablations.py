@@ -13,6 +13,8 @@ from dualdiff.report import interval
 from dualdiff.scenes import SCENES
 
 BASE = "tuned"
+SAME = 0.02
+"""Total variations that differ by no more count as the same."""
 ALONE_OR_JOINT = ("specialised", "finetuned", "joint")
 """Configurations of the ablation that can follow the specialised law."""
 
@@ -119,12 +121,16 @@ def aggregated_sentence(table: pd.DataFrame) -> str:
     for scene in _scenes(table):
         own = amdm_values(table, scene)["spherical"]
         best = int(own.idxmin())
-        said = f"on *{SCENES[scene]().title}* TV is {own[0]:.3f} without aggregation"
+        same = int(own.index[((own - own[0]).abs() <= SAME).cummin()].max())
+        said = (
+            f"on *{SCENES[scene]().title}* TV is {own[0]:.3f} without aggregation, within {SAME} "
+            f"of that up to {same} steps"
+        )
         if best:
             said += f" and lowest after {best} steps ({own[best]:.3f})"
         else:
-            said += ", the specialised model alone, and no number of steps is better"
-        lines.append(f"{said}; all {own.index[-1]} steps give {own.iloc[-1]:.3f}")
+            said += ", and lower with no number of steps"
+        lines.append(f"{said}; aggregation to the end gives {own.iloc[-1]:.3f}")
     return "**Number of aggregation steps** (spherical). " + _upper("; ".join(lines)) + "."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ WORLDS = {
 }
 """Titles of the scenarios, the six settings of the overlap study among them."""
 WAYS = (*WEIGHTINGS, *FINETUNED)
+COARSE = (0.0, 0.5, 1.0, 2.0)
+"""Weights of the map that a chapter runs itself, of either model."""
 RULES = {"general": (1.0, 0.0), "specialised": (0.0, 1.0), "joint": (1.0, 1.0)}
 """Places of the plane that have a name."""
 
@@ -94,7 +96,8 @@ def weights(table: pd.DataFrame, scenario: str, way: str) -> pd.DataFrame:
     parts = rows["metric"].str.extract(r"(?P<member>\w+) at (?P<t>\d+)")
     long = rows[["seed", "value"]].join(parts).astype({"t": int})
     wide = long.pivot_table(index=["seed", "t"], columns="member", values="value")
-    return wide.reset_index()[["seed", "t", *NAMES]].rename_axis(columns=None)
+    found = wide.reindex(columns=list(NAMES)).reset_index()
+    return found[["seed", "t", *NAMES]].rename_axis(columns=None)
 
 
 def log_snr(process: Process, steps: Iterable[int]) -> np.ndarray:
@@ -103,8 +106,9 @@ def log_snr(process: Process, steps: Iterable[int]) -> np.ndarray:
     return at
 
 
-def _each(scenarios: Iterable[str], table: pd.DataFrame) -> Iterator[str]:
-    yield from (name for name in scenarios if len(table) and name in set(table["scenario"]))
+def present(table: pd.DataFrame, scenarios: Iterable[str] = SCENARIOS) -> list[str]:
+    """Those of the scenarios that a table has rows of."""
+    return [name for name in scenarios if len(table) and name in set(table["scenario"])]
 
 
 def _at(row: pd.Series) -> str:
@@ -114,7 +118,7 @@ def _at(row: pd.Series) -> str:
 def plane_sentence(table: pd.DataFrame) -> str:
     """Where the plane is best, where the plain sum lies, and how large the front is."""
     lines = []
-    for scenario in _each(SCENARIOS, table):
+    for scenario in present(table):
         for recipe in dict.fromkeys(table["recipe"]):
             points = plane(table, scenario, recipe)
             least = points.loc[points["total_variation"].idxmin()]
@@ -167,7 +171,7 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     Columns ``learned, oracle, ratio, close``; means over seeds.
     """
     lines = []
-    for scenario in _each(WORLDS, table):
+    for scenario in present(table, WORLDS):
         variation = scores(table, scenario)["total_variation"]
         for shape in ("constant", "curve", "finetuned: smc"):
             method, _, kind = shape.rpartition(": ")
@@ -215,7 +219,7 @@ def ratio_sentence(found: pd.DataFrame) -> str:
 def shape_sentence(table: pd.DataFrame) -> str:
     """Whether a curve beats constants, for the learned choice and for the oracle."""
     lines = []
-    for scenario in _each(SCENARIOS, table):
+    for scenario in present(table):
         variation = scores(table, scenario)["total_variation"]
         for choice in ("learned", "oracle"):
             names = [f"{choice} constant", f"{choice} curve"]
@@ -239,12 +243,13 @@ def _ends(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def curve_sentence(table: pd.DataFrame, way: str) -> str:
     """The weights of a way at the noisy end, in the middle and at the clean end, over seeds."""
     lines = []
-    for scenario in _each(SCENARIOS, table):
+    for scenario in present(table):
         found = weights(table, scenario, way)
         if found.empty:
             continue
-        places = ", ".join(
-            f"{name} $w_g$ {range_of(rows['general'])}, $w_s$ {range_of(rows['specialised'])}"
+        places = "; ".join(
+            f"{name} $w_g$ {range_of(rows['general'])}, $w_s$ {range_of(rows['specialised'])}, "
+            f"sum {rows[list(NAMES)].sum(axis=1).mean():.2f}"
             for name, rows in _ends(found).items()
         )
         lines.append(f"- {WORLDS[scenario].capitalize()}, *{way}*: {places}.")
@@ -268,7 +273,7 @@ def contenders(own: pd.DataFrame | None = None) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=["scenario", "configuration", "accuracy", "total_variation"])
     table = pd.concat(tables, ignore_index=True)
-    parts = {name: scores(table, name) for name in _each(SCENARIOS, table)}
+    parts = {name: scores(table, name) for name in present(table)}
     found = pd.concat(parts, names=["scenario"]).reset_index()
     return found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
 
@@ -318,7 +323,7 @@ def reach_view(found: pd.DataFrame, scenario: str) -> pd.DataFrame:
 def reach_sentence(found: pd.DataFrame) -> str:
     """How far the ways that do not see the support come, and whether weights or members limit."""
     lines = []
-    for scenario in _each(SCENARIOS, found):
+    for scenario in present(found):
         rows = found[found["scenario"] == scenario]
         rows = rows.assign(short=short_of(rows))
         blind, seeing = rows[~sees(rows)], rows[sees(rows)]

@@ -17,12 +17,12 @@ from dualdiff.process import Process
 from dualdiff.report_ablations import ALONE_OR_JOINT, BASE, amdm_values, changes, deviations
 from dualdiff.report_weights import (
     RULES,
-    SCENARIOS,
     TARGETS,
     WAYS,
     WORLDS,
     log_snr,
     plane,
+    present,
     scores,
     weights,
 )
@@ -43,8 +43,12 @@ LOOKS: dict[str, tuple[str, str]] = {
 TITLES = {"accuracy": "accuracy", "total_variation": "total variation"}
 
 
-def _present(table: pd.DataFrame) -> list[str]:
-    return [name for name in SCENARIOS if name in set(table["scenario"])]
+def _not_run() -> Figure:
+    """What stands in for a figure whose table is not there."""
+    figure, axes = plt.subplots(figsize=(6, 1.2))
+    axes.text(0.5, 0.5, "not run yet", ha="center", va="center", transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])
+    return figure
 
 
 def _constants(table: pd.DataFrame, scenario: str, way: str) -> np.ndarray:
@@ -59,6 +63,8 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 
     Marks on recipe ``tuned``: constants learned (ring) and the oracle's (cross), one per seed.
     """
+    if scenario not in present(table):
+        return _not_run()
     recipes = list(dict.fromkeys(table["recipe"]))
     figure, grid = plt.subplots(
         len(recipes), 2, figsize=(10.4, 0.6 + 4.4 * len(recipes)), squeeze=False
@@ -104,7 +110,7 @@ def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
 
     A panel per scenario of recipe ``tuned``; dotted lines: the targets.
     """
-    scenarios = _present(table)
+    scenarios = present(table)
     figure, grid = plt.subplots(1, len(scenarios), figsize=(5.2 * len(scenarios), 4.9))
     handles: dict[str, Line2D] = {}
 
@@ -189,7 +195,7 @@ def curves_figure(table: pd.DataFrame, process: Process) -> Figure:
     A row per scenario; columns: stacked, learned and oracle curves. Dotted: constants of the same
     choice, means over seeds.
     """
-    scenarios, ways = _present(table), ("stacked", "learned curve", "oracle curve")
+    scenarios, ways = present(table), ("stacked", "learned curve", "oracle curve")
     ways = tuple(way for way in ways if way in set(table["configuration"]))
     figure, grid = plt.subplots(
         len(scenarios),
@@ -224,7 +230,9 @@ def ablation_figure(table: pd.DataFrame) -> Figure:
 
     Filled: the paired difference over seeds is clear. Band and line: recipe ``tuned``.
     """
-    scenarios = _present(table)
+    scenarios = present(table)
+    if not scenarios:
+        return _not_run()
     pooled = over_seeds(table)
     pooled = pooled[(pooled["metric"] == "total_variation") & (pooled["target"] == "specialised")]
     moved = changes(table).set_index(["scenario", "configuration", "recipe"])["clear"]
