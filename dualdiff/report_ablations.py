@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 from scipy import stats
 
@@ -35,8 +33,8 @@ def changes(table: pd.DataFrame, metric: str = "total_variation") -> pd.DataFram
 
     .. math:: \bar d \pm t_{0.975,\, n-1}\, s_d / \sqrt n
 
-    with d the difference to recipe ``tuned`` of the same seed. Columns ``scenario, recipe,
-    configuration, change, half, clear``; with one seed nothing is clear.
+    with d the difference to recipe ``tuned`` of the same seed. Columns ``scenario,
+    configuration, change, half, recipe, clear``; with one seed nothing is clear.
     """
     rows = table[(table["metric"] == metric) & (table["target"] == "specialised")]
     rows = rows[rows["configuration"].isin(ALONE_OR_JOINT)]
@@ -46,12 +44,10 @@ def changes(table: pd.DataFrame, metric: str = "total_variation") -> pd.DataFram
     lines = []
     for recipe in (name for name in wide.columns if name != BASE):
         apart = (wide[recipe] - wide[BASE]).groupby(level=[0, 1], sort=False)
-        for (scenario, configuration), d in apart:
-            n = len(d)
-            half = stats.t.ppf(0.975, n - 1) * d.std() / n**0.5 if n > 1 else math.nan
-            lines.append((scenario, recipe, configuration, d.mean(), half))
-    names = ["scenario", "recipe", "configuration", "change", "half"]
-    found = pd.DataFrame(lines, columns=names)
+        mean, spread, n = apart.mean(), apart.std(), apart.count()
+        half = stats.t.ppf(0.975, (n - 1).clip(lower=1)) * spread / n**0.5
+        lines.append(pd.DataFrame({"change": mean, "half": half}).assign(recipe=recipe))
+    found = pd.concat(lines).reset_index()
     return found.assign(clear=found["change"].abs() > found["half"])
 
 
@@ -105,12 +101,15 @@ def interpolation_sentence(table: pd.DataFrame) -> str:
         steps = sorted(s for s in by["linear"].index if s > 0)
         for s in dict.fromkeys((steps[0], steps[-1])):
             spherical, linear = by["spherical"][s], by["linear"][s]
-            verdict = "spherical" if spherical < linear else "linear"
+            if abs(spherical - linear) <= SAME:
+                verdict = "both are the same"
+            else:
+                verdict = f"{'spherical' if spherical < linear else 'linear'} is clearly lower"
             lines.append(
                 f"on *{SCENES[scene]().title}* after {s} aggregation steps TV is {spherical:.3f} "
                 f"with spherical, {linear:.3f} with linear and "
-                f"{by['variance_preserving'][s]:.3f} with variance-preserving interpolation, so "
-                f"{verdict} is the lower of the first two"
+                f"{by['variance_preserving'][s]:.3f} with variance-preserving interpolation, and "
+                f"of the first two {verdict}"
             )
     return "**Interpolation.** " + _upper("; ".join(lines)) + "."
 
@@ -120,16 +119,16 @@ def aggregated_sentence(table: pd.DataFrame) -> str:
     lines = []
     for scene in _scenes(table):
         own = amdm_values(table, scene)["spherical"]
-        best = int(own.idxmin())
+        best = int(own.sort_values().index[0])
         same = int(own.index[((own - own[0]).abs() <= SAME).cummin()].max())
         said = (
             f"on *{SCENES[scene]().title}* TV is {own[0]:.3f} without aggregation, within {SAME} "
             f"of that up to {same} steps"
         )
-        if best:
+        if own[0] - own[best] > SAME:
             said += f" and lowest after {best} steps ({own[best]:.3f})"
         else:
-            said += ", and lower with no number of steps"
+            said += ", and clearly lower with no number of steps"
         lines.append(f"{said}; aggregation to the end gives {own.iloc[-1]:.3f}")
     return "**Number of aggregation steps** (spherical). " + _upper("; ".join(lines)) + "."
 
@@ -140,12 +139,12 @@ def deviation_sentence(table: pd.DataFrame) -> str:
     for scene in _scenes(table):
         tried, rows = deviations(table, scene)
         own = rows["value"]
-        best = float(own.idxmin())
+        best = float(own.sort_values().index[0])
         said = f"on *{SCENES[scene]().title}* TV is {own[0.0]:.3f} without it"
-        if best:
+        if own[0.0] - own[best] > SAME:
             said += f" and lowest at $\\rho = {best:g}$ ({own[best]:.3f})"
         else:
-            said += " and no step is better"
+            said += " and no step is clearly better"
         lines.append(f"{said}; $\\rho = {own.index[-1]:g}$ gives {own.iloc[-1]:.3f}")
     return f"**Deviation step** ({tried} aggregation steps). " + _upper("; ".join(lines)) + "."
 

@@ -121,8 +121,8 @@ def plane_sentence(table: pd.DataFrame) -> str:
     for scenario in present(table):
         for recipe in dict.fromkeys(table["recipe"]):
             points = plane(table, scenario, recipe)
-            least = points.loc[points["total_variation"].idxmin()]
-            most = points.loc[points["accuracy"].idxmax()]
+            least = points.sort_values("total_variation").iloc[0]
+            most = points.sort_values("accuracy").iloc[-1]
             both = points[(points["general"] == 1) & (points["specialised"] == 1)].iloc[0]
             lines.append(
                 f"- {WORLDS[scenario].capitalize()}, recipe `{recipe}`: TV is lowest at "
@@ -209,7 +209,7 @@ def ratio_sentence(found: pd.DataFrame) -> str:
     )
     if settings.empty:
         return f"{text}; the settings of the overlap study are in the full-scale table only."
-    worst = settings.loc[settings["ratio"].idxmax()]
+    worst = settings.sort_values("ratio").iloc[-1]
     return (
         f"{text} and on {settings['close'].sum()} of {len(settings)} overlap settings; the largest "
         f"ratio of these is {worst['ratio']:.2f} (*{WORLDS[worst['scenario']]}*)."
@@ -256,26 +256,33 @@ def curve_sentence(table: pd.DataFrame, way: str) -> str:
     return "\n".join(lines)
 
 
-def contenders(own: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Every way to sample trained members of recipe ``tuned``: means over seeds, by scenario.
+def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Every way to sample trained members of recipe ``tuned``, and which tables that is from.
 
-    From the committed tables that are not stale, and the chapter's ``own`` where those of learned
-    weights are missing. Columns ``scenario, configuration, accuracy, total_variation``.
+    From the committed tables that are not stale, and the chapter's ``own`` where that of learned
+    weights is missing. Columns ``scenario, configuration, accuracy, total_variation`` (means over
+    seeds) and ``tested``: whether seeds and samples are those of a full-scale table. The sum of part ``corrected`` is left out: it is the joint model again.
     """
-    tables = []
-    for part in ("cabinet_tuned", "round_table_tuned", "corrected", "weights"):
-        missing = results.describe(part)[1].startswith(("not run", "stale"))
-        if not missing:
-            table = results.load(part)[0]
-            tables.append(table[(table["recipe"] == "tuned") & (table["configuration"] != "sum")])
-        elif part == "weights" and own is not None:
-            tables.append(own)
-    if not tables:
-        return pd.DataFrame(columns=["scenario", "configuration", "accuracy", "total_variation"])
-    table = pd.concat(tables, ignore_index=True)
+    tables, used = [], []
+    for part in ("weights", "cabinet_tuned", "round_table_tuned", "corrected"):
+        if not results.describe(part)[1].startswith(("not run", "stale")):
+            table, record = results.load(part)
+            kept = (table["recipe"] == "tuned") & (table["configuration"] != "sum")
+            tables.append(_both(table[kept]).assign(tested=True))
+            count = record["conditions"] * record["draws"]
+            used.append(f"`{part}` ({len(record['seeds'])} seeds, {count:,} samples each)")
+        elif part == "weights":
+            tables.append(_both(own).assign(tested=False))
+            used.append("this run (one seed and fewer samples: no test of the target)")
+    found = pd.concat(tables, ignore_index=True)
+    found = found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
+    return found, f"Means over seeds, of {', '.join(used)}."
+
+
+def _both(table: pd.DataFrame) -> pd.DataFrame:
+    """Both scores by scenario and configuration."""
     parts = {name: scores(table, name) for name in present(table)}
-    found = pd.concat(parts, names=["scenario"]).reset_index()
-    return found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
+    return pd.concat(parts, names=["scenario"]).reset_index()
 
 
 def title(configuration: str) -> str:
@@ -327,8 +334,11 @@ def reach_sentence(found: pd.DataFrame) -> str:
         rows = found[found["scenario"] == scenario]
         rows = rows.assign(short=short_of(rows))
         blind, seeing = rows[~sees(rows)], rows[sees(rows)]
-        best = blind.loc[blind["short"].idxmin()]
-        reached = [title(name) for name in blind[blind["short"] == 0]["configuration"]]
+        best = blind.sort_values("short").iloc[0]
+        reached = [
+            title(row["configuration"]) + ("" if row["tested"] else " (this run only)")
+            for _, row in blind[blind["short"] == 0].iterrows()
+        ]
         thesis = thesis_table(scenario)["accuracy"].max()
         text = (
             f"- {WORLDS[scenario].capitalize()}: target accuracy {TARGETS[scenario][0]} at TV "
@@ -342,7 +352,7 @@ def reach_sentence(found: pd.DataFrame) -> str:
                 f"with accuracy {best['accuracy']:.3f} at TV {best['total_variation']:.3f}."
             )
             if len(seeing):
-                near = seeing.loc[seeing["short"].idxmin()]
+                near = seeing.sort_values("short").iloc[0]
                 limit = "members" if near["short"] > 0 else "choice of weights"
                 text += (
                     f" With the support in view, {near['configuration']} has accuracy "

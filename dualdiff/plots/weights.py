@@ -61,7 +61,7 @@ def _constants(table: pd.DataFrame, scenario: str, way: str) -> np.ndarray:
 def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figure:
     """Accuracy and total variation over the weight plane, a row per recipe, numbers in the cells.
 
-    Marks on recipe ``tuned``: constants learned (ring) and the oracle's (cross), one per seed.
+    Marks on recipe ``tuned``: constants learned (ring) and the oracle's (square), one per seed.
     """
     if scenario not in present(table):
         return _not_run()
@@ -94,70 +94,63 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> None:
     """Learned and oracle constants, between the cells where they lie between the weights."""
     looks: dict[str, dict[str, Any]] = {
-        "learned constant": {"marker": "o", "mfc": "none", "ms": 15, "mew": 2},
-        "oracle constant": {"marker": "x", "ms": 11, "mew": 2},
+        "learned constant": {"marker": "o", "mfc": "none", "ms": 22, "mew": 2},
+        "oracle constant": {"marker": "s", "mfc": "none", "ms": 20, "mew": 2},
     }
     for way, look in looks.items():
         for general, specialised in _constants(ways, scenario, way):
             x = np.interp(general, wide.columns, range(wide.shape[1]))
             y = np.interp(specialised, wide.index, range(wide.shape[0]))
-            axes.plot(x, y, ls="none", color="white", **{**look, "mew": 4.5})
+            axes.plot(x, y, ls="none", color="white", **{**look, "mew": 4})
             axes.plot(x, y, ls="none", color=COLOURS["specialised"], **look)
 
 
 def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
     """Accuracy against total variation: the plane, its front, named rules, learned weights.
 
-    A panel per scenario of recipe ``tuned``; dotted lines: the targets.
+    A row per scenario of recipe ``tuned``: all of it, and the corner of the targets (dotted).
     """
     scenarios = present(table)
-    figure, grid = plt.subplots(1, len(scenarios), figsize=(5.2 * len(scenarios), 4.9))
-    handles: dict[str, Line2D] = {}
-
-    def draw(axes: Axes, label: str, x: Any, y: Any, **style: Any) -> None:
-        (handles[label],) = axes.plot(x, y, label=label, **style)
-
-    for axes, scenario in zip(np.atleast_1d(grid), scenarios, strict=True):
+    figure, grid = plt.subplots(
+        len(scenarios), 2, figsize=(10.4, 1.0 + 3.9 * len(scenarios)), squeeze=False
+    )
+    for line, scenario in zip(grid, scenarios, strict=True):
         points = plane(table, scenario)
-        best = points[points["front"]].sort_values("total_variation")
-        across, up = points["total_variation"], points["accuracy"]
-        draw(axes, "constant weights", across, up, ls="", marker=".", color="#999999")
-        path = {"color": COLOURS["truth"], "lw": 1, "drawstyle": "steps-post"}
-        draw(axes, "front of these", best["total_variation"], best["accuracy"], **path)
-        for rule, (general, specialised) in RULES.items():
-            here = points[(points["general"] == general) & (points["specialised"] == specialised)]
-            look = {"ls": "", "marker": MARKERS[rule], "color": COLOURS[rule], "ms": 8}
-            draw(axes, LABELS[rule], here["total_variation"], here["accuracy"], **look)
-        found = scores(ways, scenario) if scenario in set(ways.get("scenario", ())) else None
-        for way in [] if found is None else [w for w in WAYS if w in found.index]:
-            colour, marker = LOOKS[way]
-            look = {"ls": "", "marker": marker, "color": colour, "ms": 8, "mew": 2}
-            y, x = found.loc[way] if found is not None else (np.nan, np.nan)
-            draw(axes, way, [x], [y], **look)
-        accuracy, variation = TARGETS[scenario]
-        axes.axhline(accuracy, color=COLOURS["truth"], ls=":", lw=1)
-        axes.axvline(variation, color=COLOURS["truth"], ls=":", lw=1)
-        axes.set(title=WORLDS[scenario], xlabel="total variation", ylabel="accuracy")
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.03))
-        _closer(axes, best, accuracy, variation)
-    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=4)
+        found = scores(ways, scenario) if scenario in present(ways) else pd.DataFrame()
+        for axes in line:
+            _front(axes, points, scores_of_ways=found)
+            accuracy, variation = TARGETS[scenario]
+            axes.axhline(accuracy, color=COLOURS["truth"], ls=":", lw=1)
+            axes.axvline(variation, color=COLOURS["truth"], ls=":", lw=1)
+            axes.set(xlabel="total variation", ylabel="accuracy")
+        line[0].set(title=WORLDS[scenario], xlim=(0, 1.02), ylim=(0, 1.03))
+        low = min(variation, points["total_variation"].min())
+        line[1].set(title=f"{WORLDS[scenario]}, corner", xlim=(low - 0.03, low + 0.32))
+        line[1].set(ylim=(0.78, 1.005))
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= {str(line.get_label()): line for line in axes.lines}
+    named = {label: line for label, line in handles.items() if not label.startswith("_")}
+    figure.legend(handles=list(named.values()), loc="outside lower center", ncols=4)
     return figure
 
 
-def _closer(axes: Axes, best: pd.DataFrame, accuracy: float, variation: float) -> None:
-    """An inset with the corner where the front and the target lie."""
-    low, high = sorted((variation, float(best["total_variation"].min())))
-    inset = axes.inset_axes((0.42, 0.4, 0.56, 0.44))
-    for line in axes.lines[:]:
-        if len(line.get_xdata()) and line.get_linestyle() != ":":  # type: ignore[arg-type]
-            (copy,) = inset.plot(line.get_xdata(), line.get_ydata())
-            copy.update_from(line)
-            copy.set_transform(inset.transData)
-    inset.axhline(accuracy, color=COLOURS["truth"], ls=":", lw=1)
-    inset.axvline(variation, color=COLOURS["truth"], ls=":", lw=1)
-    inset.set(xlim=(low - 0.02, high + 0.14), ylim=(0.82, 1.003))
-    inset.tick_params(labelsize=8)
-    axes.indicate_inset_zoom(inset, edgecolor="#777777")
+def _front(axes: Axes, points: pd.DataFrame, scores_of_ways: pd.DataFrame) -> None:
+    """The plane's points, its front, the named rules and the ways to choose."""
+    best = points[points["front"]].sort_values("total_variation")
+    across, up = "total_variation", "accuracy"
+    axes.plot(points[across], points[up], ".", color="#999999", label="constant weights")
+    style: dict[str, Any] = {"lw": 1, "drawstyle": "steps-post", "label": "front of these"}
+    axes.plot(best[across], best[up], color=COLOURS["truth"], **style)
+    for rule, (general, specialised) in RULES.items():
+        here = points[(points["general"] == general) & (points["specialised"] == specialised)]
+        look: dict[str, Any] = {"marker": MARKERS[rule], "color": COLOURS[rule], "mfc": "white"}
+        axes.plot(here[across], here[up], ls="", ms=9, mew=2, label=LABELS[rule], **look)
+    for way in [w for w in WAYS if w in scores_of_ways.index]:
+        colour, marker = LOOKS[way]
+        row = scores_of_ways.loc[way]
+        look = {"marker": marker, "color": colour, "ms": 8, "mew": 2}
+        axes.plot(row[across], row[up], ls="", label=way, **look)
 
 
 def ratio_figure(found: pd.DataFrame) -> Figure:
@@ -195,8 +188,8 @@ def curves_figure(table: pd.DataFrame, process: Process) -> Figure:
     A row per scenario; columns: stacked, learned and oracle curves. Dotted: constants of the same
     choice, means over seeds.
     """
-    scenarios, ways = present(table), ("stacked", "learned curve", "oracle curve")
-    ways = tuple(way for way in ways if way in set(table["configuration"]))
+    scenarios, known = present(table), set(table["configuration"])
+    ways = [way for way in ("stacked", "learned curve", "oracle curve") if way in known]
     figure, grid = plt.subplots(
         len(scenarios),
         len(ways),
