@@ -145,7 +145,12 @@ def deviation_sentence(table: pd.DataFrame) -> str:
             said += f" and lowest at $\\rho = {best:g}$ ({own[best]:.3f})"
         else:
             said += " and no step is clearly better"
-        lines.append(f"{said}; $\\rho = {own.index[-1]:g}$ gives {own.iloc[-1]:.3f}")
+        inside = deviations(table, scene, "accuracy")[1]["value"]
+        peak = float(inside.sort_values().index[-1])
+        lines.append(
+            f"{said}; $\\rho = {own.index[-1]:g}$ gives {own.iloc[-1]:.3f}. Accuracy is highest at "
+            f"$\\rho = {peak:g}$ ({inside[peak]:.3f}, TV {own[peak]:.3f})"
+        )
     return f"**Deviation step** ({tried} aggregation steps). " + _upper("; ".join(lines)) + "."
 
 

@@ -256,12 +256,32 @@ def curve_sentence(table: pd.DataFrame, way: str) -> str:
     return "\n".join(lines)
 
 
+def lead_sentence(table: pd.DataFrame, way: str, process: Process) -> str:
+    """Over which noise levels each member has the larger weight, means over seeds."""
+    lines = []
+    for scenario in present(table):
+        mean = weights(table, scenario, way).groupby("t")[list(NAMES)].mean().sort_index()
+        leads = mean.index[mean["general"] > mean["specialised"]]
+        if mean.empty:
+            continue
+        at, where = log_snr(process, leads), WORLDS[scenario]
+        if len(leads):
+            lines.append(
+                f"on the {where} the general one at {len(leads)} of {len(mean)} noise levels shown "
+                f"(log SNR {at.min():.0f} to {at.max():.0f})"
+            )
+        else:
+            lines.append(f"on the {where} the general one nowhere")
+    return f"The larger weight (*{way}*, mean over seeds) has " + "; ".join(lines) + "."
+
+
 def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Every way to sample trained members of recipe ``tuned``, and which tables that is from.
 
     From the committed tables that are not stale, and the chapter's ``own`` where that of learned
     weights is missing. Columns ``scenario, configuration, accuracy, total_variation`` (means over
-    seeds) and ``tested``: whether seeds and samples are those of a full-scale table. The sum of part ``corrected`` is left out: it is the joint model again.
+    seeds) and ``tested``: whether seeds and samples are those of a full-scale table.
+    The sum of part ``corrected`` is left out: it is the joint model again.
     """
     tables, used = [], []
     for part in ("weights", "cabinet_tuned", "round_table_tuned", "corrected"):

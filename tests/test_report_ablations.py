@@ -100,4 +100,5 @@ def test_the_deviation_step_is_compared_with_none() -> None:
     text = words.deviation_sentence(amdm_table())
     assert text.count("0.300 without it and no step is clearly better") == 2
     text = words.deviation_sentence(amdm_table(rho=0.3))
+    assert text.count("Accuracy is highest at $\\rho = 3$ (0.400, TV 0.400)") == 2
     assert text.count("lowest at $\\rho = 0.3$ (0.050)") == 2 and "(100 aggregation steps)" in text

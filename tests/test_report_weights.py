@@ -163,6 +163,18 @@ def test_the_curve_is_read_at_both_ends() -> None:
     assert words.curve_sentence(ways_table(), "no such way") == ""
 
 
+def test_the_lead_changes_where_the_weights_cross() -> None:
+    table, process = ways_table(), Process.log_snr(100)
+    assert "on the cabinet the general one nowhere" in words.lead_sentence(
+        table, "stacked", process
+    )
+    general = table["metric"].isin([f"general at {t}" for t in (22, 33)])
+    table.loc[general, "value"] = 5.0
+    low, high = words.log_snr(process, (33, 22))
+    text = words.lead_sentence(table, "stacked", process)
+    assert text.count(f"2 of 10 noise levels shown (log SNR {low:.0f} to {high:.0f})") == 2
+
+
 def test_the_committed_table_comes_before_the_own_one(monkeypatch) -> None:
     own, committed = map_table(), ways_table()
     record = {"date": "2026-01-01", "seeds": [0, 1], "conditions": 400, "draws": 50}
@@ -197,8 +209,9 @@ def test_stale_tables_take_no_part_in_the_comparison(monkeypatch) -> None:
 
 
 def reached(**ways: tuple[float, float]) -> pd.DataFrame:
-    rows = [("cabinet", way.replace("_", " "), *both) for way, both in ways.items()]
-    return pd.DataFrame(rows, columns=["scenario", "configuration", "accuracy", "total_variation"])
+    rows = [("cabinet", way.replace("_", " "), *both, True) for way, both in ways.items()]
+    names = ["scenario", "configuration", "accuracy", "total_variation", "tested"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def test_the_target_is_reached_without_the_support_or_not() -> None:

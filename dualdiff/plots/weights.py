@@ -24,6 +24,7 @@ from dualdiff.report_weights import (
     plane,
     present,
     scores,
+    title,
     weights,
 )
 from dualdiff.scenes import SCENES
@@ -61,7 +62,7 @@ def _constants(table: pd.DataFrame, scenario: str, way: str) -> np.ndarray:
 def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figure:
     """Accuracy and total variation over the weight plane, a row per recipe, numbers in the cells.
 
-    Marks on recipe ``tuned``: constants learned (ring) and the oracle's (square), one per seed.
+    Marks on recipe ``tuned``: constants learned (dot) and the oracle's (cross), one per seed.
     """
     if scenario not in present(table):
         return _not_run()
@@ -79,7 +80,8 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
                     # cividis goes from dark to light
                     ink = "black" if value > 0.55 else "white"
                     text = f"{value:.3f}".removeprefix("0") if value < 1 else "1.00"
-                    axes.text(column, row, text, ha="center", va="center", color=ink, size=8)
+                    # in the upper part of the cell: marks are on the pairs of weights themselves
+                    axes.text(column, row + 0.26, text, ha="center", va="center", color=ink, size=8)
             axes.set_xticks(range(wide.shape[1]), [f"{w:g}" for w in wide.columns])
             axes.set_yticks(range(wide.shape[0]), [f"{w:g}" for w in wide.index])
             axes.grid(False)
@@ -94,15 +96,15 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> None:
     """Learned and oracle constants, between the cells where they lie between the weights."""
     looks: dict[str, dict[str, Any]] = {
-        "learned constant": {"marker": "o", "mfc": "none", "ms": 22, "mew": 2},
-        "oracle constant": {"marker": "s", "mfc": "none", "ms": 20, "mew": 2},
+        "learned constant": {"marker": "o", "ms": 7, "mew": 1.2, "mec": "white", "zorder": 3},
+        "oracle constant": {"marker": "X", "ms": 9, "mew": 1.2, "mec": "white"},
     }
     for way, look in looks.items():
         for general, specialised in _constants(ways, scenario, way):
             x = np.interp(general, wide.columns, range(wide.shape[1]))
             y = np.interp(specialised, wide.index, range(wide.shape[0]))
-            axes.plot(x, y, ls="none", color="white", **{**look, "mew": 4})
-            axes.plot(x, y, ls="none", color=COLOURS["specialised"], **look)
+            colour = LOOKS[way][0] if way.startswith("oracle") else COLOURS["specialised"]
+            axes.plot(x, y, ls="none", color=colour, **look)
 
 
 def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
@@ -145,7 +147,7 @@ def _front(axes: Axes, points: pd.DataFrame, scores_of_ways: pd.DataFrame) -> No
     for rule, (general, specialised) in RULES.items():
         here = points[(points["general"] == general) & (points["specialised"] == specialised)]
         look: dict[str, Any] = {"marker": MARKERS[rule], "color": COLOURS[rule], "mfc": "white"}
-        axes.plot(here[across], here[up], ls="", ms=9, mew=2, label=LABELS[rule], **look)
+        axes.plot(here[across], here[up], ls="", ms=9, mew=2, label=title(rule), **look)
     for way in [w for w in WAYS if w in scores_of_ways.index]:
         colour, marker = LOOKS[way]
         row = scores_of_ways.loc[way]
@@ -177,8 +179,9 @@ def ratio_figure(found: pd.DataFrame) -> Figure:
     axes.plot([], [], ls="", marker="x", color=COLOURS["truth"], mew=2, label="oracle")
     axes.plot([], [], color="#bbbbbb", lw=7, label="oracle to 10 % above")
     axes.set_xticks(range(len(names)), [WORLDS[name].replace(" ", "\n", 1) for name in names])
-    axes.set(ylabel="total variation", ylim=(0, None))
-    figure.legend(loc="outside lower center", ncols=5)
+    highest = 1.1 * found[["learned", "oracle"]].to_numpy().max()
+    axes.set(ylabel="total variation", ylim=(0, 1.05 * highest))
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
