@@ -136,6 +136,22 @@ def plane_sentence(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def flat_sentence(table: pd.DataFrame) -> str:
+    """What the weight of the general model does at unit weight of the specialised one."""
+    lines = []
+    for scenario in present(table):
+        for recipe in dict.fromkeys(table["recipe"]):
+            points = plane(table, scenario, recipe)
+            row = points[points["specialised"] == 1].set_index("general").sort_index()
+            variation = row["total_variation"]
+            lines.append(
+                f"{WORLDS[scenario]}, recipe `{recipe}`: TV from {variation.iloc[0]:.3f} to "
+                f"{variation.iloc[-1]:.3f}, accuracy from {row['accuracy'].iloc[0]:.3f} to "
+                f"{row['accuracy'].iloc[-1]:.3f} at $w_g = {variation.index[-1]:g}$"
+            )
+    return "At $w_s = 1$, from $w_g = 0$ upwards. " + "; ".join(lines) + "."
+
+
 def range_of(values: pd.Series) -> str:
     """Mean of weights, and their range if they differ: ``0.12 (0.05 .. 0.20)``."""
     if values.max() - values.min() < 0.005:
@@ -347,17 +363,18 @@ def reach_view(found: pd.DataFrame, scenario: str) -> pd.DataFrame:
     return view.set_index("way").rename_axis(WORLDS[scenario])
 
 
-def reach_sentence(found: pd.DataFrame) -> str:
-    """How far the ways that do not see the support come, and whether weights or members limit."""
+def reach_sentence(found: pd.DataFrame, table: pd.DataFrame) -> str:
+    """How far the ways that do not see the support come, and whether any constants would do.
+
+    ``found`` as in :func:`contenders`, ``table`` with the plane of weights.
+    """
     lines = []
     for scenario in present(found):
-        rows = found[found["scenario"] == scenario]
-        rows = rows.assign(short=short_of(rows))
-        blind, seeing = rows[~sees(rows)], rows[sees(rows)]
-        best = blind.sort_values("short").iloc[0]
+        rows = found[(found["scenario"] == scenario) & ~sees(found)]
+        rows = rows.assign(short=short_of(rows)).sort_values("short")
         reached = [
             title(row["configuration"]) + ("" if row["tested"] else " (this run only)")
-            for _, row in blind[blind["short"] == 0].iterrows()
+            for _, row in rows[rows["short"] == 0].iterrows()
         ]
         thesis = thesis_table(scenario)["accuracy"].max()
         text = (
@@ -367,17 +384,15 @@ def reach_sentence(found: pd.DataFrame) -> str:
         if reached:
             text += f"**Reached** without the support by {', '.join(reached)}."
         else:
+            best = rows.iloc[0]
             text += (
                 f"**Not reached** without the support; nearest is {title(best['configuration'])} "
                 f"with accuracy {best['accuracy']:.3f} at TV {best['total_variation']:.3f}."
             )
-            if len(seeing):
-                near = seeing.sort_values("short").iloc[0]
-                limit = "members" if near["short"] > 0 else "choice of weights"
-                text += (
-                    f" With the support in view, {near['configuration']} has accuracy "
-                    f"{near['accuracy']:.3f} at TV {near['total_variation']:.3f}: what limits here "
-                    f"is the {limit}."
-                )
+        if scenario in present(table):
+            points = plane(table, scenario).assign(scenario=scenario)
+            there = int((short_of(points) == 0).sum())
+            text += f" Of the {len(points)} pairs of constants on the plane, {there} reach it"
+            text += "." if there else ": no choice of two constants there makes up for the members."
         lines.append(text)
     return "\n".join(lines)

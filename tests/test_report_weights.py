@@ -102,6 +102,12 @@ def test_the_plane_is_read_where_it_is_best() -> None:
     assert words.plane_sentence(worse).count("is off the front") == 4
 
 
+def test_the_weight_of_the_general_model_is_followed_at_unit_weight() -> None:
+    text = words.flat_sentence(map_table())
+    said = "TV from 0.103 to 0.177, accuracy from 0.167 to 0.500 at $w_g = 4$"
+    assert text.count(said) == 4 and "round table, recipe `thesis`" in text
+
+
 def test_weights_come_back_as_they_were_written() -> None:
     table = ways_table()
     curve = words.weights(table, "cabinet", "learned curve")
@@ -216,15 +222,23 @@ def reached(**ways: tuple[float, float]) -> pd.DataFrame:
 
 def test_the_target_is_reached_without_the_support_or_not() -> None:
     near = {"learned_constant": (0.96, 0.18), "joint": (0.99, 0.3)}
-    text = words.reach_sentence(reached(**near, finetuned=(0.97, 0.17)))
+    plane, unable = map_table(), map_table(weights=(0.0, 0.125))
+    text = words.reach_sentence(reached(**near, finetuned=(0.97, 0.17)), plane)
     assert "**Reached** without the support by fine-tuned." in text
-    text = words.reach_sentence(reached(**near, finetuned=(0.97, 0.17)).assign(tested=False))
-    assert "by fine-tuned (this run only)." in text
-    text = words.reach_sentence(reached(**near, oracle_constant=(0.98, 0.175)))
+    lucky = reached(**near, finetuned=(0.97, 0.17)).assign(tested=False)
+    assert "by fine-tuned (this run only)." in words.reach_sentence(lucky, plane)
+    text = words.reach_sentence(reached(**near, oracle_constant=(0.98, 0.16)), unable)
     assert "**Not reached**" in text and "nearest is learned constant" in text
-    assert "what limits here is the members" in text
-    text = words.reach_sentence(reached(**near, oracle_constant=(0.98, 0.16)))
-    assert "**Not reached**" in text and "what limits here is the choice of weights" in text
+    assert "Of the 3 pairs of constants on the plane, 0 reach it: no choice" in text
+
+
+def test_constants_that_reach_the_target_are_counted() -> None:
+    plane = map_table(scenarios=("cabinet",))
+    good = plane["configuration"].isin(["1, 1", "0.5, 1"])
+    plane.loc[good & (plane["metric"] == "accuracy"), "value"] = 0.98
+    assert "Of the 48 pairs of constants on the plane, 2 reach it." in words.reach_sentence(
+        reached(joint=(0.99, 0.3)), plane
+    )
 
 
 def test_the_view_of_targets_orders_by_what_is_missing() -> None:
