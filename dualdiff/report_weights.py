@@ -174,8 +174,8 @@ def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
                 title: interval(*rows.loc[metric, ["value", "low", "high"]])
                 for metric, title in metrics.items()
             },
-            "$w_g$ (range)": range_of(found["general"]),
-            "$w_s$ (range)": range_of(found["specialised"]),
+            "w_g (range)": range_of(found["general"]),
+            "w_s (range)": range_of(found["specialised"]),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(WORLDS[scenario])
 

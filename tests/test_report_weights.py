@@ -130,8 +130,8 @@ def test_the_view_has_a_line_for_every_way() -> None:
     view = words.ways_view(ways_table(), "cabinet")
     assert list(view.index) == [*WEIGHTINGS, *FINETUNED]
     assert view.loc["learned constant", "TV"] == "0.170"  # seeds agree
-    assert view.loc["oracle constant", "$w_s$ (range)"] == "0.90"
-    assert view.loc["learned curve", "$w_s$ (range)"] == "1.40 (0.90 .. 1.89)"
+    assert view.loc["oracle constant", "w_s (range)"] == "0.90"
+    assert view.loc["learned curve", "w_s (range)"] == "1.40 (0.90 .. 1.89)"
 
 
 @pytest.mark.parametrize(("learned", "count"), [(0.17, (2, 6)), (0.2, (0, 0))])
