@@ -102,14 +102,13 @@ def interpolation_sentence(table: pd.DataFrame) -> str:
         for s in dict.fromkeys((steps[0], steps[-1])):
             spherical, linear = by["spherical"][s], by["linear"][s]
             if abs(spherical - linear) <= SAME:
-                verdict = "both are the same"
+                verdict = f"the same within {SAME}"
             else:
-                verdict = f"{'spherical' if spherical < linear else 'linear'} is clearly lower"
+                verdict = f"{'spherical' if spherical < linear else 'linear'} is lower"
             lines.append(
                 f"on *{SCENES[scene]().title}* after {s} aggregation steps TV is {spherical:.3f} "
-                f"with spherical, {linear:.3f} with linear and "
-                f"{by['variance_preserving'][s]:.3f} with variance-preserving interpolation, and "
-                f"of the first two {verdict}"
+                f"with spherical and {linear:.3f} with linear interpolation ({verdict}), "
+                f"{by['variance_preserving'][s]:.3f} with the variance-preserving one"
             )
     return "**Interpolation.** " + _upper("; ".join(lines)) + "."
 
@@ -121,10 +120,8 @@ def aggregated_sentence(table: pd.DataFrame) -> str:
         own = amdm_values(table, scene)["spherical"]
         best = int(own.sort_values().index[0])
         same = int(own.index[((own - own[0]).abs() <= SAME).cummin()].max())
-        said = (
-            f"on *{SCENES[scene]().title}* TV is {own[0]:.3f} without aggregation, within {SAME} "
-            f"of that up to {same} steps"
-        )
+        said = f"on *{SCENES[scene]().title}* TV is {own[0]:.3f} without aggregation"
+        said += f", within {SAME} of that up to {same} steps" if same else ""
         if own[0] - own[best] > SAME:
             said += f" and lowest after {best} steps ({own[best]:.3f})"
         else:

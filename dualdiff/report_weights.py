@@ -169,7 +169,7 @@ def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
     for way in names:
         rows = pooled[pooled["configuration"] == way].set_index("metric")
         found = weights(table, scenario, way)
-        lines[way] = {
+        lines[title(way)] = {
             **{
                 title: interval(*rows.loc[metric, ["value", "low", "high"]])
                 for metric, title in metrics.items()
@@ -205,6 +205,7 @@ def ratios_view(found: pd.DataFrame) -> pd.DataFrame:
     """The ratios as a reader sees them."""
     named = found.assign(
         scenario=found["scenario"].map(WORLDS),
+        shape=found["shape"].map(title),
         close=found["close"].map({True: "yes", False: "no"}),
     ).rename(columns={"scenario": "where", "shape": "weights", "close": "within 10 %"})
     return named.set_index(["where", "weights"]).round(3)
@@ -280,15 +281,12 @@ def lead_sentence(table: pd.DataFrame, way: str, process: Process) -> str:
         leads = mean.index[mean["general"] > mean["specialised"]]
         if mean.empty:
             continue
-        at, where = log_snr(process, leads), WORLDS[scenario]
-        if len(leads):
-            lines.append(
-                f"on the {where} the general one at {len(leads)} of {len(mean)} noise levels shown "
-                f"(log SNR {at.min():.0f} to {at.max():.0f})"
-            )
-        else:
-            lines.append(f"on the {where} the general one nowhere")
-    return f"The larger weight (*{way}*, mean over seeds) has " + "; ".join(lines) + "."
+        at = log_snr(process, leads)
+        said = f"log SNR {at.min():.0f} to {at.max():.0f}" if len(leads) else "nowhere"
+        lines.append(
+            f"on the {WORLDS[scenario]} at {len(leads)} of {len(mean)} noise levels shown ({said})"
+        )
+    return f"By *{way}* (means over seeds) the general model leads {'; '.join(lines)}."
 
 
 def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -306,7 +304,7 @@ def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             kept = (table["recipe"] == "tuned") & (table["configuration"] != "sum")
             tables.append(_both(table[kept]).assign(tested=True))
             count = record["conditions"] * record["draws"]
-            used.append(f"`{part}` ({len(record['seeds'])} seeds, {count:,} samples each)")
+            used.append(f"`{part}` (seeds: {len(record['seeds'])}, samples each: {count:,})")
         elif part == "weights":
             tables.append(_both(own).assign(tested=False))
             used.append("this run (one seed and fewer samples: no test of the target)")
@@ -325,7 +323,9 @@ def title(configuration: str) -> str:
     """A configuration, method or way in words."""
     if configuration in METHODS:
         return METHODS[configuration].title
-    return {**LABELS, "joint": "joint (plain sum)"}.get(configuration, configuration)
+    known = {**LABELS, "joint": "joint (plain sum)"}
+    own = configuration.replace("finetuned: ", "fine-tuned, ").replace("smc", "SMC")
+    return known.get(configuration, own)
 
 
 def short_of(found: pd.DataFrame) -> pd.Series:

@@ -69,7 +69,7 @@ def test_the_front_climbs_and_the_ways_stand_at_their_scores() -> None:
     x, y = lines["front of these"].get_data()
     assert bool((np.diff(x) > 0).all() and (np.diff(y) > 0).all())
     assert lines["learned constant"].get_xydata()[0] == pytest.approx([0.17, 0.95])
-    assert set(words.WAYS) <= set(lines)
+    assert {words.title(way) for way in words.WAYS} <= set(lines)
 
 
 def test_ratios_stand_side_by_side() -> None:

@@ -128,7 +128,8 @@ def test_log_snr_is_the_logarithm_of_signal_over_noise() -> None:
 
 def test_the_view_has_a_line_for_every_way() -> None:
     view = words.ways_view(ways_table(), "cabinet")
-    assert list(view.index) == [*WEIGHTINGS, *FINETUNED]
+    assert list(view.index) == [words.title(way) for way in (*WEIGHTINGS, *FINETUNED)]
+    assert view.index[-1] == "fine-tuned, oracle SMC"
     assert view.loc["learned constant", "TV"] == "0.170"  # seeds agree
     assert view.loc["oracle constant", "w_s (range)"] == "0.90"
     assert view.loc["learned curve", "w_s (range)"] == "1.40 (0.90 .. 1.89)"
@@ -171,9 +172,8 @@ def test_the_curve_is_read_at_both_ends() -> None:
 
 def test_the_lead_changes_where_the_weights_cross() -> None:
     table, process = ways_table(), Process.log_snr(100)
-    assert "on the cabinet the general one nowhere" in words.lead_sentence(
-        table, "stacked", process
-    )
+    text = words.lead_sentence(table, "stacked", process)
+    assert "on the cabinet at 0 of 10 noise levels shown (nowhere)" in text
     general = table["metric"].isin([f"general at {t}" for t in (22, 33)])
     table.loc[general, "value"] = 5.0
     low, high = words.log_snr(process, (33, 22))
@@ -209,7 +209,7 @@ def test_stale_tables_take_no_part_in_the_comparison(monkeypatch) -> None:
     monkeypatch.setattr(results, "load", lambda part: (joint, record))
     found, origin = words.contenders(ways_table())
     assert set(found["configuration"]) == {"joint", *WEIGHTINGS, *FINETUNED}
-    assert "this run" in origin and "`cabinet_tuned` (3 seeds, 20,000 samples" in origin
+    assert "this run" in origin and "`cabinet_tuned` (seeds: 3, samples each: 20,000" in origin
     assert "corrected" not in origin
     assert set(found[found["tested"]]["configuration"]) == {"joint"}
 

@@ -152,7 +152,7 @@ def _front(axes: Axes, points: pd.DataFrame, scores_of_ways: pd.DataFrame) -> No
         colour, marker = LOOKS[way]
         row = scores_of_ways.loc[way]
         look = {"marker": marker, "color": colour, "ms": 8, "mew": 2}
-        axes.plot(row[across], row[up], ls="", label=way, **look)
+        axes.plot(row[across], row[up], ls="", label=title(way), **look)
 
 
 def ratio_figure(found: pd.DataFrame) -> Figure:
@@ -175,7 +175,7 @@ def ratio_figure(found: pd.DataFrame) -> Figure:
         axes.plot(x, row["learned"], ls="", marker="o", color=colour)
     for shape, colour in colours.items():
         if shape in set(found["shape"]):
-            axes.plot([], [], ls="", marker="o", color=colour, label=f"learned, {shape}")
+            axes.plot([], [], ls="", marker="o", color=colour, label=f"learned, {title(shape)}")
     axes.plot([], [], ls="", marker="x", color=COLOURS["truth"], mew=2, label="oracle")
     axes.plot([], [], color="#bbbbbb", lw=7, label="oracle to 10 % above")
     axes.set_xticks(range(len(names)), [WORLDS[name].replace(" ", "\n", 1) for name in names])
