@@ -110,9 +110,11 @@ def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> 
 def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
     """Accuracy against total variation: the plane, its front, named rules, learned weights.
 
-    A row per scenario of recipe ``tuned``: all of it, and the corner of the targets (dotted).
+    A row per scenario of recipe ``tuned``: all of it, and the corner of the targets (dotted). Of
+    the ways, the seeds that the plane has: the same networks at the same conditions.
     """
     scenarios = present(table)
+    ways = ways[ways["seed"].isin(table["seed"].unique())]
     figure, grid = plt.subplots(
         len(scenarios), 2, figsize=(10.4, 1.0 + 3.9 * len(scenarios)), squeeze=False
     )
