@@ -393,6 +393,7 @@ def reach_sentence(found: pd.DataFrame, table: pd.DataFrame) -> str:
             points = plane(table, scenario).assign(scenario=scenario)
             there = int((short_of(points) == 0).sum())
             text += f" Of the {len(points)} pairs of constants on the plane, {there} reach it"
-            text += "." if there else ": no choice of two constants there makes up for the members."
+            weak = not (reached or there)
+            text += ": no choice of two constants there makes up for the members." if weak else "."
         lines.append(text)
     return "\n".join(lines)
