@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,9 @@ from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
 from dualdiff.process import Process
 from dualdiff.report import interval
-from dualdiff.thesis import thesis_table
 from dualdiff.weighting import FINETUNED, NAMES, WEIGHTINGS
 
 SCENARIOS = ("cabinet", "round_table")
-TARGETS = {"cabinet": (0.97, 0.17), "round_table": (0.98, 0.15)}
-"""What members without knowledge of the support should reach: accuracy at least, TV at most."""
 CLOSE = 1.1
 """Learned weights count as good as the oracle's up to this ratio of total variations."""
 WORLDS = {
@@ -152,11 +148,25 @@ def flat_sentence(table: pd.DataFrame) -> str:
     return "At $w_s = 1$, from $w_g = 0$ upwards. " + "; ".join(lines) + "."
 
 
+def span(values: pd.Series) -> str:
+    """The range of weights, ``0.05 .. 0.20``; one number if they agree to two digits."""
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} .. {high}"
+
+
 def range_of(values: pd.Series) -> str:
     """Mean of weights, and their range if they differ: ``0.12 (0.05 .. 0.20)``."""
-    if values.max() - values.min() < 0.005:
-        return f"{values.mean():.2f}"
-    return f"{values.mean():.2f} ({values.min():.2f} .. {values.max():.2f})"
+    mean, ends = f"{values.mean():.2f}", span(values)
+    return f"{mean} ({ends})" if ".." in ends else mean
+
+
+def title(configuration: str) -> str:
+    """A configuration, method or way in words."""
+    if configuration in METHODS:
+        return METHODS[configuration].title
+    known = {**LABELS, "joint": "joint (plain sum)"}
+    own = configuration.replace("finetuned: ", "fine-tuned, ").replace("smc", "SMC")
+    return known.get(configuration, own)
 
 
 def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
@@ -164,7 +174,7 @@ def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
     pooled = over_seeds(table[table["scenario"] == scenario])
     pooled = pooled[pooled["target"] == "specialised"]
     names = [way for way in WAYS if way in set(pooled["configuration"])]
-    metrics = {"accuracy": "accuracy", "total_variation": "TV", "energy_distance": "energy"}
+    metrics = {"accuracy": "accuracy", "total_variation": "TV"}
     lines: dict[str, dict[str, str]] = {}
     for way in names:
         rows = pooled[pooled["configuration"] == way].set_index("metric")
@@ -174,8 +184,8 @@ def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
                 title: interval(*rows.loc[metric, ["value", "low", "high"]])
                 for metric, title in metrics.items()
             },
-            "w_g (range)": range_of(found["general"]),
-            "w_s (range)": range_of(found["specialised"]),
+            "w_g": span(found["general"]),
+            "w_s": span(found["specialised"]),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(WORLDS[scenario])
 
@@ -203,12 +213,15 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
 
 def ratios_view(found: pd.DataFrame) -> pd.DataFrame:
     """The ratios as a reader sees them."""
+    numbers = {name: found[name].map("{:.3f}".format) for name in ("learned", "oracle")}
     named = found.assign(
+        **numbers,
+        ratio=found["ratio"].map("{:.2f}".format),
         scenario=found["scenario"].map(WORLDS),
         shape=found["shape"].map(title),
         close=found["close"].map({True: "yes", False: "no"}),
     ).rename(columns={"scenario": "where", "shape": "weights", "close": "within 10 %"})
-    return named.set_index(["where", "weights"]).round(3)
+    return named.set_index(["where", "weights"])
 
 
 def ratio_sentence(found: pd.DataFrame) -> str:
@@ -287,113 +300,3 @@ def lead_sentence(table: pd.DataFrame, way: str, process: Process) -> str:
             f"on the {WORLDS[scenario]} at {len(leads)} of {len(mean)} noise levels shown ({said})"
         )
     return f"By *{way}* (means over seeds) the general model leads {'; '.join(lines)}."
-
-
-def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Every way to sample trained members of recipe ``tuned``, and which tables that is from.
-
-    From the committed tables that are not stale, and the chapter's ``own`` where that of learned
-    weights is missing. Columns ``scenario, configuration, accuracy, total_variation`` (means over
-    seeds) and ``tested``: whether seeds and samples are those of a full-scale table.
-    The sum of part ``corrected`` is left out: it is the joint model again.
-    """
-    tables, used = [], []
-    for part in ("weights", "cabinet_tuned", "round_table_tuned", "corrected"):
-        if not results.describe(part)[1].startswith(("not run", "stale")):
-            table, record = results.load(part)
-            kept = (table["recipe"] == "tuned") & (table["configuration"] != "sum")
-            tables.append(_both(table[kept]).assign(tested=True))
-            count = record["conditions"] * record["draws"]
-            used.append(f"`{part}` (seeds: {len(record['seeds'])}, samples each: {count:,})")
-        elif part == "weights":
-            tables.append(_both(own).assign(tested=False))
-            used.append("this run (one seed and fewer samples: no test of the target)")
-    found = pd.concat(tables, ignore_index=True)
-    found = found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
-    return found, f"Means over seeds, of {', '.join(used)}."
-
-
-def _both(table: pd.DataFrame) -> pd.DataFrame:
-    """Both scores by scenario and configuration."""
-    parts = {name: scores(table, name) for name in present(table)}
-    return pd.concat(parts, names=["scenario"]).reset_index()
-
-
-def title(configuration: str) -> str:
-    """A configuration, method or way in words."""
-    if configuration in METHODS:
-        return METHODS[configuration].title
-    known = {**LABELS, "joint": "joint (plain sum)"}
-    own = configuration.replace("finetuned: ", "fine-tuned, ").replace("smc", "SMC")
-    return known.get(configuration, own)
-
-
-def short_of(found: pd.DataFrame) -> pd.Series:
-    """By how much a row misses the targets of its scenario: the larger of both shortfalls."""
-    aims = pd.DataFrame(found["scenario"].map(TARGETS).tolist(), found.index)
-    gaps = [aims[0] - found["accuracy"], found["total_variation"] - aims[1]]
-    return pd.concat(gaps, axis=1).max(axis=1).clip(lower=0)
-
-
-def sees(found: pd.DataFrame) -> pd.Series:
-    """Which rows used the true support to choose weights."""
-    return found["configuration"].str.contains("oracle")
-
-
-def reach_view(found: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """The thesis's best, every way of ours, and whether it reaches both targets."""
-    accuracy, variation = TARGETS[scenario]
-    rows = found[found["scenario"] == scenario]
-    rows = rows.assign(short=short_of(rows), sees=sees(rows)).sort_values(["sees", "short"])
-    best = thesis_table(scenario)["accuracy"]
-    lines: list[dict[str, Any]] = [
-        {"way": f"thesis: {LABELS[str(best.idxmax())]}", "accuracy": f"{best.max():.3f}"}
-    ]
-    for _, row in rows.iterrows():
-        lines.append(
-            {
-                "way": title(row["configuration"]) + (" (sees the support)" if row["sees"] else ""),
-                "accuracy": f"{row['accuracy']:.3f}",
-                "TV": f"{row['total_variation']:.3f}",
-                "reached": f"short by {row['short']:.3f}" if row["short"] > 0 else "yes",
-            }
-        )
-    lines.append({"way": "target", "accuracy": f">= {accuracy}", "TV": f"<= {variation}"})
-    view = pd.DataFrame(lines, columns=["way", "accuracy", "TV", "reached"]).fillna("–")
-    return view.set_index("way").rename_axis(WORLDS[scenario])
-
-
-def reach_sentence(found: pd.DataFrame, table: pd.DataFrame) -> str:
-    """How far the ways that do not see the support come, and whether any constants would do.
-
-    ``found`` as in :func:`contenders`, ``table`` with the plane of weights.
-    """
-    lines = []
-    for scenario in present(found):
-        rows = found[(found["scenario"] == scenario) & ~sees(found)]
-        rows = rows.assign(short=short_of(rows)).sort_values("short")
-        reached = [
-            title(row["configuration"]) + ("" if row["tested"] else " (this run only)")
-            for _, row in rows[rows["short"] == 0].iterrows()
-        ]
-        thesis = thesis_table(scenario)["accuracy"].max()
-        text = (
-            f"- {WORLDS[scenario].capitalize()}: target accuracy {TARGETS[scenario][0]} at TV "
-            f"{TARGETS[scenario][1]}, thesis's best accuracy {thesis:.3f}. "
-        )
-        if reached:
-            text += f"**Reached** without the support by {', '.join(reached)}."
-        else:
-            best = rows.iloc[0]
-            text += (
-                f"**Not reached** without the support; nearest is {title(best['configuration'])} "
-                f"with accuracy {best['accuracy']:.3f} at TV {best['total_variation']:.3f}."
-            )
-        if scenario in present(table):
-            points = plane(table, scenario).assign(scenario=scenario)
-            there = int((short_of(points) == 0).sum())
-            text += f" Of the {len(points)} pairs of constants on the plane, {there} reach it"
-            weak = not (reached or there)
-            text += ": no choice of two constants there makes up for the members." if weak else "."
-        lines.append(text)
-    return "\n".join(lines)

@@ -15,9 +15,9 @@ from dualdiff.plots import COLOURS, LABELS, MARKERS
 from dualdiff.pooling import over_seeds
 from dualdiff.process import Process
 from dualdiff.report_ablations import ALONE_OR_JOINT, BASE, amdm_values, changes, deviations
+from dualdiff.report_targets import TARGETS
 from dualdiff.report_weights import (
     RULES,
-    TARGETS,
     WAYS,
     WORLDS,
     log_snr,
@@ -67,14 +67,13 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
     if scenario not in present(table):
         return _not_run()
     recipes = list(dict.fromkeys(table["recipe"]))
-    figure, grid = plt.subplots(
-        len(recipes), 2, figsize=(10.4, 0.6 + 4.4 * len(recipes)), squeeze=False
-    )
+    size = (8.4, 0.4 + 3.7 * len(recipes))
+    figure, grid = plt.subplots(len(recipes), 2, figsize=size, squeeze=False)
     for line, recipe in zip(grid, recipes, strict=True):
         points = plane(table, scenario, recipe)
         for axes, metric in zip(line, TITLES, strict=True):
             wide = points.pivot(index="specialised", columns="general", values=metric)
-            image = axes.imshow(wide, origin="lower", vmin=0, vmax=1, aspect="auto")
+            axes.imshow(wide, origin="lower", vmin=0, vmax=1, aspect="auto")
             for (row, column), value in np.ndenumerate(wide.to_numpy()):
                 if not np.isnan(value):
                     # cividis goes from dark to light
@@ -86,8 +85,7 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
             axes.set_yticks(range(wide.shape[0]), [f"{w:g}" for w in wide.index])
             axes.grid(False)
             axes.set(xlabel="$w_g$, general", ylabel="$w_s$, specialised")
-            axes.set_title(f"{WORLDS[scenario]}, recipe {recipe}: {TITLES[metric]}")
-            figure.colorbar(image, ax=axes, shrink=0.9)
+            axes.set_title(f"{WORLDS[scenario]}, {recipe}: {TITLES[metric]}")
             if recipe == BASE and len(ways):
                 _mark(axes, wide, ways, scenario)
     return figure
@@ -116,7 +114,7 @@ def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
     scenarios = present(table)
     ways = ways[ways["seed"].isin(table["seed"].unique())]
     figure, grid = plt.subplots(
-        len(scenarios), 2, figsize=(10.4, 1.0 + 3.9 * len(scenarios)), squeeze=False
+        len(scenarios), 2, figsize=(9.4, 1.0 + 3.6 * len(scenarios)), squeeze=False
     )
     for line, scenario in zip(grid, scenarios, strict=True):
         points = plane(table, scenario)
@@ -182,7 +180,7 @@ def ratio_figure(found: pd.DataFrame) -> Figure:
     axes.plot([], [], color="#bbbbbb", lw=7, label="oracle to 10 % above")
     axes.set_xticks(range(len(names)), [WORLDS[name].replace(" ", "\n", 1) for name in names])
     highest = 1.1 * found[["learned", "oracle"]].to_numpy().max()
-    axes.set(ylabel="total variation", ylim=(0, 1.05 * highest))
+    axes.set(ylabel="total variation", ylim=(0, 1.05 * highest), xlim=(-0.6, len(names) - 0.4))
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
@@ -237,7 +235,7 @@ def ablation_figure(table: pd.DataFrame) -> Figure:
     figure, grid = plt.subplots(
         len(scenarios),
         len(ALONE_OR_JOINT),
-        figsize=(10.4, 0.4 + 3.0 * len(scenarios)),
+        figsize=(9.4, 0.4 + 3.0 * len(scenarios)),
         squeeze=False,
         sharey=True,
     )
@@ -274,7 +272,7 @@ def amdm_figure(table: pd.DataFrame) -> Figure:
         "linear": COLOURS["finetuned"],
         "variance_preserving": COLOURS["lora"],
     }
-    figure, grid = plt.subplots(2, len(scenes) + 1, figsize=(10.4, 5.8), sharey=True)
+    figure, grid = plt.subplots(2, len(scenes) + 1, figsize=(9.4, 5.8), sharey=True)
     for line, metric in zip(grid, TITLES, strict=True):
         for axes, scene in zip(line, scenes, strict=False):
             by = amdm_values(table, scene, metric)
