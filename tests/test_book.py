@@ -21,6 +21,7 @@ PAGES = (
     "notebooks/05_finetune_vs_joint",
     "notebooks/06_composition_rules",
     "notebooks/07_correct_products",
+    "notebooks/08_learned_weights",
     "notebooks/09_results",
 )
 

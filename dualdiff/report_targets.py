@@ -1,0 +1,116 @@
+"""How far trained members come: every way to sample them against the targets of the book."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from dualdiff import results
+from dualdiff.plots import LABELS
+from dualdiff.report_weights import WORLDS, plane, present, scores, title
+from dualdiff.thesis import thesis_table
+
+TARGETS = {"cabinet": (0.97, 0.17), "round_table": (0.98, 0.15)}
+"""What members without knowledge of the support should reach: accuracy at least, TV at most."""
+
+
+def contenders(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Every way to sample trained members of recipe ``tuned``, and which tables that is from.
+
+    From the committed tables that are not stale, and the chapter's ``own`` where that of learned
+    weights is missing. Columns ``scenario, configuration, accuracy, total_variation`` (means over
+    seeds) and ``tested``: whether seeds and samples are those of a full-scale table.
+    The sum of part ``corrected`` is left out: it is the joint model again.
+    """
+    tables, used = [], []
+    for part in ("weights", "cabinet_tuned", "round_table_tuned", "corrected"):
+        if not results.describe(part)[1].startswith(("not run", "stale")):
+            table, record = results.load(part)
+            kept = (table["recipe"] == "tuned") & (table["configuration"] != "sum")
+            tables.append(_both(table[kept]).assign(tested=True))
+            count = record["conditions"] * record["draws"]
+            used.append(f"`{part}` (seeds: {len(record['seeds'])}, samples each: {count:,})")
+        elif part == "weights":
+            tables.append(_both(own).assign(tested=False))
+            used.append("this run (one seed and fewer samples: no test of the target)")
+    found = pd.concat(tables, ignore_index=True)
+    found = found[~found["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")]
+    return found, f"Means over seeds, of {', '.join(used)}."
+
+
+def _both(table: pd.DataFrame) -> pd.DataFrame:
+    """Both scores by scenario and configuration."""
+    parts = {name: scores(table, name) for name in present(table)}
+    return pd.concat(parts, names=["scenario"]).reset_index()
+
+
+def short_of(found: pd.DataFrame) -> pd.Series:
+    """By how much a row misses the targets of its scenario: the larger of both shortfalls."""
+    aims = pd.DataFrame(found["scenario"].map(TARGETS).tolist(), found.index)
+    gaps = [aims[0] - found["accuracy"], found["total_variation"] - aims[1]]
+    return pd.concat(gaps, axis=1).max(axis=1).clip(lower=0)
+
+
+def sees(found: pd.DataFrame) -> pd.Series:
+    """Which rows used the true support to choose weights."""
+    return found["configuration"].str.contains("oracle")
+
+
+def reach_view(found: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """The thesis's best, every way of ours, and whether it reaches both targets."""
+    accuracy, variation = TARGETS[scenario]
+    rows = found[found["scenario"] == scenario]
+    rows = rows.assign(short=short_of(rows), sees=sees(rows)).sort_values(["sees", "short"])
+    best = thesis_table(scenario)["accuracy"]
+    lines: list[dict[str, Any]] = [
+        {"way": f"thesis: {LABELS[str(best.idxmax())]}", "accuracy": f"{best.max():.3f}"}
+    ]
+    for _, row in rows.iterrows():
+        lines.append(
+            {
+                "way": title(row["configuration"]) + (" (sees the support)" if row["sees"] else ""),
+                "accuracy": f"{row['accuracy']:.3f}",
+                "TV": f"{row['total_variation']:.3f}",
+                "reached": f"short by {row['short']:.3f}" if row["short"] > 0 else "yes",
+            }
+        )
+    lines.append({"way": "target", "accuracy": f">= {accuracy}", "TV": f"<= {variation}"})
+    view = pd.DataFrame(lines, columns=["way", "accuracy", "TV", "reached"]).fillna("–")
+    return view.set_index("way").rename_axis(WORLDS[scenario])
+
+
+def reach_sentence(found: pd.DataFrame, table: pd.DataFrame) -> str:
+    """How far the ways that do not see the support come, and whether any constants would do.
+
+    ``found`` as in :func:`contenders`, ``table`` with the plane of weights.
+    """
+    lines = []
+    for scenario in present(found):
+        rows = found[(found["scenario"] == scenario) & ~sees(found)]
+        rows = rows.assign(short=short_of(rows)).sort_values("short")
+        reached = [
+            title(row["configuration"]) + ("" if row["tested"] else " (this run only)")
+            for _, row in rows[rows["short"] == 0].iterrows()
+        ]
+        thesis = thesis_table(scenario)["accuracy"].max()
+        text = (
+            f"- {WORLDS[scenario].capitalize()}: target accuracy {TARGETS[scenario][0]} at TV "
+            f"{TARGETS[scenario][1]}, thesis's best accuracy {thesis:.3f}. "
+        )
+        if reached:
+            text += f"**Reached** without the support by {', '.join(reached)}."
+        else:
+            best = rows.iloc[0]
+            text += (
+                f"**Not reached** without the support; nearest is {title(best['configuration'])} "
+                f"with accuracy {best['accuracy']:.3f} at TV {best['total_variation']:.3f}."
+            )
+        if scenario in present(table):
+            points = plane(table, scenario).assign(scenario=scenario)
+            there = int((short_of(points) == 0).sum())
+            text += f" Of the {len(points)} pairs of constants on the plane, {there} reach it"
+            weak = not (reached or there)
+            text += ": no choice of two constants there makes up for the members." if weak else "."
+        lines.append(text)
+    return "\n".join(lines)
