@@ -171,7 +171,7 @@ def size_sentence(pooled: pd.DataFrame) -> str:
 
 
 def bias_sentence(pooled: pd.DataFrame, metric: str = "total_variation") -> str:
-    """What the object frame and what the small set alone change, in words."""
+    """How often adding the general model lowers the score of one network, in words."""
     rows = by_size(pooled)
     rows = rows[(rows["target"] == "specialised") & (rows["metric"] == metric)]
     index = ["recipe", "n_specialised"]
