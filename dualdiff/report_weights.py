@@ -4,39 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
-import torch
 
 from dualdiff import results
 from dualdiff.methods import METHODS
 from dualdiff.overlap import SETTINGS, shifted_table
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
-from dualdiff.process import Process
 from dualdiff.report import interval
 from dualdiff.weighting import FINETUNED, NAMES, WEIGHTINGS
 
 SCENARIOS = ("cabinet", "round_table")
 CLOSE = 1.1
 """Learned weights count as good as the oracle's up to this ratio of total variations."""
+SAME = 0.01
+"""Means of total variation that differ by no more count as the same; one measurement of 20,000
+samples has an interval of about 0.007 to either side."""
 WORLDS = {
     "cabinet": "cabinet",
     "round_table": "round table",
     **{shifted_table(distance).name: setting for setting, distance in SETTINGS.items()},
 }
 """Titles of the scenarios, the six settings of the overlap study among them."""
+AGAIN = shifted_table(SETTINGS["concentric subset"]).name
+"""The overlap setting that is the round table once more."""
 WAYS = (*WEIGHTINGS, *FINETUNED)
 COARSE = (0.0, 0.5, 1.0, 2.0)
 """Weights of the map that a chapter runs itself, of either model."""
-RULES = {"general": (1.0, 0.0), "specialised": (0.0, 1.0), "joint": (1.0, 1.0)}
+PLACES = {"general": (1.0, 0.0), "specialised": (0.0, 1.0), "joint": (1.0, 1.0)}
 """Places of the plane that have a name."""
+BASELINES = ("specialised", "joint")
+"""What needs no choice of weights: the specialised model alone, and the plain sum."""
+BOTH = ["accuracy", "total_variation"]
 
 
 def shown(part: str, own: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str]:
     """The committed table of a part where there is one, else this run's, and which of the two.
 
-    Without either the table is empty, and the sentence names the command that makes it.
+    Without either the table is empty, and the sentence names the command that makes it. A table
+    that is out of date is shown like any other; the sentence says so.
     """
     try:
         table, record = results.load(part)
@@ -46,49 +52,64 @@ def shown(part: str, own: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str
             return pd.DataFrame(), f"The table `{part}` has not been made yet; {made}"
         return own, f"What follows is of **this run**; {made}"
     state = results.describe(part)[1]
+    seeds = ", ".join(map(str, record["seeds"]))
     return table, (
         f"What follows is the **committed** table of {record['date']} (`{record['command']}`): "
-        f"training seeds {', '.join(map(str, record['seeds']))}, {record['conditions']:,} "
+        f"training seed{'s' * (len(record['seeds']) > 1)} {seeds}, {record['conditions']:,} "
         f"conditions with {record['draws']} draws each; state: {state}."
     )
 
 
-def scores(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
-    """Accuracy and total variation by configuration, means over seeds."""
+def with_baselines(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of ways to choose weights, with :data:`BASELINES` of recipe ``tuned`` beside them.
+
+    From the table's own cells of the weight plane where it has them, else from the committed
+    tables of the scenarios, and of those the seeds that the table has.
+    """
+    cells = {"{:g}, {:g}".format(*PLACES[name]): name for name in BASELINES}
+    own = table[table["configuration"].isin(cells)]
+    if len(own):
+        return pd.concat(
+            [table, own.assign(configuration=own["configuration"].map(cells))], ignore_index=True
+        )
+    more = []
+    for scenario in present(table):
+        try:
+            committed = results.load(f"{scenario}_tuned")[0]
+        except FileNotFoundError:
+            continue
+        seeds = table.loc[table["scenario"] == scenario, "seed"].unique()
+        named = committed["configuration"].isin(BASELINES)
+        more.append(committed[named & committed["seed"].isin(seeds)])
+    return pd.concat([table, *more], ignore_index=True)
+
+
+def _judged(table: pd.DataFrame, scenario: str, recipe: str) -> pd.DataFrame:
+    """The scores of one scenario and recipe against the specialised law."""
     rows = table[(table["scenario"] == scenario) & (table["recipe"] == recipe)]
-    rows = rows[rows["target"] == "specialised"]
+    return rows[rows["target"] == "specialised"]
+
+
+def scores(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
+    """Accuracy, total variation and its floor by configuration, means over seeds."""
+    rows = _judged(table, scenario, recipe)
     wide = rows.pivot_table(index="configuration", columns="metric", values="value", sort=False)
-    return wide[["accuracy", "total_variation"]]
+    return wide.reindex(columns=[*BOTH, "total_variation_floor"]).rename_axis(columns=None)
 
 
-def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
-    """The weight plane: columns ``general, specialised, accuracy, total_variation, front``.
-
-    One row per pair of constants in the table; ``front`` marks the rows of :func:`front`.
-    """
-    found = scores(table, scenario, recipe)
-    found = found[found.index.str.fullmatch(r"[\d.]+, [\d.]+")]
-    weights = found.index.str.split(", ", expand=True).to_frame(index=False).astype(float)
-    weights.columns = pd.Index(NAMES)
-    joined = weights.join(found.reset_index(drop=True))
-    return joined.assign(front=front(joined))
+def by_seed(
+    table: pd.DataFrame, scenario: str, metric: str = "total_variation", recipe: str = "tuned"
+) -> pd.DataFrame:
+    """One score: a row per seed, a column per configuration."""
+    rows = _judged(table, scenario, recipe)
+    rows = rows[rows["metric"] == metric]
+    return rows.pivot(index="seed", columns="configuration", values="value")
 
 
-def front(points: pd.DataFrame) -> pd.Series:
-    """Which rows no other row beats: more accuracy at no more TV, or less TV at no less accuracy.
-
-    ``points`` has columns ``accuracy`` and ``total_variation``; True marks the Pareto front.
-    """
-    accuracy, variation = (points[name].to_numpy() for name in ("accuracy", "total_variation"))
-    no_worse = (accuracy[:, None] >= accuracy) & (variation[:, None] <= variation)
-    better = (accuracy[:, None] > accuracy) | (variation[:, None] < variation)
-    return pd.Series(~(no_worse & better).any(0), points.index)
-
-
-def weights(table: pd.DataFrame, scenario: str, way: str) -> pd.DataFrame:
+def weights(table: pd.DataFrame, scenario: str, way: str, recipe: str = "tuned") -> pd.DataFrame:
     """The weights of a way, one row per seed and timestep: ``seed, t`` and a column per member."""
     rows = table[(table["scenario"] == scenario) & (table["configuration"] == way)]
-    rows = rows[rows["target"] == "run"]
+    rows = rows[(rows["target"] == "run") & (rows["recipe"] == recipe)]
     parts = rows["metric"].str.extract(r"(?P<member>\w+) at (?P<t>\d+)")
     long = rows[["seed", "value"]].join(parts).astype({"t": int})
     wide = long.pivot_table(index=["seed", "t"], columns="member", values="value")
@@ -96,56 +117,9 @@ def weights(table: pd.DataFrame, scenario: str, way: str) -> pd.DataFrame:
     return found[["seed", "t", *NAMES]].rename_axis(columns=None)
 
 
-def log_snr(process: Process, steps: Iterable[int]) -> np.ndarray:
-    """Logarithm of the signal-to-noise ratio at timesteps, the axis of the curves."""
-    at: np.ndarray = torch.logit(process.alpha_bar).numpy()[list(steps)]
-    return at
-
-
 def present(table: pd.DataFrame, scenarios: Iterable[str] = SCENARIOS) -> list[str]:
     """Those of the scenarios that a table has rows of."""
     return [name for name in scenarios if len(table) and name in set(table["scenario"])]
-
-
-def _at(row: pd.Series) -> str:
-    return f"({row['general']:g}, {row['specialised']:g})"
-
-
-def plane_sentence(table: pd.DataFrame) -> str:
-    """Where the plane is best, where the plain sum lies, and how large the front is."""
-    lines = []
-    for scenario in present(table):
-        for recipe in dict.fromkeys(table["recipe"]):
-            points = plane(table, scenario, recipe)
-            least = points.sort_values("total_variation").iloc[0]
-            most = points.sort_values("accuracy").iloc[-1]
-            both = points[(points["general"] == 1) & (points["specialised"] == 1)].iloc[0]
-            lines.append(
-                f"- {WORLDS[scenario].capitalize()}, recipe `{recipe}`: TV is lowest at "
-                f"$(w_g, w_s) = {_at(least)}$ ({least['total_variation']:.3f}, accuracy "
-                f"{least['accuracy']:.3f}), accuracy highest at ${_at(most)}$ "
-                f"({most['accuracy']:.3f}, TV {most['total_variation']:.3f}). The plain sum has "
-                f"accuracy {both['accuracy']:.3f} at TV {both['total_variation']:.3f} and is "
-                f"{'on' if both['front'] else 'off'} the front, which {points['front'].sum()} of "
-                f"{len(points)} pairs of weights form."
-            )
-    return "\n".join(lines)
-
-
-def flat_sentence(table: pd.DataFrame) -> str:
-    """What the weight of the general model does at unit weight of the specialised one."""
-    lines = []
-    for scenario in present(table):
-        for recipe in dict.fromkeys(table["recipe"]):
-            points = plane(table, scenario, recipe)
-            row = points[points["specialised"] == 1].set_index("general").sort_index()
-            variation = row["total_variation"]
-            lines.append(
-                f"{WORLDS[scenario]}, recipe `{recipe}`: TV from {variation.iloc[0]:.3f} to "
-                f"{variation.iloc[-1]:.3f}, accuracy from {row['accuracy'].iloc[0]:.3f} to "
-                f"{row['accuracy'].iloc[-1]:.3f} at $w_g = {variation.index[-1]:g}$"
-            )
-    return "At $w_s = 1$, from $w_g = 0$ upwards. " + "; ".join(lines) + "."
 
 
 def span(values: pd.Series) -> str:
@@ -154,52 +128,138 @@ def span(values: pd.Series) -> str:
     return low if low == high else f"{low} .. {high}"
 
 
-def range_of(values: pd.Series) -> str:
-    """Mean of weights, and their range if they differ: ``0.12 (0.05 .. 0.20)``."""
-    mean, ends = f"{values.mean():.2f}", span(values)
-    return f"{mean} ({ends})" if ".." in ends else mean
-
-
 def title(configuration: str) -> str:
     """A configuration, method or way in words."""
     if configuration in METHODS:
         return METHODS[configuration].title
-    known = {**LABELS, "joint": "joint (plain sum)"}
+    known = {**LABELS, "joint": "joint (plain sum)", "specialised": "specialised alone"}
     own = configuration.replace("finetuned: ", "fine-tuned, ").replace("smc", "SMC")
     return known.get(configuration, own)
 
 
-def ways_view(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
+def ways_view(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
     """Every way to choose weights: scores with intervals, and the weights over steps and seeds."""
-    pooled = over_seeds(table[table["scenario"] == scenario])
-    pooled = pooled[pooled["target"] == "specialised"]
-    names = [way for way in WAYS if way in set(pooled["configuration"])]
-    metrics = {"accuracy": "accuracy", "total_variation": "TV"}
+    pooled = over_seeds(_judged(table, scenario, recipe))
+    names = [way for way in (*BASELINES, *WAYS) if way in set(pooled["configuration"])]
     lines: dict[str, dict[str, str]] = {}
     for way in names:
         rows = pooled[pooled["configuration"] == way].set_index("metric")
-        found = weights(table, scenario, way)
+        found = weights(table, scenario, way, recipe)
+        if way in BASELINES:
+            found = pd.DataFrame([PLACES[way]], columns=list(NAMES))
         lines[title(way)] = {
             **{
-                title: interval(*rows.loc[metric, ["value", "low", "high"]])
-                for metric, title in metrics.items()
+                metric: interval(*rows.loc[name, ["value", "low", "high"]])
+                for name, metric in zip(BOTH, ("accuracy", "TV"), strict=True)
             },
+            "floor of TV": f"{rows.loc['total_variation_floor', 'value']:.3f}",
             "w_g": span(found["general"]),
             "w_s": span(found["specialised"]),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(WORLDS[scenario])
 
 
-def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Total variation of learned weights over the oracle's, like with like.
+def _differences(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:+.3f}" for value in values)
 
-    One row per scenario or setting and shape (constant to constant, curve to curve, SMC to SMC).
-    Columns ``learned, oracle, ratio, close``, of means over seeds; ``seeds``, the ratio of each.
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Every way against the specialised model alone, paired by seed.
+
+    Columns ``scenario, configuration, accuracy, total_variation`` (mean differences to specialised
+    alone), ``seeds`` (the difference of total variation in each), ``verdict``: ``lower`` or
+    ``higher`` where all seeds agree and the mean exceeds :data:`SAME`, else ``neither``.
     """
     lines = []
-    for scenario in present(table, WORLDS):
-        variation = scores(table, scenario)["total_variation"]
-        each = _by_seed(table, scenario)
+    for scenario in present(table):
+        each = {metric: by_seed(table, scenario, metric) for metric in BOTH}
+        for way in [w for w in ("joint", *WAYS) if {w, "specialised"} <= {*each["accuracy"]}]:
+            accuracy, variation = ((of[way] - of["specialised"]).dropna() for of in each.values())
+            agree = bool((variation < 0).all() or (variation > 0).all())
+            sign = "lower" if variation.mean() < 0 else "higher"
+            clear = agree and abs(variation.mean()) > SAME
+            means = accuracy.mean(), variation.mean()
+            lines.append((scenario, way, *means, tuple(variation), sign if clear else "neither"))
+    names = ["scenario", "configuration", *BOTH, "seeds", "verdict"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def gains_view(found: pd.DataFrame) -> pd.DataFrame:
+    """The gains as a reader sees them."""
+    view = pd.DataFrame(
+        {
+            "where": found["scenario"].map(WORLDS),
+            "way": found["configuration"].map(title),
+            "accuracy": found["accuracy"].map("{:+.3f}".format),
+            "TV": found["total_variation"].map("{:+.3f}".format),
+            "TV, seed by seed": found["seeds"].map(_differences),
+        }
+    )
+    return view.set_index(["where", "way"])
+
+
+def gain_sentence(table: pd.DataFrame) -> str:
+    """Which ways have a lower total variation than the specialised model alone, by scenario."""
+    found = gains(table)
+    lines = []
+    for scenario, rows in found.groupby("scenario", sort=False):
+        alone, count = scores(table, str(scenario)).loc["specialised"], len(rows["seeds"].iloc[0])
+        text = (
+            f"- {WORLDS[str(scenario)].capitalize()}: specialised alone has TV "
+            f"{alone['total_variation']:.3f} at accuracy {alone['accuracy']:.3f}"
+        )
+        for verdict in ("lower", "higher"):
+            named = [
+                f"{title(row['configuration'])} ({row['total_variation']:+.3f}, accuracy "
+                f"{row['accuracy']:+.3f})"
+                for _, row in rows[rows["verdict"] == verdict].iterrows()
+            ]
+            text += f"; {verdict} is the TV of {', '.join(named) or 'nothing'}"
+        other = rows[rows["verdict"] == "neither"]["configuration"].map(title)
+        text += f"; neither clearly: {', '.join(other) or 'nothing'}."
+        lines.append(text)
+    if not lines:
+        return "Specialised alone is not in these tables."
+    seeds = f"in all {count} seeds" if count > 1 else "in the one seed"
+    return (
+        f"Against the specialised model alone, with the same training seed (lower or higher: "
+        f"{seeds}, and by more than {SAME} on average; oracles see the support):\n\n"
+    ) + "\n".join(lines)
+
+
+def stacking_sentence(table: pd.DataFrame) -> str:
+    """Least squares against constants of the energy score, by scenario."""
+    lines = []
+    for scenario in present(table):
+        found = scores(table, scenario)
+        if not {"stacked", "learned constant"} <= set(found.index):
+            continue
+        squares, energy = found.loc["stacked"], found.loc["learned constant"]
+        apart = energy["total_variation"] - squares["total_variation"]
+        which = "the same" if abs(apart) <= SAME else "lower" if apart < 0 else "higher"
+        lines.append(
+            f"on the {WORLDS[scenario]} constants of the energy score have TV "
+            f"{energy['total_variation']:.3f}, {which}"
+            f"{f' within {SAME}' if which == 'the same' else ''} "
+            f"{'as' if which == 'the same' else 'than'} stacking's "
+            f"{squares['total_variation']:.3f}, and accuracy {energy['accuracy']:.3f} against "
+            f"{squares['accuracy']:.3f}"
+        )
+    return "Energy score against least squares: " + "; ".join(lines) + "."
+
+
+def ratios(table: pd.DataFrame, recipe: str = "tuned") -> pd.DataFrame:
+    """Total variation of learned weights over the oracle's, like with like.
+
+    One row per scenario or setting and shape (constant to constant, curve to curve, SMC to SMC);
+    without :data:`AGAIN`, which is the round table. Columns ``learned, oracle, ratio, close``, of
+    means over seeds; ``alone``, total variation of the specialised model; ``seeds``, every ratio.
+    """
+    lines = []
+    for scenario in present(table, [name for name in WORLDS if name != AGAIN]):
+        variation = scores(table, scenario, recipe)["total_variation"]
+        each = by_seed(table, scenario, recipe=recipe)
+        alone = variation.get("specialised", float("nan"))
         for shape in ("constant", "curve", "finetuned: smc"):
             method, _, kind = shape.rpartition(": ")
             before = f"{method}: " if method else ""
@@ -207,114 +267,72 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
             if set(pair) <= set(variation.index):
                 learned, oracle = variation[pair]
                 seeds = tuple(each[pair[0]] / each[pair[1]])
-                lines.append((scenario, shape, learned, oracle, learned / oracle, seeds))
-    names = ["scenario", "shape", "learned", "oracle", "ratio", "seeds"]
+                lines.append((scenario, shape, learned, oracle, learned / oracle, alone, seeds))
+    names = ["scenario", "shape", "learned", "oracle", "ratio", "alone", "seeds"]
     found = pd.DataFrame(lines, columns=names)
     return found.assign(close=found["ratio"] <= CLOSE)
 
 
-def _by_seed(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Total variation to the specialised law: a row per seed, a column per configuration."""
-    rows = table[(table["scenario"] == scenario) & (table["target"] == "specialised")]
-    rows = rows[rows["metric"] == "total_variation"]
-    return rows.pivot(index="seed", columns="configuration", values="value")
-
-
 def ratios_view(found: pd.DataFrame) -> pd.DataFrame:
     """The ratios as a reader sees them."""
-    numbers = {name: found[name].map("{:.3f}".format) for name in ("learned", "oracle")}
-    named = found.assign(
-        **numbers,
-        ratio=found["ratio"].map("{:.2f}".format),
-        seeds=found["seeds"].map(lambda some: ", ".join(f"{ratio:.2f}" for ratio in some)),
-        scenario=found["scenario"].map(WORLDS),
-        shape=found["shape"].map(title),
-        close=found["close"].map({True: "yes", False: "no"}),
-    ).rename(
-        columns={
-            "scenario": "where",
-            "shape": "weights",
-            "close": "within 10 %",
-            "seeds": "seed by seed",
+    over = (found["alone"] / found["oracle"]).map("{:.2f}".format).replace("nan", "–")
+    view = pd.DataFrame(
+        {
+            "where": found["scenario"].map(WORLDS),
+            "weights": found["shape"].map(title),
+            "learned": found["learned"].map("{:.3f}".format),
+            "oracle": found["oracle"].map("{:.3f}".format),
+            "learned / oracle": found["ratio"].map("{:.2f}".format),
+            "within 10 %": found["close"].map({True: "yes", False: "no"}),
+            "seed by seed": found["seeds"].map(lambda some: ", ".join(f"{r:.2f}" for r in some)),
+            "specialised alone / oracle": over,
         }
     )
-    order = ["learned", "oracle", "ratio", "within 10 %", "seed by seed"]
-    return named.set_index(["where", "weights"])[order]
+    return view.set_index(["where", "weights"])
 
 
 def ratio_sentence(found: pd.DataFrame) -> str:
-    """On how many scenarios and settings learned constants are within 10 % of the oracle's."""
+    """Learned constants over the oracle's, and the specialised model alone over the oracle's."""
     constants = found[found["shape"] == "constant"]
     own = constants[constants["scenario"].isin(SCENARIOS)]
     settings = constants[~constants["scenario"].isin(SCENARIOS)]
-    each = ", ".join(
-        f"{WORLDS[name]} {ratio:.2f}" + (f" (at most {max(some):.2f} in a seed)" * (len(some) > 1))
-        for name, ratio, some in zip(own["scenario"], own["ratio"], own["seeds"], strict=True)
-    )
+    each = []
+    for _, row in own.iterrows():
+        said = f"{WORLDS[row['scenario']]} {row['ratio']:.2f}"
+        if len(row["seeds"]) > 1:
+            said += f" (at most {max(row['seeds']):.2f} in a seed)"
+        if not pd.isna(row["alone"]):
+            said += f", specialised alone {row['alone'] / row['oracle']:.2f}"
+        each.append(said)
     text = (
-        f"TV with learned constants over TV with the oracle's: {each}. They are within 10 % on "
-        f"{own['close'].sum()} of {len(own)} scenarios"
+        f"TV of learned constants over the TV of the oracle's: {'; '.join(each)}. Learned constants "
+        f"are within 10 % on {own['close'].sum()} of {len(own)} scenarios"
     )
     if settings.empty:
         return f"{text}; the settings of the overlap study are in the full-scale table only."
     worst = settings.sort_values("ratio").iloc[-1]
     return (
-        f"{text} and on {settings['close'].sum()} of {len(settings)} overlap settings; the largest "
-        f"ratio of these is {worst['ratio']:.2f} (*{WORLDS[worst['scenario']]}*)."
+        f"{text} and, with one seed, on {settings['close'].sum()} of {len(settings)} overlap "
+        f"settings; the largest ratio of these is {worst['ratio']:.2f} "
+        f"(*{WORLDS[worst['scenario']]}*)."
     )
 
 
-def shape_sentence(table: pd.DataFrame) -> str:
-    """Whether a curve beats constants, for the learned choice and for the oracle."""
-    lines = []
-    for scenario in present(table):
-        variation = scores(table, scenario)["total_variation"]
-        for choice in ("learned", "oracle"):
-            names = [f"{choice} constant", f"{choice} curve"]
-            if set(names) <= set(variation.index):
-                constant, curve = variation[names]
-                verb = "lower" if curve < constant else "no lower"
-                lines.append(
-                    f"{WORLDS[scenario]}, {choice}: curve {curve:.3f}, {verb} than constants' "
-                    f"{constant:.3f}"
-                )
-    return "TV with a curve in place of constants: " + "; ".join(lines) + "."
-
-
-def _ends(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Weights at the noisiest, a middle and the cleanest timestep, one row per seed."""
-    steps = sorted(found["t"].unique(), reverse=True)
-    places = {"noisy": steps[0], "middle": steps[len(steps) // 2], "clean": steps[-1]}
-    return {name: found[found["t"] == t] for name, t in places.items()}
-
-
-def curve_sentence(table: pd.DataFrame, way: str) -> str:
-    """The weights of a way at the noisy end, in the middle and at the clean end, over seeds."""
-    lines = []
-    for scenario in present(table):
-        found = weights(table, scenario, way)
-        if found.empty:
-            continue
-        places = "; ".join(
-            f"{name} $w_g$ {range_of(rows['general'])}, $w_s$ {range_of(rows['specialised'])}, "
-            f"sum {rows[list(NAMES)].sum(axis=1).mean():.2f}"
-            for name, rows in _ends(found).items()
-        )
-        lines.append(f"- {WORLDS[scenario].capitalize()}, *{way}*: {places}.")
-    return "\n".join(lines)
-
-
-def lead_sentence(table: pd.DataFrame, way: str, process: Process) -> str:
-    """Over which noise levels each member has the larger weight, means over seeds."""
-    lines = []
-    for scenario in present(table):
-        mean = weights(table, scenario, way).groupby("t")[list(NAMES)].mean().sort_index()
-        leads = mean.index[mean["general"] > mean["specialised"]]
-        if mean.empty:
-            continue
-        at = log_snr(process, leads)
-        said = f"log SNR {at.min():.0f} to {at.max():.0f}" if len(leads) else "nowhere"
-        lines.append(
-            f"on the {WORLDS[scenario]} at {len(leads)} of {len(mean)} noise levels shown ({said})"
-        )
-    return f"By *{way}* (means over seeds) the general model leads {'; '.join(lines)}."
+def settings_sentence(table: pd.DataFrame) -> str:
+    """What the weights learned in the overlap settings have in common."""
+    names = present(table, [name for name in WORLDS if name not in SCENARIOS])
+    if not names:
+        return "The settings of the overlap study are in the full-scale table only."
+    choices = ("learned", "oracle")
+    both = [pd.concat(weights(table, name, f"{w} constant") for name in names) for w in choices]
+    said = ", ".join(
+        f"{choice} $w_g$ {span(own['general'])} and $w_s$ {span(own['specialised'])}"
+        for choice, own in zip(choices, both, strict=True)
+    )
+    seeds = ", ".join(map(str, sorted({int(seed) for own in both for seed in own["seed"]})))
+    return (
+        f"Over the {len(names)} settings (training seed {seeds}): {said}. Nothing but the place of "
+        "the specialised disc differs between them, and where the general model's weight is near "
+        "zero they measure one thing nearly as often as there are settings. The *concentric subset* "
+        "is the round table itself and not counted."
+    )

@@ -12,28 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dualdiff.plots import COLOURS, LABELS, MARKERS
-from dualdiff.pooling import over_seeds
 from dualdiff.process import Process
 from dualdiff.report_ablations import ALONE_OR_JOINT, BASE, amdm_values, changes, deviations
+from dualdiff.report_curves import log_snr
+from dualdiff.report_plane import plane
 from dualdiff.report_targets import TARGETS
-from dualdiff.report_weights import (
-    RULES,
-    WAYS,
-    WORLDS,
-    log_snr,
-    plane,
-    present,
-    scores,
-    title,
-    weights,
-)
+from dualdiff.report_weights import PLACES, WAYS, WORLDS, present, scores, title, weights
 from dualdiff.scenes import SCENES
 from dualdiff.weighting import NAMES
 
+CHOICES = {"stacked": "#999933", "learned": "#332288", "oracle": COLOURS["truth"]}
+"""Colours of what is no configuration, from Tol's palette; none of :data:`COLOURS` but the truth's."""
+INTERPOLATED = {
+    "spherical": ("#332288", "o"),
+    "linear": ("#999933", "^"),
+    "variance_preserving": ("#AA4499", "s"),
+}
 LOOKS: dict[str, tuple[str, str]] = {
-    "stacked": (COLOURS["lora"], "v"),
-    "learned constant": (COLOURS["lora_joint"], "o"),
-    "learned curve": (COLOURS["lora_joint"], "P"),
+    "stacked": (CHOICES["stacked"], "v"),
+    "learned constant": (CHOICES["learned"], "o"),
+    "learned curve": (CHOICES["learned"], "P"),
     "oracle constant": (COLOURS["truth"], "x"),
     "oracle curve": (COLOURS["truth"], "+"),
     "finetuned: learned constant": (COLOURS["finetuned"], "o"),
@@ -42,14 +40,6 @@ LOOKS: dict[str, tuple[str, str]] = {
 }
 """Colour and marker of every way to choose weights."""
 TITLES = {"accuracy": "accuracy", "total_variation": "total variation"}
-
-
-def _not_run() -> Figure:
-    """What stands in for a figure whose table is not there."""
-    figure, axes = plt.subplots(figsize=(6, 1.2))
-    axes.text(0.5, 0.5, "not run yet", ha="center", va="center", transform=axes.transAxes)
-    axes.set(xticks=[], yticks=[])
-    return figure
 
 
 def _constants(table: pd.DataFrame, scenario: str, way: str) -> np.ndarray:
@@ -64,8 +54,6 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 
     Marks on recipe ``tuned``: constants learned (dot) and the oracle's (cross), one per seed.
     """
-    if scenario not in present(table):
-        return _not_run()
     recipes = list(dict.fromkeys(table["recipe"]))
     size = (8.4, 0.4 + 3.7 * len(recipes))
     figure, grid = plt.subplots(len(recipes), 2, figsize=size, squeeze=False)
@@ -94,22 +82,22 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> None:
     """Learned and oracle constants, between the cells where they lie between the weights."""
     looks: dict[str, dict[str, Any]] = {
-        "learned constant": {"marker": "o", "ms": 7, "mew": 1.2, "mec": "white", "zorder": 3},
-        "oracle constant": {"marker": "X", "ms": 9, "mew": 1.2, "mec": "white"},
+        "learned constant": {"marker": "o", "ms": 7, "mec": COLOURS["truth"], "color": "white"},
+        "oracle constant": {"marker": "X", "ms": 9, "mec": "white", "color": COLOURS["truth"]},
     }
     for way, look in looks.items():
         for general, specialised in _constants(ways, scenario, way):
             x = np.interp(general, wide.columns, range(wide.shape[1]))
             y = np.interp(specialised, wide.index, range(wide.shape[0]))
-            colour = LOOKS[way][0] if way.startswith("oracle") else COLOURS["specialised"]
-            axes.plot(x, y, ls="none", color=colour, **look)
+            axes.plot(x, y, ls="none", mew=1.2, zorder=3, **look)
 
 
 def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
     """Accuracy against total variation: the plane, its front, named rules, learned weights.
 
-    A row per scenario of recipe ``tuned``: all of it, and the corner of the targets (dotted). Of
-    the ways, the seeds that the plane has: the same networks at the same conditions.
+    A row per scenario of recipe ``tuned``: all of it, and the corner of the targets (dotted; grey:
+    the floor of total variation). Plane and ways must be of one source; of the ways, the seeds that
+    the plane has are shown: the same networks at the same conditions.
     """
     scenarios = present(table)
     ways = ways[ways["seed"].isin(table["seed"].unique())]
@@ -124,6 +112,8 @@ def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
             accuracy, variation = TARGETS[scenario]
             axes.axhline(accuracy, color=COLOURS["truth"], ls=":", lw=1)
             axes.axvline(variation, color=COLOURS["truth"], ls=":", lw=1)
+            floor = points["total_variation_floor"].iloc[0]
+            axes.axvline(floor, color="#bbbbbb", lw=1, label="floor of TV")
             axes.set(xlabel="total variation", ylabel="accuracy")
         line[0].set(title=WORLDS[scenario], xlim=(0, 1.02), ylim=(0, 1.03))
         low = min(variation, points["total_variation"].min())
@@ -144,7 +134,7 @@ def _front(axes: Axes, points: pd.DataFrame, scores_of_ways: pd.DataFrame) -> No
     axes.plot(points[across], points[up], ".", color="#999999", label="constant weights")
     style: dict[str, Any] = {"lw": 1, "drawstyle": "steps-post", "label": "front of these"}
     axes.plot(best[across], best[up], color=COLOURS["truth"], **style)
-    for rule, (general, specialised) in RULES.items():
+    for rule, (general, specialised) in PLACES.items():
         here = points[(points["general"] == general) & (points["specialised"] == specialised)]
         look: dict[str, Any] = {"marker": MARKERS[rule], "color": COLOURS[rule], "mfc": "white"}
         axes.plot(here[across], here[up], ls="", ms=9, mew=2, label=title(rule), **look)
@@ -158,26 +148,34 @@ def _front(axes: Axes, points: pd.DataFrame, scores_of_ways: pd.DataFrame) -> No
 def ratio_figure(found: pd.DataFrame) -> Figure:
     """Total variation of learned weights beside the oracle's, in every scenario and setting.
 
-    ``found`` is the table of :func:`dualdiff.report_weights.ratios`.
+    ``found`` is the table of :func:`dualdiff.report_weights.ratios`; where it has the specialised
+    model alone, that has a mark too.
     """
     figure, axes = plt.subplots(figsize=(8.6, 3.8))
     names = list(dict.fromkeys(found["scenario"]))
     shapes = {"constant": -0.2, "curve": 0.0, "finetuned: smc": 0.2}
-    colours = {
-        "constant": COLOURS["lora_joint"],
-        "curve": COLOURS["lora"],
-        "finetuned: smc": COLOURS["finetuned"],
-    }
+    looks: dict[str, tuple[str, str]] = {}
+    for shape in shapes:
+        method, _, kind = shape.rpartition(": ")
+        looks[shape] = LOOKS[f"{method}: learned {kind}" if method else f"learned {kind}"]
     for _, row in found.iterrows():
-        x, colour = names.index(row["scenario"]) + shapes[row["shape"]], colours[row["shape"]]
+        x, (colour, marker) = (
+            names.index(row["scenario"]) + shapes[row["shape"]],
+            looks[row["shape"]],
+        )
         axes.plot([x, x], [row["oracle"], 1.1 * row["oracle"]], color="#bbbbbb", lw=7, zorder=1)
         axes.plot(x, row["oracle"], ls="", marker="x", color=COLOURS["truth"], mew=2)
-        axes.plot(x, row["learned"], ls="", marker="o", color=colour)
-    for shape, colour in colours.items():
+        axes.plot(x, row["learned"], ls="", marker=marker, color=colour)
+    alone: dict[str, Any] = {"marker": MARKERS["specialised"], "color": COLOURS["specialised"]}
+    alone |= {"ls": "", "mfc": "none", "mew": 1.5}
+    for name, value in found.dropna(subset="alone").groupby("scenario")["alone"].first().items():
+        axes.plot(names.index(str(name)) - 0.38, value, **alone)
+    for shape, (colour, marker) in looks.items():
         if shape in set(found["shape"]):
-            axes.plot([], [], ls="", marker="o", color=colour, label=f"learned, {title(shape)}")
+            axes.plot([], [], ls="", marker=marker, color=colour, label=f"learned, {title(shape)}")
     axes.plot([], [], ls="", marker="x", color=COLOURS["truth"], mew=2, label="oracle")
     axes.plot([], [], color="#bbbbbb", lw=7, label="oracle to 10 % above")
+    axes.plot([], [], label=title("specialised"), **alone)
     axes.set_xticks(range(len(names)), [WORLDS[name].replace(" ", "\n", 1) for name in names])
     highest = 1.1 * found[["learned", "oracle"]].to_numpy().max()
     axes.set(ylabel="total variation", ylim=(0, 1.05 * highest), xlim=(-0.6, len(names) - 0.4))
@@ -222,41 +220,32 @@ def curves_figure(table: pd.DataFrame, process: Process) -> Figure:
 
 
 def ablation_figure(table: pd.DataFrame) -> Figure:
-    """Total variation of recipe ``tuned`` with one thing changed, by scenario and configuration.
+    """What one change adds to the total variation of recipe ``tuned``, by scenario and model.
 
-    Filled: the paired difference over seeds is clear. Band and line: recipe ``tuned``.
+    A mark per training seed, paired with the same seed of the recipe; a bar joins the seeds.
     """
-    scenarios = present(table)
-    if not scenarios:
-        return _not_run()
-    pooled = over_seeds(table)
-    pooled = pooled[(pooled["metric"] == "total_variation") & (pooled["target"] == "specialised")]
-    moved = changes(table).set_index(["scenario", "configuration", "recipe"])["clear"]
+    found, scenarios = changes(table), present(table)
     figure, grid = plt.subplots(
         len(scenarios),
         len(ALONE_OR_JOINT),
         figsize=(9.4, 0.4 + 3.0 * len(scenarios)),
         squeeze=False,
         sharey=True,
+        sharex="row",
     )
-    recipes = list(dict.fromkeys(pooled["recipe"]))
+    recipes = list(dict.fromkeys(found["recipe"]))
     for line, scenario in zip(grid, scenarios, strict=True):
         for axes, name in zip(line, ALONE_OR_JOINT, strict=True):
-            rows = pooled[(pooled["scenario"] == scenario) & (pooled["configuration"] == name)]
-            rows = rows.set_index("recipe")
-            axes.axvline(rows.loc[BASE, "value"], color="#999999", lw=1)
-            for place, recipe in enumerate(recipes):
-                row = rows.loc[recipe]
-                filled = recipe == BASE or bool(moved[scenario, name, recipe])
-                bars = np.nan_to_num([[row["value"] - row["low"]], [row["high"] - row["value"]]])
-                look: dict[str, Any] = {"color": COLOURS[name], "marker": MARKERS[name]}
-                look["mfc"] = COLOURS[name] if filled else "white"
-                axes.errorbar(row["value"], place, xerr=np.maximum(bars, 0), lw=1, **look)
+            own = found[(found["scenario"] == scenario) & (found["configuration"] == name)]
+            axes.axvline(0, color="#999999", lw=1)
+            for place, each in enumerate(own.set_index("recipe").loc[recipes, "seeds"]):
+                axes.plot([min(each), max(each)], [place] * 2, color=COLOURS[name], lw=1, zorder=1)
+                look: dict[str, Any] = {"color": COLOURS[name], "marker": MARKERS[name], "ms": 5}
+                axes.plot(each, [place] * len(each), ls="", **look)
             axes.set_yticks(range(len(recipes)), recipes)
             axes.set_title(f"{WORLDS[scenario]}, {LABELS[name]}")
-            axes.set_xlim(0, None)
         for axes in line:
-            axes.set_xlabel("total variation")
+            axes.set_xlabel(f"change of TV against {BASE}")
     grid[0, 0].invert_yaxis()  # which all panels share
     return figure
 
@@ -267,18 +256,13 @@ def amdm_figure(table: pd.DataFrame) -> Figure:
     Rows: accuracy and total variation; columns: the scenes, then deviation.
     """
     scenes = list(dict.fromkeys(table["scene"]))
-    colours = {
-        "spherical": COLOURS["lora_joint"],
-        "linear": COLOURS["finetuned"],
-        "variance_preserving": COLOURS["lora"],
-    }
     figure, grid = plt.subplots(2, len(scenes) + 1, figsize=(9.4, 5.8), sharey=True)
     for line, metric in zip(grid, TITLES, strict=True):
         for axes, scene in zip(line, scenes, strict=False):
             by = amdm_values(table, scene, metric)
-            for kind, colour in colours.items():
+            for kind, (colour, marker) in INTERPOLATED.items():
                 own, label = by[kind], kind.replace("_", " ")
-                axes.plot(own.index, own, color=colour, marker="o", ms=4, label=label)
+                axes.plot(own.index, own, color=colour, marker=marker, ms=4, label=label)
             axes.set(xlabel="aggregation steps s of 100", title=SCENES[scene]().title)
         for scene, marker in zip(scenes, "so", strict=False):
             tried, rows = deviations(table, scene, metric)
