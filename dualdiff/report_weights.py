@@ -141,6 +141,8 @@ def ways_view(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.D
     """Every way to choose weights: scores with intervals, and the weights over steps and seeds."""
     pooled = over_seeds(_judged(table, scenario, recipe))
     names = [way for way in (*BASELINES, *WAYS) if way in set(pooled["configuration"])]
+    floors = pooled[pooled["metric"] == "total_variation_floor"].set_index("configuration")
+    floor = floors["value"].map("{:.3f}".format)
     lines: dict[str, dict[str, str]] = {}
     for way in names:
         rows = pooled[pooled["configuration"] == way].set_index("metric")
@@ -152,7 +154,7 @@ def ways_view(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.D
                 metric: interval(*rows.loc[name, ["value", "low", "high"]])
                 for name, metric in zip(BOTH, ("accuracy", "TV"), strict=True)
             },
-            "floor of TV": f"{rows.loc['total_variation_floor', 'value']:.3f}",
+            "floor of TV": floor[way],
             "w_g": span(found["general"]),
             "w_s": span(found["specialised"]),
         }
@@ -280,7 +282,7 @@ def ratios_view(found: pd.DataFrame) -> pd.DataFrame:
         {
             "where": found["scenario"].map(WORLDS),
             "weights": found["shape"].map(title),
-            "learned": found["learned"].map("{:.3f}".format),
+            "learned": found["learned"].map(lambda v: f"{v:.3f}"),
             "oracle": found["oracle"].map("{:.3f}".format),
             "learned / oracle": found["ratio"].map("{:.2f}".format),
             "within 10 %": found["close"].map({True: "yes", False: "no"}),
@@ -305,8 +307,8 @@ def ratio_sentence(found: pd.DataFrame) -> str:
             said += f", specialised alone {row['alone'] / row['oracle']:.2f}"
         each.append(said)
     text = (
-        f"TV of learned constants over the TV of the oracle's: {'; '.join(each)}. Learned constants "
-        f"are within 10 % on {own['close'].sum()} of {len(own)} scenarios"
+        f"TV of learned constants over the TV of the oracle's: {'; '.join(each)}. Learned "
+        f"constants are within 10 % on {own['close'].sum()} of {len(own)} scenarios"
     )
     if settings.empty:
         return f"{text}; the settings of the overlap study are in the full-scale table only."
@@ -333,6 +335,6 @@ def settings_sentence(table: pd.DataFrame) -> str:
     return (
         f"Over the {len(names)} settings (training seed {seeds}): {said}. Nothing but the place of "
         "the specialised disc differs between them, and where the general model's weight is near "
-        "zero they measure one thing nearly as often as there are settings. The *concentric subset* "
-        "is the round table itself and not counted."
+        "zero they measure one thing nearly as often as there are settings. The *concentric "
+        "subset* is the round table itself and not counted."
     )

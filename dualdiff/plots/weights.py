@@ -22,7 +22,7 @@ from dualdiff.scenes import SCENES
 from dualdiff.weighting import NAMES
 
 CHOICES = {"stacked": "#999933", "learned": "#332288", "oracle": COLOURS["truth"]}
-"""Colours of what is no configuration, from Tol's palette; none of :data:`COLOURS` but the truth's."""
+"""Colours of what is no configuration (Tol's palette); the oracle sees the truth and has its."""
 INTERPOLATED = {
     "spherical": ("#332288", "o"),
     "linear": ("#999933", "^"),
