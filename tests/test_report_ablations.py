@@ -43,37 +43,38 @@ def amdm_table(spherical: float = 0.3, best: int = 0, rho: float = 0.0) -> pd.Da
 
 
 def test_changes_are_paired_over_seeds() -> None:
-    found = words.changes(ablation_table(0.1))
+    found = words.changes(ablation_table(0.1, wobble=0.2))
     assert len(found) == 2 * len(words.ALONE_OR_JOINT)  # not the general model
-    assert found["change"].tolist() == pytest.approx([0.1] * len(found))
-    assert bool(found["clear"].all())  # although seeds differ by as much
-    noisy = words.changes(ablation_table(0.1, wobble=0.2))
-    assert not noisy["clear"].any()
-    # d = 0.3, -0.1, 0.3: standard deviation 0.4 / sqrt(3), t quantile 4.3027 with 2 degrees
-    assert noisy["half"].tolist() == pytest.approx([4.3027 * 0.4 / 3] * len(noisy), rel=1e-4)
-
-
-def test_one_seed_makes_nothing_clear() -> None:
-    assert not words.changes(ablation_table(seeds=(0,)))["clear"].any()
+    assert found["change"].tolist() == pytest.approx([0.1 + 0.2 / 3] * len(found))
+    for each in found["seeds"]:  # although the seeds of the recipe itself differ
+        assert each == pytest.approx((0.3, -0.1, 0.3))
+    other = ablation_table(0.1, wobble=0.2).assign(target="fixed", value=9.0)
+    both = pd.concat([ablation_table(0.1, wobble=0.2), other])
+    assert words.changes(both).equals(found)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (0.1, "+0.100 on average; clearly worse in 6 and clearly better in 0 of 6"),
-        (-0.1, "-0.100 on average; clearly worse in 0 and clearly better in 6 of 6"),
+        (0.1, "+0.100 on average, from +0.090 to +0.110; TV is higher in 12 of 12."),
+        (-0.1, "-0.100 on average, from -0.110 to -0.090; TV is higher in 0 of 12."),
     ],
 )
 def test_the_sentence_on_parts_has_the_sign_of_the_numbers(change, said) -> None:
-    text = words.ablation_sentence(ablation_table(change))
+    text = words.ablation_sentence(ablation_table(change, wobble=0.01, seeds=(0, 1)))
     assert said in text and "*width 64*" in text and "*tuned*" not in text
+    assert "2 training seeds; no test" in text
 
 
-def test_the_view_has_a_line_per_recipe() -> None:
-    view = words.ablation_view(ablation_table(), "cabinet")
-    assert list(view.index) == ["tuned", "width 64"]
+def test_the_view_has_a_line_per_recipe_with_every_seed() -> None:
+    table = ablation_table(0.1, wobble=0.01)
+    view = words.ablation_view(table, "cabinet")
+    assert list(view.index) == ["tuned: TV", "width 64"]
     assert list(view.columns) == ["specialised", "fine-tuned", "joint"]
-    assert view.loc["width 64", "joint"].startswith("0.35")
+    assert view.loc["tuned: TV", "joint"] == "0.200, 0.250, 0.300"
+    assert view.loc["width 64", "joint"] == "+0.110, +0.090, +0.110"
+    other = table.assign(target="fixed", value=9.0)
+    assert words.ablation_view(pd.concat([table, other]), "cabinet").equals(view)
 
 
 @pytest.mark.parametrize(("spherical", "winner"), [(0.3, "spherical"), (0.5, "linear")])
