@@ -217,7 +217,7 @@ def gain_sentence(table: pd.DataFrame) -> str:
                 f"{row['accuracy']:+.3f})"
                 for _, row in rows[rows["verdict"] == verdict].iterrows()
             ]
-            text += f"; {verdict} is the TV of {', '.join(named) or 'nothing'}"
+            text += f"; {verdict}: {', '.join(named) or 'nothing'}"
         other = rows[rows["verdict"] == "neither"]["configuration"].map(title)
         text += f"; neither clearly: {', '.join(other) or 'nothing'}."
         lines.append(text)
@@ -226,7 +226,7 @@ def gain_sentence(table: pd.DataFrame) -> str:
     seeds = f"in all {count} seeds" if count > 1 else "in the one seed"
     return (
         f"Against the specialised model alone, with the same training seed (lower or higher: "
-        f"{seeds}, by more than {EACH}; oracles see the support):\n\n"
+        f"{seeds}, by more than {EACH}, in brackets the mean change; oracles see the support):\n\n"
     ) + "\n".join(lines)
 
 
@@ -238,6 +238,8 @@ def stacking_sentence(table: pd.DataFrame) -> str:
         if not {"stacked", "learned constant"} <= set(found.index):
             continue
         squares, energy = found.loc["stacked"], found.loc["learned constant"]
+        each = by_seed(table, scenario)
+        better = each["learned constant"] < each["stacked"]
         apart = energy["total_variation"] - squares["total_variation"]
         which = "the same" if abs(apart) <= SAME else "lower" if apart < 0 else "higher"
         lines.append(
@@ -245,10 +247,11 @@ def stacking_sentence(table: pd.DataFrame) -> str:
             f"{energy['total_variation']:.3f}, {which}"
             f"{f' within {SAME}' if which == 'the same' else ''} "
             f"{'as' if which == 'the same' else 'than'} stacking's "
-            f"{squares['total_variation']:.3f}, and accuracy {energy['accuracy']:.3f} against "
+            f"{squares['total_variation']:.3f} (lower in {better.sum()} of {len(better)} "
+            f"seed{'s' * (len(better) > 1)}), and accuracy {energy['accuracy']:.3f} against "
             f"{squares['accuracy']:.3f}"
         )
-    return "Energy score against least squares: " + "; ".join(lines) + "."
+    return "Energy score against least squares, means over seeds: " + "; ".join(lines) + "."
 
 
 def ratios(table: pd.DataFrame, recipe: str = "tuned") -> pd.DataFrame:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dualdiff import report_plane as words
 from dualdiff.weighting import MAP
-from tests.test_report_weights import map_table, ways_table
+from tests.test_report_weights import alone_table, map_table, ways_table
 
 scores = st.lists(
     st.tuples(st.integers(0, 8).map(lambda k: k / 8), st.integers(0, 8).map(lambda k: k / 8)),
@@ -56,10 +56,9 @@ def test_the_weight_of_the_general_model_is_followed_at_unit_weight() -> None:
 
 
 def test_the_specialised_model_alone_is_compared_with_the_plain_sum() -> None:
-    table = map_table()  # TV 0.1025 alone, 0.1175 for the sum
-    weak = (table["configuration"] == "0, 1") & (table["recipe"] == "thesis")
-    table.loc[weak & (table["metric"] == "total_variation"), "value"] = 0.9
+    weak = alone_table(0.9, 0.7, joint=0.4).assign(recipe="thesis")
+    table = pd.concat([weak, alone_table(0.2, 0.2, 0.2, joint=0.3)])
     text = words.baseline_sentence(table)
-    assert text.count("**lowers** TV by 0.782") == 2 and text.count("raises TV by 0.015") == 2
+    assert text.count("**lowers** TV by 0.400") == 2 and text.count("raises TV by 0.100") == 2
     line = text.splitlines()[0]
-    assert line.startswith("- Cabinet, recipe `thesis`: specialised alone has accuracy 0.167 at")
+    assert line.startswith("- Cabinet, recipe `thesis` (2 seeds): specialised alone has accuracy")

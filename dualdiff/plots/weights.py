@@ -82,14 +82,14 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> None:
     """Learned and oracle constants, between the cells where they lie between the weights."""
     looks: dict[str, dict[str, Any]] = {
-        "learned constant": {"marker": "o", "ms": 10, "mec": COLOURS["truth"], "color": "white"},
-        "oracle constant": {"marker": "x", "ms": 5, "color": COLOURS["truth"]},
+        "learned constant": {"marker": "o", "ms": 11, "mec": COLOURS["truth"], "color": "white"},
+        "oracle constant": {"marker": "X", "ms": 8, "mec": "white", "color": COLOURS["truth"]},
     }
     for way, look in looks.items():
         for general, specialised in _constants(ways, scenario, way):
             x = np.interp(general, wide.columns, range(wide.shape[1]))
             y = np.interp(specialised, wide.index, range(wide.shape[0]))
-            axes.plot(x, y, ls="none", mew=1.5, zorder=3, **look)
+            axes.plot(x, y, ls="none", mew=1.2, zorder=3, **look)
 
 
 def frontier_figure(table: pd.DataFrame, ways: pd.DataFrame) -> Figure:
