@@ -82,8 +82,8 @@ def plane_figure(table: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> Figu
 def _mark(axes: Axes, wide: pd.DataFrame, ways: pd.DataFrame, scenario: str) -> None:
     """Learned and oracle constants, between the cells where they lie between the weights."""
     looks: dict[str, dict[str, Any]] = {
-        "learned constant": {"marker": "o", "ms": 11, "mec": COLOURS["truth"], "color": "white"},
-        "oracle constant": {"marker": "X", "ms": 8, "mec": "white", "color": COLOURS["truth"]},
+        "learned constant": {"marker": "o", "ms": 9, "mec": COLOURS["truth"], "color": "white"},
+        "oracle constant": {"marker": "X", "ms": 7, "mec": "white", "color": COLOURS["truth"]},
     }
     for way, look in looks.items():
         for general, specialised in _constants(ways, scenario, way):
