@@ -211,6 +211,7 @@ def _confirm(part: str, count: int, folder: Path) -> None:
     from dualdiff import confirm
 
     differ = done = 0
+    sources = confirm.sources(part, folder)
     for compared in confirm.compare(part, count, folder):
         done += 1
         differ += compared.difference > 0
@@ -221,7 +222,7 @@ def _confirm(part: str, count: int, folder: Path) -> None:
             f"{differ} of {done} trials of {part} come out differently under today's code; make "
             f"the table with: dualdiff results {part}"
         )
-    confirm.note(part, done, folder)
+    confirm.note(part, done, sources, folder)
 
 
 def _bench(options: argparse.Namespace) -> None:
