@@ -211,6 +211,7 @@ def _confirm(part: str, count: int, folder: Path) -> None:
     from dualdiff import confirm
 
     differ = done = 0
+    sources = confirm.sources(part, folder)
     for compared in confirm.compare(part, count, folder):
         done += 1
         differ += compared.difference > 0
@@ -218,10 +219,11 @@ def _confirm(part: str, count: int, folder: Path) -> None:
         print(f"{part:<20} {compared.trial:<55} {compared.rows:>4} rows {word}", flush=True)
     if differ:
         raise ValueError(
-            f"{differ} of {done} trials of {part} come out differently under today's code; make "
-            f"the table with: dualdiff results {part}"
+            f"{differ} of {done} trials of {part} come out differently under today's code, or on "
+            "this kind of processor (other rounding, which training amplifies); make the table "
+            f"with: dualdiff results {part}"
         )
-    confirm.note(part, done, folder)
+    confirm.note(part, done, sources, folder)
 
 
 def _bench(options: argparse.Namespace) -> None:

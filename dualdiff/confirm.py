@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dualdiff import results
 from dualdiff.parts import KEY, PARTS, trial_key
@@ -57,23 +58,42 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
             old = table
             for name, value in key.items():
                 old = old[old[name] == value]
-            both = new.merge(old, on=["target", "metric"], suffixes=("", "_table"), how="outer")
-            gaps = [
-                abs(float(f"{now:.7g}") - before)
-                for now, before in zip(both["value"], both["value_table"], strict=True)
-                if not (np.isnan(now) and np.isnan(before))
-            ]
-            # A row that only one of the two has is a difference, too.
-            worst = float(np.nan_to_num(max(gaps, default=np.inf), nan=np.inf))
-            yield Compared(" ".join(map(str, key.values())), len(both), worst)
+            yield Compared(" ".join(map(str, key.values())), len(new), _difference(new, old))
 
 
-def note(part: str, count: int, folder: Path = results.FOLDER) -> None:
-    """Write into a table's provenance that ``count`` of its trials agree under today's code."""
+def _difference(new: pd.DataFrame, old: pd.DataFrame) -> float:
+    """Largest difference; infinite for a row or a number that only one of the two tables has."""
+    places = ["target", "metric"]
+    both = new.merge(old, on=places, suffixes=("", "_table"), how="outer", indicator=True)
+    if (both["_merge"] != "both").any():
+        return np.inf
+    now, before = (both[name].to_numpy(float) for name in ("value", "value_table"))
+    rounded = np.array([float(f"{value:.7g}") for value in now])
+    gaps = np.where(np.isnan(now) & np.isnan(before), 0.0, np.abs(rounded - before))
+    return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
+
+
+def sources(part: str, folder: Path = results.FOLDER) -> dict[str, str]:
+    """Hashes of the code that would make a committed table now."""
     _, record = results.load(part, folder)
-    some = PARTS[part].trials(PROFILES[record["profile"]])
+    return results.sources_of(PARTS[part].trials(PROFILES[record["profile"]]))
+
+
+def note(
+    part: str, count: int, compared_under: dict[str, str], folder: Path = results.FOLDER
+) -> None:
+    """Write into a table's provenance that ``count`` of its trials agree under today's code.
+
+    Raises
+    ------
+    RuntimeError
+        If the code is not what it was when they were compared, ``compared_under``.
+    """
+    if sources(part, folder) != compared_under:
+        raise RuntimeError(f"the code that makes {part} was edited meanwhile; confirm it again")
+    _, record = results.load(part, folder)
     record["confirmed"] = {
-        "sources": results.sources_of(some),
+        "sources": compared_under,
         "trials": count,
         "revision": results.revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -326,7 +326,10 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
 
 
 class Together(NamedTuple):
-    """Several committed tables as one, the provenance of the first, and the state of them all."""
+    """Several committed tables as one, what their provenance has in common, and their state.
+
+    ``record["date"]`` names all dates.
+    """
 
     table: pd.DataFrame
     record: dict[str, Any]
@@ -340,12 +343,22 @@ def together(*parts: str, folder: Path = FOLDER) -> Together:
     ------
     FileNotFoundError
         If one of them has not been run.
+    ValueError
+        If they are of different sizes.
     """
     found = [load(part, folder) for part in parts]
+    records = [record for _, record in found]
+    for name in ("profile", "conditions", "draws", "seeds"):
+        if any(record[name] != records[0][name] for record in records):
+            said = ", ".join(f"{record['part']} {record[name]}" for record in records)
+            raise ValueError(f"{name} differ, so these tables are not of one study: {said}")
+    dates = " and ".join(sorted({record["date"] for record in records}))
     states = {part: describe(part, folder)[1] for part in parts}
-    said = set(states.values())
-    state = said.pop() if len(said) == 1 else ", ".join(f"{p} {s}" for p, s in states.items())
-    return Together(pd.concat([table for table, _ in found], ignore_index=True), found[0][1], state)
+    distinct = set(states.values())
+    each = ", ".join(f"{part} {state}" for part, state in states.items())
+    state = each if len(distinct) > 1 else distinct.pop()
+    table = pd.concat([table for table, _ in found], ignore_index=True)
+    return Together(table, {**records[0], "date": dates}, state)
 
 
 def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:

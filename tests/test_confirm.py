@@ -1,6 +1,7 @@
 """Committed tables under newer code: trials are computed anew; the table says if they agree."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -39,14 +40,14 @@ def test_agreeing_trials_make_an_older_table_current(output: Path) -> None:
     assert [compared.difference for compared in found] == [0.0, 0.0]
     assert len({compared.trial for compared in found}) == 2
     assert all(compared.rows > 10 for compared in found)
-    confirm.note("small", 2, output)
+    confirm.note("small", 2, confirm.sources("small", output), output)
     assert results.staleness("small", output) == []
     assert "2 trials computed anew" in results.describe("small", output)[1]
     assert len(list(confirm.compare("small", 99, output))) == 4  # each trial once
 
 
 def test_a_later_edit_asks_again(output: Path) -> None:
-    confirm.note("small", 1, output)
+    confirm.note("small", 1, confirm.sources("small", output), output)
     path = output / "small.json"
     record = json.loads(path.read_text())
     record["sources"]["compose"] = record["confirmed"]["sources"]["compose"] = "0" * 16
@@ -69,8 +70,23 @@ def edit(folder: Path, change) -> None:  # type: ignore[no-untyped-def]
 def test_another_number_or_a_missing_row_is_a_difference(output: Path) -> None:
     edit(output, lambda table: table.assign(value=table["value"] + 1e-3))
     assert next(confirm.compare("small", 1, output)).difference == pytest.approx(1e-3, rel=1e-3)
-    edit(output, lambda table: table.iloc[1:])
+    for row in (0, 3):
+        edit(output, lambda table: table.drop(index=table.index[row]))  # noqa: B023
+        assert next(confirm.compare("small", 1, output)).difference == float("inf")
+
+
+def test_a_number_that_became_nan_is_a_difference(output: Path) -> None:
+    place = 2
+    assert math.isfinite(pd.read_csv(output / "small.csv")["value"][place])
+    edit(output, lambda table: table.assign(value=table["value"].where(table.index != place)))
     assert next(confirm.compare("small", 1, output)).difference == float("inf")
+
+
+def test_code_edited_while_comparing_is_not_noted(output: Path) -> None:
+    before = {**confirm.sources("small", output), "compose": "0" * 16}
+    with pytest.raises(RuntimeError, match="edited meanwhile"):
+        confirm.note("small", 1, before, output)
+    assert "confirmed" not in json.loads((output / "small.json").read_text())
 
 
 def test_the_command_refuses_to_confirm_what_differs(

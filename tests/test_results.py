@@ -261,6 +261,18 @@ def test_parts_of_one_study_read_as_one_table(tmp_path: Path) -> None:
         results.together("sweep", "adaptation", folder=tmp_path)
 
 
+def test_parts_of_different_sizes_are_not_one_table(tmp_path: Path) -> None:
+    write_made_up(tmp_path, "sweep", "sweep_tuned")
+    path = tmp_path / "sweep_tuned.json"
+    record = json.loads(path.read_text()) | {"date": "2020-01-02"}
+    path.write_text(json.dumps(record))
+    dates = results.together("sweep", "sweep_tuned", folder=tmp_path).record["date"]
+    assert dates.startswith("2020-01-02 and 20")
+    path.write_text(json.dumps(record | {"conditions": 7}))
+    with pytest.raises(ValueError, match="conditions differ.*sweep 500, sweep_tuned 7"):
+        results.together("sweep", "sweep_tuned", folder=tmp_path)
+
+
 def test_made_up_tables_are_current(tmp_path: Path) -> None:
     write_made_up(tmp_path, "cabinet_tuned")
     assert results.staleness("cabinet_tuned", tmp_path) == []
