@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dualdiff.report_weights import BASELINES, PLACES, WORLDS, present, scores
+from dualdiff import results
+from dualdiff.report_weights import BASELINES, PLACES, SCENARIOS, WORLDS, present, scores
 from dualdiff.weighting import NAMES
 
 
@@ -78,6 +79,15 @@ def flat_sentence(table: pd.DataFrame) -> str:
                 f"{row['accuracy'].iloc[-1]:.3f} at $w_g = {variation.index[-1]:g}$"
             )
     return "At $w_s = 1$, from $w_g = 0$ upwards. " + "; ".join(lines) + "."
+
+
+def both_recipes() -> pd.DataFrame:
+    """The committed tables of both scenarios and recipes as one; seeds and samples differ in number.
+
+    For comparisons within a recipe only.
+    """
+    parts = [f"{scenario}{end}" for scenario in SCENARIOS for end in ("", "_tuned")]
+    return pd.concat([results.load(part)[0] for part in parts], ignore_index=True)
 
 
 def baseline_sentence(table: pd.DataFrame) -> str:
