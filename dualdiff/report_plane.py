@@ -82,7 +82,7 @@ def flat_sentence(table: pd.DataFrame) -> str:
 
 
 def both_recipes() -> pd.DataFrame:
-    """The committed tables of both scenarios and recipes as one; seeds and samples differ in number.
+    """The committed tables of both scenarios and recipes as one; numbers of samples differ.
 
     For comparisons within a recipe only.
     """
