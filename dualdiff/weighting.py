@@ -157,6 +157,14 @@ class WeightTrial(Composed):
     modules: ClassVar = MAKES_WEIGHTS
     kind = "weights"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (*WEIGHTINGS, *FINETUNED)
+        if self.configuration not in known:
+            raise ValueError(
+                f"configuration must be one of {', '.join(known)}, not {self.configuration!r}"
+            )
+
     @property
     def scale(self) -> Scale:
         """Budgets of the trial's profile."""

@@ -76,8 +76,8 @@ def stacked(
 
     over the held-out pairs of all folds, each noised ``repeats`` times, with weights of at least
     0.01 and a ridge of a thousandth towards the average, which decides where the members agree or
-    say nothing. The optimum averages the members, with weights that sum to about 1, and does not
-    sharpen.
+    say nothing. For members without error it is the one that the pairs follow, alone. Where members
+    err the sum of the weights falls below one (shrinkage), which leaves noise in samples.
 
     Returns
     -------
@@ -155,8 +155,16 @@ def plain(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> 
 
 
 def by_smc(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
-    """Feynman-Kac SMC with the draws of a condition in groups of at most 50; constant weights."""
+    """Feynman-Kac SMC with the draws of a condition in groups of at most 50; constant weights.
+
+    Raises
+    ------
+    ValueError
+        If the draws cannot be split into groups of 2 to 50.
+    """
     group = max(k for k in range(1, 51) if draws % k == 0)
+    if group < 2:
+        raise ValueError(f"draws must be divisible by a number from 2 to 50 for SMC, not {draws}")
     return product(rule, c, generator, draws=draws, resampling=Resampling(group)).samples
 
 

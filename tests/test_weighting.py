@@ -1,14 +1,16 @@
 """Trials of corrected and learned compositions: what they run, and that they are told apart."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from dualdiff import weighting
-from dualdiff.members import RECIPES, Workshop
+from dualdiff import metrics, weighting
+from dualdiff.compose import Weighted
+from dualdiff.members import RECIPES, Workshop, stream
 from dualdiff.parts import PARTS, trial_key
 from dualdiff.profiles import PROFILES
+from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
 from dualdiff.weighting import MapTrial, MethodTrial, WeightTrial, sized
@@ -60,6 +62,25 @@ def test_the_map_is_the_weighted_sum_with_those_weights(tmp_path) -> None:
     alone = values(MapTrial(cabinet(), "exact", TINY, 0, "0, 1").table(Store(tmp_path)))
     general = values(MapTrial(cabinet(), "exact", TINY, 0, "1, 0").table(Store(tmp_path)))
     assert alone["accuracy"] == 1 and 0.02 < general["accuracy"] < 0.3
+    c = cabinet().conditions(4, stream(0, "test conditions"))
+    trial = MapTrial(cabinet(), "exact", TINY, 0, "0.5, 2")
+    rule = Weighted(weighting.members(cabinet(), None), {"general": 0.5, "specialised": 2.0})
+    expected = sample(rule, c, stream(0, "test samples"), draws=TINY.draws)
+    assert torch.equal(trial.sampled(None, c)[0], expected)
+
+
+@pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
+def test_only_an_oracle_sees_the_support(way, tmp_path, monkeypatch) -> None:
+    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, Store(tmp_path))
+    asked: list[object] = []
+
+    def judge(*_: object, **__: object) -> metrics.Estimate:
+        asked.append(1)
+        return metrics.Estimate(0.5, 0.4, 0.6)
+
+    monkeypatch.setattr(weighting, "total_variation", judge)
+    WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way).weights(shop)
+    assert bool(asked) == ("oracle" in way)
 
 
 @pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
@@ -78,6 +99,12 @@ def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypat
         assert len(set(again["general"].tolist())) == 1
 
 
+@pytest.mark.parametrize("way", ["learnt constant", "stack", "learned foo", "sum"])
+def test_an_unknown_way_is_refused_and_never_an_oracle(way: str) -> None:
+    with pytest.raises(ValueError, match=f"one of stacked, .*, not '{way}'"):
+        WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way)
+
+
 def test_exact_members_have_no_weights_to_learn(tmp_path) -> None:
     with pytest.raises(ValueError, match="trained members"):
         WeightTrial(cabinet(), "exact", TINY, 0, "stacked").table(Store(tmp_path))
@@ -87,12 +114,12 @@ def test_ablations_change_one_thing_each() -> None:
     base, *others = weighting.ablation_recipes()
     assert base == RECIPES["tuned"] and len({recipe.name for recipe in others}) == len(others)
     for recipe in others:
-        changed = [
-            name
-            for name in ("schedule", "log_snr", "architecture", "optimisation")
-            if getattr(recipe, name) != getattr(base, name)
-        ]
+        ours, theirs = asdict(base), asdict(recipe)
+        changed = [name for name in ours if ours[name] != theirs[name] and name != "name"]
         assert len(changed) == 1, recipe.name
+        if isinstance(ours[changed[0]], dict):
+            pair = ours[changed[0]], theirs[changed[0]]
+            assert sum(pair[0][name] != pair[1][name] for name in pair[0]) == 1, recipe.name
 
 
 @pytest.mark.parametrize("part", ["ablation", "corrected", "weight_map", "weights"])

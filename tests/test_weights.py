@@ -113,6 +113,12 @@ def test_energy_score_finds_the_member_that_made_the_pairs(draw):
     assert len(found.tried) <= 41
 
 
+def test_smc_needs_draws_that_make_groups() -> None:
+    rule = Weighted({"only": gaussian(0.0, 1.0)}, {"only": 1.0})
+    with pytest.raises(ValueError, match="from 2 to 50 for SMC, not 53"):
+        by_smc(rule, torch.zeros(2, 1), generator(), 53)
+
+
 def test_energy_score_finds_how_much_to_sharpen():
     # N(0, 1) to the power w is N(0, 1 / w), which Feynman-Kac samples follow: a spread of 0.5 is
     # predicted best with w = 4. The score is flat around it, and steps are few.
