@@ -309,17 +309,11 @@ def provenance_table(folder: Path | None = None) -> pd.DataFrame:
                 "configuration": record["configuration"][:12],
                 "revision": " ".join([record["revision"][:12], *record["revision"].split()[1:]]),
                 "date": record["date"],
-                "compute time": _compute_time(record),
+                "compute time": f"{record['seconds'] / 3600:.1f} h",
                 "command": record["command"],
             }
         lines.append(line)
     return pd.DataFrame(lines).fillna("–").set_index("part")
-
-
-def _compute_time(record: dict[str, Any]) -> str:
-    """Hours of a table; one that was cut from a larger run knows the time of that run alone."""
-    hours = f"{record['seconds'] / 3600:.1f} h"
-    return f"{hours} with {record['cut']['trials']} trials" if "cut" in record else hours
 
 
 def compute_sentence(found: Results) -> str:
