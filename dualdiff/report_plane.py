@@ -78,7 +78,7 @@ def flat_sentence(table: pd.DataFrame) -> str:
                 f"{variation.iloc[-1]:.3f}, accuracy from {row['accuracy'].iloc[0]:.3f} to "
                 f"{row['accuracy'].iloc[-1]:.3f} at $w_g = {variation.index[-1]:g}$"
             )
-    return "At $w_s = 1$, from $w_g = 0$ upwards. " + "; ".join(lines) + "."
+    return "At $w_s = 1$, from $w_g = 0$ upwards: " + "; ".join(lines) + "."
 
 
 def both_recipes() -> pd.DataFrame:
