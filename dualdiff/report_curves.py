@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from dualdiff.process import Process
-from dualdiff.report_weights import SAME, WORLDS, present, scores, span, weights
+from dualdiff.report_weights import WORLDS, against, present, scores, span, weights
 from dualdiff.weighting import NAMES
 
 LEAD = 0.05
@@ -99,12 +99,8 @@ def shape_sentence(table: pd.DataFrame) -> str:
             names = [f"{choice} constant", f"{choice} curve"]
             if set(names) <= set(variation.index):
                 constant, curve = variation[names]
-                if abs(curve - constant) <= SAME:
-                    verdict = f"the same within {SAME} as"
-                else:
-                    verdict = f"{'lower' if curve < constant else 'higher'} than"
                 lines.append(
-                    f"{WORLDS[scenario]}, {choice}: curve {curve:.3f}, {verdict} constants' "
-                    f"{constant:.3f}"
+                    f"{WORLDS[scenario]}, {choice}: curve {curve:.3f}, {against(curve, constant)} "
+                    f"constants' {constant:.3f}"
                 )
     return "TV with a curve in place of constants: " + "; ".join(lines) + "."

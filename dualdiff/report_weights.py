@@ -163,6 +163,13 @@ def ways_view(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.D
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(WORLDS[scenario])
 
 
+def against(value: float, other: float) -> str:
+    """How two total variations compare: ``lower than``, or the same within :data:`SAME`."""
+    if abs(value - other) <= SAME:
+        return f"the same within {SAME} as"
+    return f"{'lower' if value < other else 'higher'} than"
+
+
 def _differences(values: Iterable[float]) -> str:
     return ", ".join(f"{value:+.3f}" for value in values)
 
@@ -237,16 +244,13 @@ def stacking_sentence(table: pd.DataFrame) -> str:
         found = scores(table, scenario)
         if not {"stacked", "learned constant"} <= set(found.index):
             continue
-        squares, energy = found.loc["stacked"], found.loc["learned constant"]
+        squares, energy = (found.T[way] for way in ("stacked", "learned constant"))
         each = by_seed(table, scenario)
         better = each["learned constant"] < each["stacked"]
-        apart = energy["total_variation"] - squares["total_variation"]
-        which = "the same" if abs(apart) <= SAME else "lower" if apart < 0 else "higher"
+        verdict = against(*(float(of["total_variation"]) for of in (energy, squares)))
         lines.append(
             f"on the {WORLDS[scenario]} constants of the energy score have TV "
-            f"{energy['total_variation']:.3f}, {which}"
-            f"{f' within {SAME}' if which == 'the same' else ''} "
-            f"{'as' if which == 'the same' else 'than'} stacking's "
+            f"{energy['total_variation']:.3f}, {verdict} stacking's "
             f"{squares['total_variation']:.3f} (lower in {better.sum()} of {len(better)} "
             f"seed{'s' * (len(better) > 1)}), and accuracy {energy['accuracy']:.3f} against "
             f"{squares['accuracy']:.3f}"
