@@ -1,0 +1,1 @@
+"""A simulated robot in the plane: its world, its tasks, the rows of data, and the study of them."""
