@@ -30,18 +30,18 @@ from dualdiff.study import Trial
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
 
-def _start_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-
-
 def _sources(modules: Iterable[str]) -> dict[str, str]:
     """Hash of every one of the modules, as it is on disk."""
     return {module: code_version(module) for module in modules}
 
 
-def _work(trial: Trial, root: Path, sources: dict[str, str]) -> pd.DataFrame:
+Job = tuple[str, Run]
+"""A trial, and the part that asks for it."""
+
+
+def _work(job: Job, root: Path, sources: dict[str, str]) -> pd.DataFrame:
     """The table of a trial, if its code is still what it was when the run began."""
+    trial = job[1]
     now = _sources(trial.modules)
     if edited := [module for module in now if now[module] != sources[module]]:
         raise RuntimeError(
@@ -49,32 +49,6 @@ def _work(trial: Trial, root: Path, sources: dict[str, str]) -> pd.DataFrame:
             "stored as another code's; start it again, finished configurations are kept"
         )
     return trial.table(Store(root))
-
-
-Job = tuple[str, Trial]
-"""A trial, and the part that asks for it."""
-
-
-def _tables(
-    todo: list[Job], store: Store, jobs: int, sources: dict[str, str]
-) -> Iterator[tuple[Job, pd.DataFrame]]:
-    """Every trial with its table, in the order in which they finish."""
-    if jobs == 1:
-        for job in todo:
-            yield job, _work(job[1], store.root, sources)
-        return
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
-        try:
-            futures = {pool.submit(_work, job[1], store.root, sources): job for job in todo}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
 
 
 class _Progress:
@@ -163,15 +137,14 @@ def run(
     RuntimeError
         If the code that makes the tables is edited meanwhile.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
     wanted = _wanted(profile, parts)
     tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]
     sources = sources_of([trial for _, trial in todo])
+    work = partial(_work, root=store.root, sources=sources)
     with _Progress(todo, jobs, quiet) as progress:
         progress.part(next(iter(tables), "nothing to do"))
-        for (part, trial), table in _tables(todo, store, jobs, sources):
+        for (part, trial), table in in_processes(work, todo, jobs):
             tables[part][trial_key(trial)] = table
             progress.finished(trial, table)
             if len(tables[part]) == len(wanted[part]):

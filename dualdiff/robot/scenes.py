@@ -193,13 +193,13 @@ def draw_poses(generator: torch.Generator, *shape: int) -> Tensor:
 
 def _at_wall(sizes: Tensor, generator: torch.Generator) -> Tensor:
     """Poses of rectangles whose lower side lies on one of the four walls, ``[n, 3]``."""
-    quarter = torch.randint(4, (len(sizes),), generator=generator) * (math.pi / 2)
+    quarter = torch.randint(4, (len(sizes),), generator=generator).double() * (math.pi / 2)
     along = _uniform(generator, 0, 1, len(sizes)) * (SIDE - sizes[:, 0])
     corner = torch.stack([along, torch.zeros_like(along)], dim=1)
     # A quarter turn of the workspace about its middle takes one wall to the next.
     corner = rotated(corner - SIDE / 2, quarter) + SIDE / 2
     yaw = torch.remainder(quarter + math.pi, 2 * math.pi) - math.pi
-    return torch.cat([corner, yaw.to(corner).unsqueeze(1)], dim=1)
+    return torch.cat([corner, yaw.unsqueeze(1)], dim=1)
 
 
 Pose = Callable[[Tensor], Tensor]
@@ -230,21 +230,30 @@ class _Drawing:
         wanted: Tensor,
         poses: Pose,
         allowed: Callable[[Tensor, Tensor], Tensor],
+        accepted: Callable[[Tensor, Tensor], None] = lambda index, proposals: None,
     ) -> None:
         """Put an object into every scene that is ``wanted [n]``: propose until it is allowed.
 
-        ``allowed(index, rectangles)`` judges proposals for the scenes of an index.
+        ``allowed(index, rectangles)`` judges proposals for the scenes of an index;
+        ``accepted(index, proposals)`` hears which proposals, by their place in the last call of
+        ``allowed``, were taken for which scenes.
         """
         left = wanted.nonzero().squeeze(1)
         for _ in range(TRIES):
             if len(left) == 0:
                 return
-            pose = poses(sizes[left])
-            proposed = torch.cat([pose[:, :2], sizes[left], pose[:, 2:]], dim=1)
-            good = allowed(left, proposed)
-            self.scenes.objects[left[good], column] = proposed[good]
-            self.scenes.present[left[good], column] = True
-            left = left[~good]
+            # The fewer scenes are left, the more proposals for each; the first good one counts.
+            each = min(max(1, len(self.scenes) // len(left)), 256)
+            index = left.repeat_interleave(each)
+            pose = poses(sizes[index])
+            proposed = torch.cat([pose[:, :2], sizes[index], pose[:, 2:]], dim=1)
+            good = allowed(index, proposed).view(-1, each)
+            found = good.any(1)
+            taken = torch.arange(0, len(index), each) + good.to(torch.uint8).argmax(1)
+            self.scenes.objects[left[found], column] = proposed[taken[found]]
+            self.scenes.present[left[found], column] = True
+            accepted(left[found], taken[found])
+            left = left[~found]
         raise RuntimeError(
             f"{len(left)} scenes of {self.scenes.environment.name} have no room for object "
             f"{column} after {TRIES} tries"
@@ -263,8 +272,13 @@ class _Drawing:
 
         return allowed
 
-    def container(self, sizes: Tensor, extra: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """The container, inside the workspace or at a wall."""
+    def container(
+        self,
+        extra: Callable[[Tensor, Tensor], Tensor] = lambda index, proposed: index >= 0,
+        accepted: Callable[[Tensor, Tensor], None] = lambda index, proposals: None,
+    ) -> None:
+        """The container, inside the workspace or at a wall, where ``extra`` allows it too."""
+        sizes = draw_sizes(self.scenes.environment.container, self.generator, len(self.scenes))
         everywhere = torch.ones(len(self.scenes), dtype=torch.bool)
         at_wall = self.scenes.environment.at_wall
         free = self.free(of_container=False)
@@ -277,7 +291,7 @@ class _Drawing:
         def poses(sizes: Tensor) -> Tensor:
             return _at_wall(sizes, self.generator) if at_wall else self.poses(sizes)
 
-        self.place(0, sizes, everywhere, poses, allowed)
+        self.place(0, sizes, everywhere, poses, allowed, accepted)
 
     def put_robot(self) -> None:
         """A uniform pose whose disc does not touch the container."""
@@ -330,8 +344,7 @@ def draw_scenes(environment: Environment, n: int, generator: torch.Generator) ->
     if n < 1:
         raise ValueError(f"n must be at least 1 scene, not {n}")
     drawing = _Drawing(environment, n, generator)
-    container = draw_sizes(environment.container, generator, n)
-    drawing.container(container, lambda index, _: torch.ones(len(index), dtype=torch.bool))
+    drawing.container()
     drawing.put_robot()
     number = _number_of_goals(environment, n, generator)
     drawing.goals(1, torch.arange(environment.goals[1]) < number[:, None])
@@ -339,13 +352,25 @@ def draw_scenes(environment: Environment, n: int, generator: torch.Generator) ->
     return drawing.scenes
 
 
+def _placed(number: Tensor, generator: torch.Generator) -> Tensor:
+    """How many of ``number [n]`` goals lie in the container, uniform on 0 .. number - 1."""
+    return (torch.rand(len(number), generator=generator) * number).long()
+
+
+def _ring(rectangles: Tensor) -> Tensor:
+    """Area within reach of rectangles but not touching the robot there, ``[n]``."""
+    sides = 2 * rectangles[:, 2:4].sum(1)
+    return sides * (REACH - RADIUS) + math.pi * (REACH**2 - RADIUS**2)
+
+
 def fresh_scenes(kind: Kind, features: Tensor, generator: torch.Generator) -> Scenes:
-    """One scene for every condition: its object and its robot, all else drawn anew.
+    r"""One scene for every condition: its object and its robot, all else drawn anew.
 
     The object stands in column 1 if it is picked up and in column 0 if it is a container. How many
-    goals lie in the container by now is drawn uniformly. Where a pickable is not the task's first
-    the robot has just placed something, so the container is within reach of it; that its yaw points
-    there is not asked for.
+    goals lie in the container by now is uniform a priori. Before the first of them the robot stands
+    anywhere, with density :math:`1 / 20^2`, later within reach of the container, with density one
+    over the area of that ring: the container and the number are drawn given the robot's place by
+    Bayes' rule. What the robot's yaw says about the container is not used.
 
     Parameters
     ----------
@@ -374,16 +399,23 @@ def fresh_scenes(kind: Kind, features: Tensor, generator: torch.Generator) -> Sc
     scenes.robot[:] = features[:, 6:9]
     target = features[:, :5].double()
     number = _number_of_goals(environment, n, generator)
-    placed = (torch.rand(n, generator=generator) * number).long()
     column = 0 if kind is environment.container else 1
     scenes.objects[:, column], scenes.present[:, column] = target, True
+    placed = _placed(number, generator)
     if column:
+        tried = placed
 
-        def near(index: Tensor, proposed: Tensor) -> Tensor:
-            gap = distance(scenes.robot[index, :2], proposed)
-            return (placed[index] == 0) | (gap <= REACH)
+        def plausible(index: Tensor, proposed: Tensor) -> Tensor:
+            nonlocal tried
+            tried = _placed(number[index], generator)
+            near = distance(scenes.robot[index, :2], proposed) <= REACH
+            first = torch.rand(len(index), generator=generator) * SIDE**2 < _ring(proposed)
+            return torch.where(tried == 0, first, near)
 
-        drawing.container(draw_sizes(environment.container, generator, n), near)
+        def keep(index: Tensor, proposals: Tensor) -> None:
+            placed[index] = tried[proposals]
+
+        drawing.container(plausible, keep)
     # The object itself is one of the goals, or in the robot's hand.
     others = torch.arange(environment.goals[1]) < (number - placed)[:, None]
     drawing.goals(2, others)
