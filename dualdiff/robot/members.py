@@ -1,0 +1,419 @@
+"""The robot study's networks: how rows become numbers, and what is trained on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict
+from dualdiff.members import (
+    MAKES_NETWORKS,
+    Recipe,
+    Rows,
+    Trained,
+    code_version,
+    progress_bar,
+    stream,
+)
+from dualdiff.process import Process
+from dualdiff.robot.dataset import (
+    MAKES_ROWS,
+    SPECIAL,
+    Split,
+    decode,
+    encode,
+    features_of,
+    generate,
+    offsets_of,
+    split,
+)
+from dualdiff.robot.scenes import TYPES
+from dualdiff.store import Store, provenance
+from dualdiff.train import Optimisation, clone, epoch_losses, fit
+
+MAKES_MEMBERS = [*MAKES_NETWORKS, *MAKES_ROWS, "robot/members"]
+FOLDS = 4
+DATA_SEED = 0
+"""Of the rows: all training seeds share one data set, and each draws its own specialised tasks."""
+UNTOLD = 0.5
+"""Share of the general rows that are not told their type, where types are told at all."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the robot study at a profile.
+
+    Parameters
+    ----------
+    name : str
+    tasks : int
+        Per environment.
+    n_specialised, conditions : int
+        Rows of Ball: training rows, and test rows at least.
+    general_steps : int
+        Steps of ``batch`` rows.
+    batch : int
+    specialised_epochs, finetune_epochs : int
+        Passes over the specialised rows, in batches of 128.
+    law_conditions, draws : int
+        Conditions at which samples are compared with oracle draws, and samples at each.
+    seeds : int
+    budget : int
+        Weights that a search may try.
+    """
+
+    name: str
+    tasks: int
+    n_specialised: int
+    conditions: int
+    general_steps: int
+    batch: int
+    specialised_epochs: int
+    finetune_epochs: int
+    law_conditions: int
+    draws: int
+    seeds: int
+    budget: int
+
+
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale("smoke", 120, 442, 300, 30, 256, 4, 2, 20, 16, 1, 4),
+        Scale("quick", 2_000, 442, 2_000, 1_500, 2_048, 400, 200, 100, 48, 1, 10),
+        Scale("thesis", 50_000, 442, 13_398, 10_000, 2_048, 400, 200, 400, 48, 3, 16),
+    )
+}
+MARKS = 100
+"""Points of the general model's loss curve."""
+
+ROBOT = Recipe(
+    "robot",
+    schedule="log_snr",
+    standardised=True,
+    architecture=Architecture(
+        width=256,
+        activation="silu",
+        time="sinusoidal",
+        preconditioned=True,
+        fourier=3,
+        init="kaiming",
+    ),
+    optimisation=Optimisation("adamw", learning_rate=2e-3, decay="cosine", ema=0.05),
+    specialised_batch=128,
+)
+"""Recipe ``tuned`` without the frame, which is a choice about the data here, and with layers twice
+as wide: 212,482 weights for the 1.9 million rows, against 56,835 for 55,398 pairs."""
+PLAIN = Recipe(
+    "plain",
+    standardised=True,
+    architecture=Architecture(width=256),
+    specialised_batch=128,
+)
+"""Recipe ``thesis`` with layers twice as wide and the z-scores that the thesis names here."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the robot's rows are shown to a model.
+
+    Parameters
+    ----------
+    name : str
+    frame : str
+        Of :data:`dualdiff.robot.dataset.FRAMES`.
+    normalisation : {"z-score", "per-task", "min-max"}
+        Moments of all general rows; moments of every type's own rows; the range to [-1, 1].
+    recipe : Recipe
+    complete : bool
+        Whether the general set has rows of Ball too (of tasks that are not tested).
+    told : bool
+        Whether the condition ends with ten numbers that tell the type, zeros where it is withheld.
+    """
+
+    name: str
+    frame: Literal["object", "world", "metric"]
+    normalisation: Literal["z-score", "per-task", "min-max"] = "z-score"
+    recipe: Recipe = field(default=ROBOT)
+    complete: bool = False
+    told: bool = False
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in ("z-score", "per-task", "min-max"):
+            raise ValueError(
+                f"normalisation must be 'z-score', 'per-task' or 'min-max', "
+                f"not {self.normalisation!r}"
+            )
+
+    def described(self) -> dict[str, Any]:
+        """All of it but the name, as JSON."""
+        found = {**asdict(self), "recipe": self.recipe.described()}
+        del found["name"]
+        return found
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("object", "object"),
+        Setting("metric", "metric"),
+        Setting("world", "world"),
+        Setting("object, per task", "object", "per-task"),
+        Setting("object, min-max", "object", "min-max"),
+        Setting("world, per task", "world", "per-task"),
+        Setting("world, min-max", "world", "min-max"),
+        Setting("object, plain", "object", recipe=PLAIN),
+        Setting("world, plain", "world", recipe=PLAIN),
+        Setting("object, ten types", "object", complete=True),
+        Setting("metric, ten types", "metric", complete=True),
+        Setting("object, told", "object", told=True),
+        Setting("metric, told", "metric", told=True),
+    )
+}
+
+
+class Moments:
+    """An affine change of units per column: ``(x - mean) / scale``."""
+
+    def __init__(self, rows: Tensor, normalisation: str) -> None:
+        if normalisation == "min-max":
+            low, high = rows.amin(0), rows.amax(0)
+            self.mean, scale = (low + high) / 2, (high - low) / 2
+        else:
+            self.mean, scale = rows.double().mean(0).float(), rows.double().std(0).float()
+        # A column that never varies (held) has no unit of its own.
+        self.scale = torch.where(scale > 1e-6, scale, 1.0)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """To the units."""
+        return (x - self.mean) / self.scale
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Back."""
+        return x * self.scale + self.mean
+
+
+class Told(Denoiser):
+    """A network that is told one type whatever its condition says; None: that is told nothing."""
+
+    def __init__(self, network: MLP, kind: str | None) -> None:
+        super().__init__()
+        self.process, self.network = network.process, network
+        told = torch.zeros(len(TYPES))
+        if kind is not None:
+            told[TYPES.index(kind)] = 1
+        self.told = told
+
+    def _condition(self, c: Tensor) -> Tensor:
+        told = self.told.to(c).expand(len(c), -1)
+        return torch.cat([c[:, : -len(TYPES)], told], dim=1)
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return self.network(y, t, self._condition(c))
+
+    def bind(self, c: Tensor) -> Predict:
+        return self.network.bind(self._condition(c))
+
+
+@lru_cache(maxsize=1)
+def _rows(tasks: int, root: str) -> pd.DataFrame:
+    return generate(tasks, DATA_SEED, store=Store(root))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Rows and networks of one setting and seed, each made when asked for and kept in the store.
+
+    With ``fold`` k, every fourth specialised task is left out, from the k-th on.
+    """
+
+    setting: Setting
+    scale: Scale
+    seed: int
+    store: Store
+    quiet: bool = True
+    fold: int | None = None
+
+    @cached_property
+    def data(self) -> Split:
+        """The three sets of rows; the specialised one whole."""
+        size = self.scale
+        rows = _rows(size.tasks, str(self.store.root))
+        return split(rows, self.seed, n_specialised=size.n_specialised, n_test=size.conditions)
+
+    @cached_property
+    def general_rows(self) -> pd.DataFrame:
+        """What the general model learns from: nine types, or all ten."""
+        rows = self.data.general
+        return rows if self.setting.complete else rows[rows["type"] != TYPES.index(SPECIAL)]
+
+    def _held_out(self) -> Tensor:
+        """Which specialised rows belong to the fold, whole tasks."""
+        task = torch.from_numpy(self.data.specialised["task"].to_numpy(copy=True))
+        _, number = task.unique(return_inverse=True)
+        return number % FOLDS == self.fold
+
+    # --- units ----------------------------------------------------------------------------
+
+    @cached_property
+    def _types(self) -> dict[str, tuple[Moments, Moments]]:
+        """Moments of target and features of every type; empty unless they are per task."""
+        if self.setting.normalisation != "per-task":
+            return {}
+        kinds, rows = self.general_rows["type"], self.general_rows
+        groups = {TYPES[i]: rows[kinds == i] for i in kinds.unique()}
+        groups[SPECIAL] = self.data.specialised
+        return {
+            name: (Moments(self._targets(rows), "z-score"), Moments(features_of(rows), "z-score"))
+            for name, rows in groups.items()
+        }
+
+    def _targets(self, rows: pd.DataFrame) -> Tensor:
+        return encode(self.setting.frame, features_of(rows), offsets_of(rows))
+
+    def _own_units(self, rows: pd.DataFrame) -> Rows:
+        """Targets and features, in the units of every row's own type if that is the setting."""
+        y, c = self._targets(rows), features_of(rows)
+        if self._types:
+            index = torch.from_numpy(rows["type"].to_numpy(copy=True))
+            for name, (target, features) in self._types.items():
+                here = index == TYPES.index(name)
+                y[here], c[here] = target.encode(y[here]), features.encode(c[here])
+        return y, c
+
+    @cached_property
+    def _general(self) -> Rows:
+        return self._own_units(self.general_rows)
+
+    @cached_property
+    def process(self) -> Process:
+        """Schedule and units, which all members of the setting share."""
+        y, c = self._general
+        recipe = self.setting.recipe
+        schedule = replace(recipe, standardised=False).process(y, c)
+        target, features = (Moments(part, self.setting.normalisation) for part in (y, c))
+        extra = len(TYPES) * self.setting.told
+        return Process(
+            schedule.alpha_bar,
+            target.mean,
+            target.scale,
+            torch.cat([features.mean, torch.zeros(extra)]),
+            torch.cat([features.scale, torch.ones(extra)]),
+        )
+
+    def conditions(self, features: Tensor, kind: str | None = SPECIAL) -> Tensor:
+        """Features ``[n, 10]`` of Ball rows as conditions, ``[n, dc]``, told a type if any is."""
+        c = self._types[SPECIAL][1].encode(features) if self._types else features
+        if not self.setting.told:
+            return c
+        told = torch.zeros(len(c), len(TYPES))
+        if kind is not None:
+            told[:, TYPES.index(kind)] = 1
+        return torch.cat([c, told], dim=1)
+
+    def places(self, features: Tensor, y: Tensor) -> Tensor:
+        """Samples ``[n, k, 2]`` at Ball features ``[n, 10]`` as world positions, not clipped."""
+        if self._types:
+            y = self._types[SPECIAL][0].decode(y)
+        return decode(self.setting.frame, features[:, None], y)
+
+    def rows(self, name: Literal["general", "specialised"], *, held_out: bool = False) -> Rows:
+        """Training rows, or those of the fold that are held out."""
+        if name == "general":
+            y, c = self._general
+            if self.setting.told:
+                kinds = torch.from_numpy(self.general_rows["type"].to_numpy(copy=True)).long()
+                told = torch.nn.functional.one_hot(kinds, len(TYPES)).float()
+                kept = torch.rand(len(c), generator=stream(self.seed, "told")) >= UNTOLD
+                c = torch.cat([c, told * kept[:, None]], dim=1)
+            return y, c
+        rows = self.data.specialised
+        y, _ = self._own_units(rows)
+        c = self.conditions(features_of(rows))
+        if self.fold is None:
+            return y, c
+        here = self._held_out() == held_out
+        return y[here], c[here]
+
+    # --- networks -------------------------------------------------------------------------
+
+    @cached_property
+    def general(self) -> Trained:
+        """The network of the large set."""
+        return self._trained("general")
+
+    @cached_property
+    def specialised(self) -> Trained:
+        """The network of the 442 rows alone."""
+        return self._trained("specialised")
+
+    @cached_property
+    def finetuned(self) -> Trained:
+        """The general network, trained on with the 442 rows."""
+        return self._trained("finetuned")
+
+    def _new(self, name: str) -> MLP:
+        generator = stream(self.seed, "robot weights", name)
+        return MLP(self.process, self.setting.recipe.architecture, generator)
+
+    def _config(self, name: str) -> dict[str, Any]:
+        scale = asdict(self.scale)
+        asked = ["tasks", "n_specialised", "conditions", "general_steps", "batch"]
+        if name != "general":
+            asked += ["specialised_epochs", "finetune_epochs"]
+        config = {
+            "network": f"robot {name}",
+            "setting": self.setting.described(),
+            "scale": {key: scale[key] for key in asked},
+            "seed": self.seed,
+            "code": code_version(*MAKES_MEMBERS),
+            **provenance(),
+        }
+        return config if name == "general" else {**config, "fold": self.fold}
+
+    def _trained(self, name: str) -> Trained:
+        def make() -> dict[str, Tensor]:
+            start = self._new if name != "finetuned" else lambda _: clone(self.general.network)
+            return self._fit(name, start)
+
+        tensors = self.store.tensors("network", self._config(name), make)
+        network = self._new(name)
+        state = {k: v for k, v in tensors.items() if k.startswith("state.")}
+        network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
+        return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
+
+    def _fit(self, name: str, start: Callable[[str], MLP]) -> dict[str, Tensor]:
+        size, recipe, network = self.scale, self.setting.recipe, start(name)
+        y, c = self.rows("general" if name == "general" else "specialised")
+        if name == "general":
+            marks = min(MARKS, size.general_steps)
+            how = (marks, size.batch, size.batch * (size.general_steps // marks))
+        else:
+            epochs = size.specialised_epochs if name == "specialised" else size.finetune_epochs
+            how = (epochs, recipe.specialised_batch, len(y))
+        began = time.perf_counter()
+        run = fit(
+            network,
+            y,
+            c,
+            epochs=how[0],
+            batch_size=how[1],
+            rows_per_epoch=how[2],
+            generator=stream(self.seed, "robot training", name, self.fold),
+            optimisation=recipe.optimisation,
+        )
+        losses = []
+        with progress_bar(how[0], f"{self.setting.name}: train {name}", self.quiet) as bar:
+            for loss in epoch_losses(run):
+                losses.append(loss)
+                bar.update()
+        seconds = torch.tensor(time.perf_counter() - began)
+        state = {f"state.{k}": v for k, v in network.state_dict().items()}
+        return {**state, "losses": torch.tensor(losses), "seconds": seconds}
