@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
+
+import pandas as pd
 
 from dualdiff import adaptation, weighting
 from dualdiff.members import RECIPES, Recipe
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import Profile
+from dualdiff.robot.rows import DataTrial, data_trials
+from dualdiff.robot.settings import SCALES, Scale
+from dualdiff.robot.study import RobotTrial, ablation_trials, main_trials
 from dualdiff.scenarios import SCENARIOS, make_scenario
+from dualdiff.store import Store
 from dualdiff.study import Trial, trials
 
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
 
 
-def trial_key(trial: Trial) -> tuple[Any, ...]:
+class Size(Protocol):
+    """What every table says of the size of a run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def n_specialised(self) -> int: ...
+    @property
+    def finetune_epochs(self) -> int: ...
+    @property
+    def conditions(self) -> int: ...
+    @property
+    def draws(self) -> int: ...
+
+
+class Run(Protocol):
+    """What can be a row group of a table: a :class:`~dualdiff.study.Trial`, or the robot's."""
+
+    @property
+    def modules(self) -> Sequence[str]: ...
+    @property
+    def recipe_name(self) -> str: ...
+    @property
+    def profile(self) -> Size: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def configuration(self) -> str: ...
+
+    def config(self) -> dict[str, Any]: ...
+    def table(self, store: Store) -> pd.DataFrame: ...
+
+
+def trial_key(trial: Run) -> tuple[Any, ...]:
     """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
+    scenario = trial.scenario.name if isinstance(trial, Trial) else "robot"
     made = (trial.profile.n_specialised, trial.profile.finetune_epochs, trial.seed)
-    return (trial.scenario.name, trial.recipe_name, *made, trial.configuration)
+    return (scenario, trial.recipe_name, *made, trial.configuration)
 
 
 @dataclass(frozen=True)
@@ -28,9 +68,9 @@ class Part:
 
     name: str
     title: str
-    make: Callable[[Profile], list[Trial]]
+    make: Callable[[Profile], Sequence[Run]]
 
-    def trials(self, profile: Profile) -> list[Trial]:
+    def trials(self, profile: Profile) -> list[Run]:
         """Its trials, each once.
 
         Raises
@@ -38,7 +78,7 @@ class Part:
         ValueError
             If two different trials could not be told apart in the table.
         """
-        distinct: dict[tuple[Any, ...], Trial] = {}
+        distinct: dict[tuple[Any, ...], Run] = {}
         for trial in self.make(profile):
             other = distinct.setdefault(trial_key(trial), trial)
             if other is not trial and other.config() != trial.config():
@@ -102,6 +142,10 @@ def _sensitivity(profile: Profile) -> list[Trial]:
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 
 
+def _robot(make: Callable[[Scale, int], Sequence[Run]]) -> Callable[[Profile], Sequence[Run]]:
+    return lambda profile: make(SCALES[profile.name], 0)
+
+
 def _ablation(profile: Profile) -> list[Trial]:
     # Every recipe trains general networks of its own, so there are two seeds of it at most.
     return [trial for trial in weighting.ablation_trials(profile.name, 0) if trial.seed < 2]
@@ -136,12 +180,21 @@ PARTS = {
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),
+        Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
+        Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
+        Part("robot_ablation", "Robot: one assumption changed", _robot(ablation_trials)),
     )
 }
 
 
-def cost(trial: Trial) -> float:
+SAMPLES_PER_SECOND = 15_000  # of the synthetic study, roughly, to weigh one against another
+
+
+def cost(trial: Run) -> float:
     """Relative work of a trial: samples times network calls, and a share for training."""
+    if isinstance(trial, RobotTrial | DataTrial):
+        return trial.cost * SAMPLES_PER_SECOND
+    assert isinstance(trial, Trial)
     recipe = RECIPES["thesis"] if isinstance(trial.recipe, str) else trial.recipe
     calls = 2 if trial.configuration.endswith("joint") else 1
     size = (recipe.architecture.width / 128) ** 2

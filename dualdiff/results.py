@@ -5,28 +5,29 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import multiprocessing
-import os
 import platform
-import signal
 import subprocess
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
 from dualdiff.members import code_version
-from dualdiff.parts import KEY, PARTS, Part, cost, trial_key
+from dualdiff.parts import KEY, PARTS, Part, Run, cost, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.store import Store, provenance, write
-from dualdiff.study import Trial
+from dualdiff.workers import in_processes
 
+SIZES = (
+    *("conditions", "draws", "n_general", "general_epochs", "specialised_epochs"),
+    *("tasks", "general_steps", "batch", "law_conditions", "budget"),
+)
+"""What of the size of a run its provenance says."""
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
 
@@ -73,7 +74,7 @@ class _Progress:
         """Say which part is at work."""
         self.bar.set_description_str(name)
 
-    def finished(self, trial: Trial, table: pd.DataFrame) -> None:
+    def finished(self, trial: Run, table: pd.DataFrame) -> None:
         work = cost(trial)
         self.left, self.done = self.left - work, self.done + work
         self.seconds += float(table["seconds"].iloc[0])
@@ -85,7 +86,7 @@ class _Progress:
 BAR = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} so far{postfix}"
 
 
-def _wanted(profile: str, parts: list[str]) -> dict[str, list[Trial]]:
+def _wanted(profile: str, parts: list[str]) -> dict[str, list[Run]]:
     """The trials of every part, each part once."""
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
@@ -153,17 +154,17 @@ def run(
     return [output / f"{part}.csv" for part in wanted]
 
 
-def _modules(some: list[Trial]) -> list[str]:
+def _modules(some: list[Run]) -> list[str]:
     """The modules whose source decides what the trials give."""
     return list(dict.fromkeys(module for trial in some for module in trial.modules))
 
 
-def sources_of(some: list[Trial]) -> dict[str, str]:
+def sources_of(some: list[Run]) -> dict[str, str]:
     """Hash of every source file that decides what the trials give."""
     return _sources(_modules(some))
 
 
-def configuration_hash(some: list[Trial]) -> str:
+def configuration_hash(some: list[Run]) -> str:
     """SHA-256 of what the trials are made of, 64 hexadecimal digits."""
     text = json.dumps([trial.config() for trial in some], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -171,7 +172,7 @@ def configuration_hash(some: list[Trial]) -> str:
 
 def _write(
     part: Part,
-    some: list[Trial],
+    some: list[Run],
     tables: dict[tuple[Any, ...], pd.DataFrame],
     profile: str,
     output: Path,
@@ -193,13 +194,9 @@ def _write(
         "title": part.title,
         "command": f"dualdiff results --profile {profile} {part.name}",
         "profile": profile,
-        "conditions": size.conditions,
-        "draws": size.draws,
+        **{name: value for name, value in vars(size).items() if name in SIZES},
         "seeds": sorted({trial.seed for trial in some}),
         "trials": len(some),
-        "n_general": size.n_general,
-        "general_epochs": size.general_epochs,
-        "specialised_epochs": size.specialised_epochs,
         "recipes": recipes,
         "configuration": configuration_hash(some),
         "sources": {module: sources[module] for module in _modules(some)},

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dualdiff.members import code_version, progress_bar, stream
-from dualdiff.robot.scenes import ENVIRONMENTS, FEATURES, SIDE, TYPES, draw_scenes
+from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
+from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
 from dualdiff.store import Store, provenance
@@ -27,9 +28,9 @@ OFFSETS = ("ox", "oy")
 PLACES = ("x", "y")
 COLUMNS = (*FEATURES, *OFFSETS, *PLACES, "type", "task", "goals", "draws")
 """The ten features; the target as the simulator asks for it and, clipped, in the workspace; index
-of the object's type in :data:`dualdiff.robot.scenes.TYPES`; task; how many goals the task began
+of the object's type in :data:`dualdiff.robot.kinds.TYPES`; task; how many goals the task began
 with; draws that the oracle needed."""
-MAKES_ROWS = ["robot/world", "robot/scenes", "robot/tasks", "robot/dataset"]
+MAKES_ROWS = ["robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"]
 FRAMES = ("object", "world", "metric")
 """Coordinates of the target.
 

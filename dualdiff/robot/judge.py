@@ -15,7 +15,8 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from dualdiff.metrics import Estimate
-from dualdiff.robot.scenes import Kind, Scenes, environment_of, fresh_scenes
+from dualdiff.robot.kinds import SIDE, Kind, environment_of
+from dualdiff.robot.scenes import Scenes, fresh_scenes
 from dualdiff.robot.tasks import draw_offsets, execute, oracle, position
 
 NEIGHBOURS = 5
@@ -116,7 +117,7 @@ def oracle_places(kind: Kind, features: Tensor, draws: int, generator: torch.Gen
         scenes = fresh_scenes(kind, every[left], generator)
         drawn = oracle(scenes, kind, column_of(kind), generator, limit=1_000)
         goal = scenes.objects[drawn.found, column_of(kind)]
-        out[left[drawn.found]] = position(drawn.offsets[drawn.found], goal).clamp(0, 20)
+        out[left[drawn.found]] = position(drawn.offsets[drawn.found], goal).clamp(0, SIDE)
         left = left[~drawn.found]
     raise RuntimeError(
         f"{len(left)} draws found no target in {ATTEMPTS} scenes each: are these conditions of a "
@@ -127,7 +128,7 @@ def oracle_places(kind: Kind, features: Tensor, draws: int, generator: torch.Gen
 def uniform_places(kind: Kind, features: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """Uniform draws from the offset box, world positions ``[n, draws, 2]``: the floor."""
     offsets = draw_offsets(kind, generator, len(features), draws)
-    return position(offsets, features[:, None, :5].double()).clamp(0, 20)
+    return position(offsets, features[:, None, :5].double()).clamp(0, SIDE)
 
 
 class Distances(NamedTuple):
@@ -173,7 +174,7 @@ def law_scores(places: Tensor, truth: Tensor, tasks: Tensor) -> dict[str, Estima
     if not bool(torch.isfinite(places).all()):
         raise ValueError("places must be finite; some samples are NaN or infinite")
     energy, coverage = [], []
-    clipped = places.double().clamp(0, 20)
+    clipped = places.double().clamp(0, SIDE)
     for x, z in zip(clipped.split(256), truth.double().split(256), strict=True):
         own, true, across = _distances(x, z)
         within = own.sum((1, 2)) / (k * (k - 1)) + true.sum((1, 2)) / (m * (m - 1))

@@ -9,13 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.robot.scenes import (
-    RADIUS,
-    REACH,
-    SIDE,
-    Kind,
-    Scenes,
-)
+from dualdiff.robot.kinds import RADIUS, REACH, SIDE, Kind
+from dualdiff.robot.scenes import Scenes
 from dualdiff.robot.world import distance, nearest, segment_meets, to_world
 
 FAR = 10 * SIDE

@@ -1,0 +1,391 @@
+"""The robot study: configurations of a setting, executed and compared, as rows of tidy tables."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff.compose import Weighted, guided, joint
+from dualdiff.correct import product
+from dualdiff.denoisers import Denoiser
+from dualdiff.members import code_version, stream
+from dualdiff.metrics import Estimate, energy_score
+from dualdiff.resampling import Resampling
+from dualdiff.robot.dataset import MAKES_ROWS, SPECIAL, features_of, offsets_of
+from dualdiff.robot.judge import law_scores, oracle_places, success_rates, uniform_places
+from dualdiff.robot.kinds import KINDS, TYPES
+from dualdiff.robot.members import FOLDS, MAKES_MEMBERS, Told, Workshop
+from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
+from dualdiff.robot.tasks import position
+from dualdiff.samplers import sample
+from dualdiff.store import Store, provenance
+from dualdiff.study import COLUMNS
+from dualdiff.weights import Curve, Fold, Objective, held_out_score, learn
+
+THESIS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
+"""The thesis's five."""
+CONFIGURATIONS = (
+    *THESIS,
+    "smc",
+    "finetuned_smc",
+    "weighted",
+    "finetuned_weighted",
+    "told",
+    "guided",
+)
+"""Beside them: the plain sums corrected by Feynman-Kac SMC; sums with weights learned from
+held-out tasks; the fine-tuned network that is told the type; the same with guidance."""
+REFERENCES = ("oracle", "data", "uniform")
+"""Fresh oracle draws (the ceiling), the test rows' own targets, uniform offsets (the floor)."""
+MAKES_ROBOT = [
+    *MAKES_MEMBERS,
+    *("compose", "metrics", "resampling", "correct", "weights"),
+    *("robot/judge", "robot/study"),
+]
+GROUP = 16
+"""Particles of SMC."""
+STARTS = ((1.0, 1.0), (0.25, 1.0), (0.5, 0.5), (0.0, 1.0))
+GUIDANCE_STARTS = ((1.0, 0.0), (1.5, 0.0), (1.0, 0.5), (0.75, 0.25))
+SCORE_DRAWS = 8
+
+
+class Composed(NamedTuple):
+    """A composition ready to be sampled, and what is to be said of it."""
+
+    denoiser: Denoiser
+    notes: dict[str, float]
+    corrected: bool = False
+
+
+def compose(workshop: Workshop, configuration: str) -> Composed:
+    """A configuration of :data:`CONFIGURATIONS`, its networks trained or loaded.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    if configuration not in CONFIGURATIONS:
+        raise ValueError(
+            f"configuration must be one of {', '.join(CONFIGURATIONS)}, not {configuration!r}"
+        )
+    if configuration in ("told", "guided"):
+        return _guided(workshop, configuration == "guided")
+    general = workshop.general.network
+    if configuration == "general":
+        return Composed(general, {})
+    method = "finetuned" if configuration.startswith("finetuned") else "specialised"
+    small = getattr(workshop, method).network
+    if configuration == method:
+        return Composed(small, {})
+    if configuration.endswith("weighted"):
+        curve = learned_constants(workshop, method)
+        chosen = dict(zip(curve.names, curve.values[0].tolist(), strict=True))
+        rule = Weighted({"general": general, "specialised": small}, chosen)
+        return Composed(rule, {f"weight {name}": w for name, w in chosen.items()})
+    return Composed(joint(general, small), {}, corrected=configuration.endswith("smc"))
+
+
+def told_setting(workshop: Workshop) -> Workshop:
+    """The same workshop with networks that are told the type."""
+    return replace(workshop, setting=replace(workshop.setting, told=True))
+
+
+def _guided(workshop: Workshop, with_guidance: bool) -> Composed:
+    r"""Generalised guidance with a task condition.
+
+    .. math:: \varepsilon_u + w_c (\varepsilon_\mathrm{Ball} - \varepsilon_u)
+              + w_o (\varepsilon_\mathrm{task} - \varepsilon_u)
+
+    with :math:`\varepsilon_u` the general network that is told no type, :math:`\varepsilon_\mathrm{
+    task}` the same told the known type that predicts the specialised rows best, and
+    :math:`\varepsilon_\mathrm{Ball}` the fine-tuned network (arXiv 2312.08195).
+    """
+    told = told_setting(workshop)
+    if not with_guidance:
+        return Composed(Told(told.finetuned.network, SPECIAL), {})
+    kind = nearest_type(told)
+    curve = _learn(told, _guidance_score(told, kind), ("concept", "task"), GUIDANCE_STARTS)
+    concept, task = curve.values[0].tolist()
+    rule = guidance(told, kind, concept, task)
+    notes = {"weight concept": concept, "weight task": task, "nearest type": TYPES.index(kind)}
+    return Composed(rule, notes)
+
+
+def guidance(told: Workshop, kind: str, concept: float, task: float) -> Weighted:
+    """The rule of :func:`compose`'s ``guided`` with given weights."""
+    general = told.general.network
+    sources = {"concept": Told(told.finetuned.network, SPECIAL), "task": Told(general, kind)}
+    return guided(Told(general, None), sources, {"concept": concept, "task": task})
+
+
+# --- choices from held-out tasks --------------------------------------------------------------
+
+
+def folds(workshop: Workshop, method: str) -> list[Fold]:
+    """Per fold the general network and one of the method, with rows of tasks it has not seen."""
+    found = []
+    for k in range(FOLDS):
+        own = replace(workshop, fold=k)
+        members = {"general": workshop.general.network, "specialised": getattr(own, method).network}
+        found.append(Fold(members, *own.rows("specialised", held_out=True)))
+    return found
+
+
+def _score_stream(workshop: Workshop) -> Callable[[], torch.Generator]:
+    return partial(stream, workshop.seed, "robot weights, scored")
+
+
+def learned_constants(workshop: Workshop, method: str) -> Curve:
+    """Constants by which the energy score on held-out tasks is lowest."""
+    objective = held_out_score(folds(workshop, method), _score_stream(workshop), draws=SCORE_DRAWS)
+    return _learn(workshop, objective, ("general", "specialised"), STARTS)
+
+
+def _learn(
+    workshop: Workshop,
+    objective: Objective,
+    names: tuple[str, str],
+    starts: tuple[tuple[float, float], ...],
+) -> Curve:
+    return learn(objective, names, starts=starts, budget=workshop.scale.budget).curve
+
+
+def _guidance_score(told: Workshop, kind: str) -> Objective:
+    """The held-out energy score of guidance weights ``(concept, task)``, as a curve's constants."""
+
+    def score(curve: Curve) -> float:
+        concept, task = curve.values[0].tolist()
+        total, count = 0.0, 0
+        for k in range(FOLDS):
+            own = replace(told, fold=k)
+            rule = guidance(own, kind, concept, task)
+            y, c = own.rows("specialised", held_out=True)
+            drawn = sample(rule, c, _score_stream(told)(), draws=SCORE_DRAWS)
+            total, count = total + len(y) * energy_score(drawn, y).value, count + len(y)
+        return total / count
+
+    return score
+
+
+def nearest_type(told: Workshop) -> str:
+    """The known type as which the general network predicts the specialised rows best.
+
+    The lowest energy score on the specialised rows, none of which the general network has seen.
+    """
+    y, c = told.rows("specialised")
+    scores = {}
+    for kind in TYPES:
+        if kind != SPECIAL:
+            denoiser = Told(told.general.network, kind)
+            drawn = sample(denoiser, c, _score_stream(told)(), draws=SCORE_DRAWS)
+            scores[kind] = energy_score(drawn, y).value
+    return min(scores, key=lambda kind: scores[kind])
+
+
+# --- sampling and scoring ---------------------------------------------------------------------
+
+
+class Drawn(NamedTuple):
+    """World positions at the test conditions and at those of the law, ``[n, k, 2]`` each."""
+
+    places: Tensor
+    law: Tensor
+    notes: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The test conditions of a data set."""
+
+    features: Tensor
+    tasks: Tensor
+    own: Tensor
+    law: Tensor
+    """Rows at which samples are compared with oracle draws, spread over the tasks."""
+
+
+def unseen(workshop: Workshop) -> Unseen:
+    """The test rows of Ball: none of their tasks was trained on."""
+    rows = workshop.data.test
+    features = features_of(rows)
+    own = position(offsets_of(rows), features[:, :5])
+    law = torch.linspace(0, len(rows) - 1, workshop.scale.law_conditions).round().long()
+    return Unseen(features, torch.from_numpy(rows["task"].to_numpy(copy=True)), own, law)
+
+
+def draw(workshop: Workshop, configuration: str, test: Unseen) -> Drawn:
+    """Samples of a configuration at the test conditions: one each, or a group of SMC's."""
+    made = compose(workshop, configuration)
+    found, notes = {}, dict(made.notes)
+    for name, features, draws in (
+        ("places", test.features, GROUP if made.corrected else 1),
+        ("law", test.features[test.law], workshop.scale.draws),
+    ):
+        source = stream(workshop.seed, "robot samples", name)
+        shown = told_setting(workshop) if configuration in ("told", "guided") else workshop
+        c = shown.conditions(features)
+        if made.corrected:
+            assert isinstance(made.denoiser, Weighted)
+            resampling = Resampling(GROUP)
+            result = product(made.denoiser, c, source, draws=draws, resampling=resampling)
+            y, notes["unique"] = result.samples, float(result.unique.mean())
+        else:
+            y = sample(made.denoiser, c, source, draws=draws)
+        found[name] = shown.places(features, y)
+    return Drawn(found["places"], found["law"], notes)
+
+
+def reference(workshop: Workshop, name: str, test: Unseen) -> Drawn:
+    """What configurations are measured against, in the shape of :func:`draw`."""
+    ball, law = KINDS[SPECIAL], test.features[test.law]
+    if name == "data":
+        own = test.own[:, None]
+        return Drawn(own, own[test.law], {})
+    source = partial(stream, workshop.seed, "robot reference", name)
+    make = oracle_places if name == "oracle" else uniform_places
+    return Drawn(
+        make(ball, test.features, 1, source("rows")),
+        make(ball, law, workshop.scale.draws, source("law")),
+        {},
+    )
+
+
+@dataclass(frozen=True)
+class RobotTrial:
+    """One configuration of a setting and a seed, sampled once, executed and compared.
+
+    Parameters
+    ----------
+    setting : Setting
+    profile : Scale
+    seed : int
+    configuration : str
+        Of :data:`CONFIGURATIONS` or :data:`REFERENCES`.
+    """
+
+    setting: Setting
+    profile: Scale
+    seed: int
+    configuration: str
+
+    modules: ClassVar = MAKES_ROBOT
+    scenario_name: ClassVar = "robot"
+
+    def __post_init__(self) -> None:
+        if self.configuration not in (*CONFIGURATIONS, *REFERENCES):
+            raise ValueError(
+                f"configuration must be one of {', '.join((*CONFIGURATIONS, *REFERENCES))}, "
+                f"not {self.configuration!r}"
+            )
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the setting."""
+        return self.setting.name
+
+    @property
+    def cost(self) -> float:
+        """Relative work: seconds, roughly."""
+        size = self.profile
+        training = 0.05 * size.general_steps * (self.configuration in ("general", "told"))
+        draws = GROUP if self.configuration.endswith("smc") else 1
+        return 10 + training + 2e-3 * (size.conditions * draws + size.law_conditions * size.draws)
+
+    def config(self) -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        scale = {k: v for k, v in asdict(self.profile).items() if k not in ("name", "seeds")}
+        return {
+            "recipe": self.setting.described(),
+            "scale": scale,
+            "seed": self.seed,
+            "configuration": self.configuration,
+        }
+
+    def table(self, store: Store) -> pd.DataFrame:
+        """One row per metric, made or loaded; columns as in :func:`dualdiff.study.study`."""
+        config = {**self.config(), "code": code_version(*self.modules), **provenance()}
+        table = store.table("robot_study", config, partial(self._make, store))
+        return table.assign(profile=self.profile.name)
+
+    def workshop(self, store: Store, quiet: bool = True) -> Workshop:
+        """Where its networks come from."""
+        return Workshop(self.setting, self.profile, self.seed, store, quiet)
+
+    def _make(self, store: Store) -> pd.DataFrame:
+        began = time.perf_counter()
+        workshop = self.workshop(store)
+        test = unseen(workshop)
+        how = reference if self.configuration in REFERENCES else draw
+        drawn = how(workshop, self.configuration, test)
+        rates = success_rates(
+            KINDS[SPECIAL],
+            test.features,
+            drawn.places,
+            test.tasks,
+            stream(self.seed, "robot fresh scenes"),
+        )
+        scores: dict[tuple[str, str], Estimate] = {("fresh scenes", k): v for k, v in rates.items()}
+        if drawn.law.shape[1] > 1:
+            truth = self._truth(workshop, test)
+            law = law_scores(drawn.law, truth, test.tasks[test.law])
+            scores |= {("oracle", k): v for k, v in law.items()}
+        scores |= {("run", k): Estimate(v, math.nan, math.nan) for k, v in drawn.notes.items()}
+        keys = ("robot", self.setting.name, self.profile.name, self.seed, self.configuration)
+        rows = [(*keys, *key, *estimate) for key, estimate in scores.items()]
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
+        return table.assign(seconds=time.perf_counter() - began)
+
+    def _truth(self, workshop: Workshop, test: Unseen) -> Tensor:
+        """Oracle draws at the conditions of the law, the same for all configurations."""
+        scale, features = workshop.scale, test.features[test.law]
+        source = stream(self.seed, "robot truth")
+
+        def make() -> dict[str, Tensor]:
+            return {"places": oracle_places(KINDS[SPECIAL], features, scale.draws, source)}
+
+        config = {
+            "robot": "truth",
+            "rows": [scale.tasks, scale.conditions, scale.law_conditions, scale.draws],
+            "seed": self.seed,
+            "code": code_version(*MAKES_ROWS, "robot/judge", "robot/study"),
+            **provenance(),
+        }
+        return workshop.store.tensors("robot_truth", config, make)["places"]
+
+
+# --- what is run ------------------------------------------------------------------------------
+
+MAIN = ("object", "metric")
+"""Settings with all configurations and seeds."""
+
+
+def main_trials(scale: Scale, seed: int, settings: Sequence[str] = MAIN) -> list[RobotTrial]:
+    """All configurations of the main settings and their references, for every seed."""
+    found = []
+    for s in range(seed, seed + scale.seeds):
+        found += [RobotTrial(REFERENCE, scale, s, name) for name in REFERENCES]
+        found += [
+            RobotTrial(SETTINGS[name], scale, s, configuration)
+            for name in settings
+            for configuration in CONFIGURATIONS
+        ]
+    return found
+
+
+def ablation_trials(scale: Scale, seed: int) -> list[RobotTrial]:
+    """The thesis's five in every setting, one seed, general networks of half the steps."""
+    half = replace(scale, general_steps=scale.general_steps // 2)
+    return [
+        RobotTrial(setting, half, seed, configuration)
+        for setting in SETTINGS.values()
+        for configuration in (*THESIS, "smc")
+    ]
