@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's colour-blind-safe palette, three more that differ in lightness; a configuration
+# Okabe and Ito's colour-blind-safe palette, more that differ in lightness; a configuration
 # keeps its colour in the whole book.
 COLOURS = {
     "general": "#0072B2",
@@ -19,6 +19,13 @@ COLOURS = {
     "replay": "#8C6D1F",
     "generated": "#888888",
     "truth": "#333333",
+    "smc": "#117733",
+    "finetuned_smc": "#5E35B1",
+    "weighted": "#8BC34A",
+    "finetuned_weighted": "#7B1E1E",
+    "guided": "#00C5D4",
+    "oracle": "#000000",
+    "uniform": "#B8B8B8",
 }
 LABELS = {
     "general": "general",
@@ -31,6 +38,13 @@ LABELS = {
     "replay": "prior preservation, replayed",
     "generated": "prior preservation, generated",
     "truth": "truth",
+    "smc": "joint, SMC",
+    "finetuned_smc": "fine-tuned joint, SMC",
+    "weighted": "learned weights",
+    "finetuned_weighted": "fine-tuned, learned weights",
+    "guided": "guided by task",
+    "oracle": "oracle draw",
+    "uniform": "uniform draw",
 }
 MARKERS = {
     "general": "o",
@@ -43,6 +57,13 @@ MARKERS = {
     "replay": "<",
     "generated": ">",
     "truth": "x",
+    "smc": "d",
+    "finetuned_smc": "p",
+    "weighted": "h",
+    "finetuned_weighted": "*",
+    "guided": "8",
+    "oracle": "+",
+    "uniform": "1",
 }
 
 
