@@ -7,7 +7,8 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Polygon
 
 from dualdiff.plots import COLOURS, LABELS, robot_panels, robot_scenes, use_style
-from dualdiff.robot.scenes import ENVIRONMENTS, RADIUS, REACH, Scenes, draw_scenes
+from dualdiff.robot.kinds import ENVIRONMENTS, RADIUS, REACH
+from dualdiff.robot.scenes import Scenes, draw_scenes
 from dualdiff.robot.tasks import oracle, perform, position
 from tests.conftest import generator
 

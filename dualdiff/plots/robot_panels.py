@@ -27,7 +27,8 @@ from dualdiff.plots.robot_scenes import (
     scene,
     succeeded,
 )
-from dualdiff.robot.scenes import REACH, Kind, Scenes
+from dualdiff.robot.kinds import REACH, Kind
+from dualdiff.robot.scenes import Scenes
 from dualdiff.robot.tasks import perform
 from dualdiff.robot.world import centres
 

@@ -13,7 +13,8 @@ from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 from torch import Tensor
 
 from dualdiff.plots import COLOURS
-from dualdiff.robot.scenes import RADIUS, REACH, SIDE, Kind, Scenes
+from dualdiff.robot.kinds import RADIUS, REACH, SIDE, Kind
+from dualdiff.robot.scenes import Scenes
 from dualdiff.robot.tasks import execute, parts
 from dualdiff.robot.world import centres, corners
 
