@@ -50,7 +50,7 @@ MAKES_ROBOT = [
     *("compose", "metrics", "resampling", "correct", "weights"),
     *("robot/judge", "robot/study"),
 ]
-GROUP = 16
+GROUP = 8
 """Particles of SMC."""
 STARTS = ((1.0, 1.0), (0.25, 1.0), (0.5, 0.5), (0.0, 1.0))
 GUIDANCE_STARTS = ((1.0, 0.0), (1.5, 0.0), (1.0, 0.5), (0.75, 0.25))
@@ -387,5 +387,5 @@ def ablation_trials(scale: Scale, seed: int) -> list[RobotTrial]:
     return [
         RobotTrial(setting, half, seed, configuration)
         for setting in SETTINGS.values()
-        for configuration in (*THESIS, "smc")
+        for configuration in THESIS
     ]
