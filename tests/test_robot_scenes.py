@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 
 from dualdiff.robot import scenes as module
-from dualdiff.robot.scenes import (
+from dualdiff.robot.kinds import (
     ENVIRONMENTS,
     FEATURES,
     KINDS,
@@ -26,13 +26,9 @@ from dualdiff.robot.scenes import (
     SIDE,
     TYPES,
     Environment,
-    Scenes,
-    draw_poses,
-    draw_scenes,
-    draw_sizes,
     environment_of,
-    fresh_scenes,
 )
+from dualdiff.robot.scenes import Scenes, draw_poses, draw_scenes, draw_sizes, fresh_scenes
 from dualdiff.robot.tasks import Move, perform
 from dualdiff.robot.world import centres, corners, distance
 

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import nearest_points
 from torch import Tensor
 
-from dualdiff.robot.scenes import (
+from dualdiff.robot.kinds import (
     ENVIRONMENTS,
     FEATURES,
     KINDS,
@@ -28,12 +28,9 @@ from dualdiff.robot.scenes import (
     TYPES,
     Environment,
     Kind,
-    Scenes,
-    draw_poses,
-    draw_scenes,
-    draw_sizes,
     environment_of,
 )
+from dualdiff.robot.scenes import Scenes, draw_poses, draw_scenes, draw_sizes
 from dualdiff.robot.tasks import (
     FAR,
     LIMIT,
@@ -223,7 +220,7 @@ def slow_gaps(scenes: Scenes, kind: Kind, row: int, target: Tensor) -> tuple[flo
 @kinds
 def test_execution_is_what_a_slow_loop_finds(kind: Kind) -> None:
     scenes = drawn(environment_of(kind.name).name)
-    n, k, g = 12, 20, generator(7)
+    n, k, g = 12, 60, generator(7)
     scenes = scenes.rows(torch.arange(n))
     offsets = torch.cat(
         [
