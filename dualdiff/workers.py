@@ -39,6 +39,7 @@ def in_processes(work: Callable[[T], R], todo: list[T], jobs: int) -> Iterator[t
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
         try:
             futures = {pool.submit(work, item): item for item in todo}
@@ -46,6 +47,6 @@ def in_processes(work: Callable[[T], R], todo: list[T], jobs: int) -> Iterator[t
                 yield futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
+            for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
             raise

@@ -193,6 +193,8 @@ def generate(
         For numbers below 1 or an unknown environment.
     """
     todo = chunks(tasks, seed, environments)
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
     with progress_bar(sum(chunk.n for chunk in todo), "robot: tasks", quiet) as bar:
         if jobs > 1:
             missing = [

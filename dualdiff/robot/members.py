@@ -45,7 +45,7 @@ DATA_SEED = 0
 UNTOLD = 0.5
 """Share of the general rows that are not told their type, where types are told at all."""
 MARKS = 100
-"""Points of the general model's loss curve."""
+"""Points of the general model's loss curve at most."""
 
 
 class Moments:
@@ -207,6 +207,8 @@ class Workshop:
         y, _ = self._own_units(rows)
         c = self.conditions(features_of(rows))
         if self.fold is None:
+            if held_out:
+                raise ValueError("nothing is held out: the workshop has no fold")
             return y, c
         here = self._held_out() == held_out
         return y[here], c[here]
@@ -262,8 +264,9 @@ class Workshop:
         size, recipe, network = self.scale, self.setting.recipe, start(name)
         y, c = self.rows("general" if name == "general" else "specialised")
         if name == "general":
-            marks = min(MARKS, size.general_steps)
-            how = (marks, size.batch, size.batch * (size.general_steps // marks))
+            steps = size.general_steps
+            marks = max(k for k in range(1, MARKS + 1) if steps % k == 0)
+            how = (marks, size.batch, size.batch * (steps // marks))
         else:
             epochs = size.specialised_epochs if name == "specialised" else size.finetune_epochs
             how = (epochs, recipe.specialised_batch, len(y))
