@@ -296,20 +296,35 @@ def same_size(
     )
 
 
-def components(first: pd.DataFrame, second: pd.DataFrame) -> Components:
-    """Principal components of the features of two sets of rows."""
-    return analysis.principal_components(features_of(first), features_of(second))
+def components(first: pd.DataFrame, second: pd.DataFrame, *, standardised: bool) -> Components:
+    """Principal components of the features of two sets of rows, z-scored or in their own units."""
+    x, z = features_of(first), features_of(second)
+    if standardised:
+        return analysis.principal_components(x, z)
+    both = torch.cat([x, z]).double()
+    both = both - both.mean(0)
+    _, values, vectors = torch.linalg.svd(both, full_matrices=False)
+    projected = both @ vectors[:2].T
+    return Components(projected[: len(x)], projected[len(x) :], values**2 / (values**2).sum())
 
 
-def components_sentence(found: Components) -> str:
-    """What a plane of two components shows of the features, in words."""
+def plane_overlap(found: Components) -> tuple[float, float]:
+    """Mass that two sets share in the plane of two components, and that halves of the second do."""
     shared = analysis.overlap_coefficient(found.first, found.second, bins=10)
-    halves = analysis.overlap_coefficient(found.first[::2], found.first[1::2], bins=10)
-    return (
-        f"The first two components carry {found.shares[:2].sum():.0%} of the variance of the "
-        f"features. In their plane the two sets share {shared:.0%} of their mass on a grid of 10 × "
-        f"10 cells; two halves of the general rows share {halves:.0%}."
-    )
+    return shared, analysis.overlap_coefficient(found.second[::2], found.second[1::2], bins=10)
+
+
+def components_sentence(own: Components, scores: Components) -> str:
+    """What planes of two components show of the features, own units and z-scores, in words."""
+    said = []
+    for units, found in (("their own units", own), ("z-scores", scores)):
+        shared, halves = plane_overlap(found)
+        said.append(
+            f"Of the features in {units} two components carry {found.shares[:2].sum():.0%} of the "
+            f"variance; in their plane the two sets share {shared:.0%} of their mass on a grid of "
+            f"10 × 10 cells, two halves of the general rows (with half as many points) {halves:.0%}."
+        )
+    return " ".join(said)
 
 
 def permutation_tests(
@@ -369,6 +384,6 @@ def feature_sentence(found: pd.DataFrame) -> str:
     top = ", ".join(f"`{name}` ({d:.2f})" for name, d in found["distance"].head(3).items())
     rest = found["distance"].iloc[3:]
     return (
-        "By the Kolmogorov-Smirnov distance of its laws in the two sets (0 the same, 1 apart) the "
+        "By the Kolmogorov–Smirnov distance of its laws in the two sets (0 the same, 1 apart) the "
         f"features that differ most are {top}; the others are at {rest.max():.2f} or below."
     )
