@@ -322,7 +322,7 @@ def components_sentence(own: Components, scores: Components) -> str:
         said.append(
             f"Of the features in {units} two components carry {found.shares[:2].sum():.0%} of the "
             f"variance; in their plane the two sets share {shared:.0%} of their mass on a grid of "
-            f"10 × 10 cells, two halves of the general rows (with half as many points) {halves:.0%}."
+            f"10 × 10 cells, two halves of the general rows (half as many points) {halves:.0%}."
         )
     return " ".join(said)
 
