@@ -55,7 +55,7 @@ def mean_by_task(values: Tensor, tasks: Tensor) -> Estimate:
 
 def column_of(kind: Kind) -> int:
     """Where :func:`~dualdiff.robot.scenes.fresh_scenes` puts the object of a condition."""
-    return int(kind is environment_of(kind.name).pickable)
+    return int(kind == environment_of(kind.name).pickable)
 
 
 def alone(scenes: Scenes, column: int) -> Scenes:

@@ -78,6 +78,12 @@ def draw_sizes(kind: Kind, generator: torch.Generator, *shape: int) -> Tensor:
     return torch.stack([width, height], dim=-1)
 
 
+def draw_poses(generator: torch.Generator, *shape: int) -> Tensor:
+    """Uniform x, y, yaw, ``[*shape, 3]``."""
+    place = _uniform(generator, 0, SIDE, *shape, 2)
+    return torch.cat([place, _uniform(generator, -math.pi, math.pi, *shape, 1)], dim=-1)
+
+
 def _at_wall(sizes: Tensor, generator: torch.Generator) -> Tensor:
     """Poses of rectangles whose lower side lies on one of the four walls, ``[n, 3]``."""
     quarter = torch.randint(4, (len(sizes),), generator=generator).double() * (math.pi / 2)
@@ -106,9 +112,7 @@ class _Drawing:
 
     def poses(self, sizes: Tensor) -> Tensor:
         """Uniform proposals."""
-        place = _uniform(self.generator, 0, SIDE, len(sizes), 2)
-        yaw = _uniform(self.generator, -math.pi, math.pi, len(sizes), 1)
-        return torch.cat([place, yaw], dim=1)
+        return draw_poses(self.generator, len(sizes))
 
     def place(
         self,
@@ -286,7 +290,7 @@ def fresh_scenes(kind: Kind, features: Tensor, generator: torch.Generator) -> Sc
     scenes.robot[:] = features[:, 6:9]
     target = features[:, :5].double()
     number = _number_of_goals(environment, n, generator)
-    column = 0 if kind is environment.container else 1
+    column = 0 if kind == environment.container else 1
     scenes.objects[:, column], scenes.present[:, column] = target, True
     placed = _placed(number, generator)
     if column:

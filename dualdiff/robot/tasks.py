@@ -153,8 +153,9 @@ def oracle(
     offsets = torch.full((n, 2), torch.nan, dtype=torch.float64)
     found, draws = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.long)
     left = torch.arange(n)
-    at_once = 16
-    while len(left):
+    so_far, at_once = 0, 16
+    while len(left) and so_far < limit:
+        at_once = min(at_once, limit - so_far)
         for rows in left.split(max(1, BATCH // at_once)):
             tried = draw_offsets(kind, generator, len(rows), at_once)
             good = _succeeds(scenes, kind, column, rows, tried)
@@ -162,8 +163,8 @@ def oracle(
             offsets[rows[hit]] = tried[hit, first[hit]]
             found[rows] |= hit
             draws[rows] += torch.where(hit, first + 1, at_once)
-        left = left[~found[left] & (draws[left] < limit)]
-        at_once = min(2 * at_once, 512)
+        left = left[~found[left]]
+        so_far, at_once = so_far + at_once, min(2 * at_once, 512)
     return Drawn(offsets, found, draws)
 
 
@@ -211,7 +212,7 @@ class Move:
 
 def observe(scenes: Scenes, kind: Kind, column: int) -> Tensor:
     """The condition of a move to an object, columns :data:`FEATURES`: ``[n, 10]``."""
-    free = float(kind is scenes.environment.pickable)  # a container is gone to with a full gripper
+    free = float(kind == scenes.environment.pickable)  # a container is gone to with a full gripper
     held, gripper = torch.zeros(len(scenes), 1), torch.full((len(scenes), 1), free)
     return torch.cat([scenes.objects[:, column], held, scenes.robot, gripper], dim=1)
 
