@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from scipy import stats
 from torch import Tensor
 
+from dualdiff import results
 from dualdiff.plots import LABELS
 from dualdiff.regions import Disc
 from dualdiff.scenarios import Scenario
@@ -34,6 +36,40 @@ TITLES = {
     "frechet_distance": "Fréchet distance",
     "memorisation": "memorisation",
 }
+
+
+def size_of(record: Mapping[str, Any]) -> str:
+    """Seeds, conditions and draws of a committed table, in words."""
+    seeds = ", ".join(map(str, record["seeds"]))
+    return (
+        f"training seed{'s' * (len(record['seeds']) > 1)} {seeds}, {record['conditions']:,} "
+        f"conditions with {record['draws']} draws each"
+    )
+
+
+def shown(
+    *parts: str,
+    own: pd.DataFrame | None = None,
+    size: Callable[[Mapping[str, Any]], str] = size_of,
+    folder: Path = results.FOLDER,
+) -> tuple[pd.DataFrame, str]:
+    """The committed table of one or several parts where there is one, else this run's; and which.
+
+    Without either the table is empty, and the sentence names the command that makes it. A table
+    that is out of date is shown like any other; the sentence says so.
+    """
+    command = f"`dualdiff results --profile thesis {' '.join(parts)}`"
+    try:
+        table, record, state = results.together(*parts, folder=folder)
+    except FileNotFoundError:
+        if own is None:
+            names = " and ".join(f"`{part}`" for part in parts)
+            return pd.DataFrame(), f"The table {names} has not been made yet; {command} makes it."
+        return own, f"What follows is of **this run**; {command} makes the full-scale table."
+    return table, (
+        f"What follows is the **committed** table of {record['date']} ({command}): "
+        f"{size(record)}; state: {state}."
+    )
 
 
 def interval(value: float, low: float, high: float) -> str:

@@ -2,59 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from dualdiff import results
-from dualdiff.adaptation import EPOCH_METHODS, SCALES
+from dualdiff.adaptation import EPOCH_METHODS
 from dualdiff.overlap import overlap_fraction
 from dualdiff.plots import LABELS
-from dualdiff.pooling import over_seeds
 from dualdiff.report import TITLES, interval
 
 PARTS = ("adaptation", "adaptation_tuned")
-
-
-class Shown(NamedTuple):
-    """The pooled table that the page shows, and the sentence that says where it is from."""
-
-    pooled: pd.DataFrame
-    origin: str
-
-
-def committed() -> results.Together | None:
-    """The committed full-scale tables, None where one of them has not been run."""
-    try:
-        return results.together(*PARTS)
-    except FileNotFoundError:
-        return None
-
-
-def shown(own: pd.DataFrame, profile: str, seed: int) -> Shown:
-    """The committed table where there is one, this run's otherwise, and which of the two.
-
-    ``own`` is the tidy table of this run.
-    """
-    found = committed()
-    if found is None:
-        scale = SCALES[profile]
-        origin = (
-            f"The figures and tables below show **this run** (profile `{profile}`, seed {seed}, "
-            f"{scale.seeds} training seed(s), {scale.conditions:,} test conditions, n from "
-            f"{scale.sizes[0]:,} to {scale.sizes[-1]:,}): intervals are over test conditions where "
-            "there is one seed. The full-scale table has not been run; "
-            f"`dualdiff results --profile thesis {' '.join(PARTS)}` makes it."
-        )
-        return Shown(over_seeds(own), origin)
-    table, record, state = found
-    origin = (
-        f"The figures and tables below show the **committed table** of {record['date']} (profile "
-        f"`{record['profile']}`, {len(record['seeds'])} training seeds, {record['conditions']:,} "
-        f"test conditions; state: {state}), whatever the parameters of this run; intervals are "
-        "over the seeds. Cost and checks are this run's."
-    )
-    return Shown(over_seeds(table), origin)
 
 
 def by_size(pooled: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import math
 
 import pandas as pd
 
-from dualdiff import results
 from dualdiff.methods import METHODS
 from dualdiff.report import interval
 from dualdiff.scenes import SCENES
@@ -115,20 +114,6 @@ def steps_sentence(table: pd.DataFrame) -> str:
             f"at {own.index[-1]}"
         )
     return "With longer chains " + ", ".join(said) + "."
-
-
-def shown(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The committed table of learned members where there is one, else this run's; and which."""
-    try:
-        table, record = results.load(PART)
-    except FileNotFoundError:
-        return own, "The tables below are of **this run**; the full-scale one has not been made."
-    state = results.describe(PART)[1]
-    return table, (
-        f"The tables below are the **committed** ones of {record['date']}: "
-        f"{len(record['seeds'])} training seeds, {record['conditions']:,} conditions with "
-        f"{record['draws']} draws; state: {state}. The check below is on this run's own."
-    )
 
 
 def learned_view(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFrame:

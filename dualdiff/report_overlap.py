@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff import results
 from dualdiff.methods import METHODS
 from dualdiff.overlap import (
     DIAGNOSTICS,
@@ -47,21 +46,6 @@ def fractions_table() -> pd.DataFrame:
         for name, distance in SETTINGS.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
-
-
-def shown(own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The committed sweep where there is one, this run's otherwise, and which of the two."""
-    try:
-        table, record, state = results.together("sweep", "sweep_tuned")
-    except FileNotFoundError:
-        text = "**this run**; the full-scale sweep has not been run"
-        return own, f"The figures below show {text} ({own['scenario'].nunique()} distances)."
-    return table, (
-        f"The figures below show the **committed sweep** of {record['date']}: "
-        f"{table['scenario'].nunique()} distances, {len(record['seeds'])} training seeds, "
-        f"{record['conditions']:,} test conditions; state: {state}. The check below is on this "
-        "run's own, smaller one."
-    )
 
 
 def places_table(clouds: Mapping[str, Tensor], worlds: Mapping[str, Scenario]) -> pd.DataFrame:

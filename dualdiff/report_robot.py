@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from scipy import stats
 
-from dualdiff import results
 from dualdiff.members import progress_bar
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
@@ -34,9 +32,7 @@ from dualdiff.store import Store
 
 TITLES = {
     **LABELS,
-    "told": "fine-tuned, told the type",
     "oracle": "oracle draw (ceiling)",
-    "data": "test rows' own targets",
     "uniform": "uniform draw (floor)",
 }
 METRICS = {
@@ -84,32 +80,17 @@ def draws(
     return found
 
 
-def shown(
-    part: str, own: pd.DataFrame | None = None, folder: Path = results.FOLDER
-) -> tuple[pd.DataFrame, str]:
-    """The committed table of a part where there is one, else this run's, and which of the two.
-
-    Without either the table is empty, and the sentence names the command that makes it.
-    """
-    try:
-        table, record = results.load(part, folder)
-    except FileNotFoundError:
-        made = f"`dualdiff results --profile thesis {part}` makes the full-scale one."
-        if own is None:
-            return pd.DataFrame(), f"The table `{part}` has not been made yet; {made}"
-        return own, f"What follows is of **this run**; {made}"
-    seeds = ", ".join(map(str, record["seeds"]))
+def size_of(record: Mapping[str, Any]) -> str:
+    """How large the study of a committed table was, in words."""
     size = f"{record['tasks']:,} tasks per environment"
-    if part != "robot_data":
-        size += (
-            f", general networks of {record['general_steps']:,} steps of {record['batch']:,} rows, "
-            f"training seed{'s' * (len(record['seeds']) > 1)} {seeds}, at least "
-            f"{record['conditions']:,} test rows with a sample each, and {record['draws']} samples "
-            f"at each of {record['law_conditions']} of them"
-        )
-    return table, (
-        f"What follows is the **committed** table of {record['date']} (`{record['command']}`): "
-        f"{size}; state: {results.describe(part, folder)[1]}."
+    if record["part"] == "robot_data":
+        return size
+    seeds = ", ".join(map(str, record["seeds"]))
+    return (
+        f"{size}, general networks of {record['general_steps']:,} steps of {record['batch']:,} "
+        f"rows, training seed{'s' * (len(record['seeds']) > 1)} {seeds}, at least "
+        f"{record['conditions']:,} test rows with a sample each, and {record['draws']} samples "
+        f"at each of {record['law_conditions']} of them"
     )
 
 
@@ -146,8 +127,7 @@ def bars(table: pd.DataFrame, recipes: Sequence[str], metric: str = "success") -
     found = []
     for recipe in recipes:
         rows = pooled(table, recipe, metric).reset_index()
-        rows = rows[rows["configuration"].isin(CONFIGURATIONS)].assign(frame=recipe)
-        found.append(rows[rows["configuration"].isin(LABELS)])
+        found.append(rows[rows["configuration"].isin(CONFIGURATIONS)].assign(frame=recipe))
     return pd.concat(found, ignore_index=True)
 
 
@@ -168,7 +148,6 @@ def outcome_shares(table: pd.DataFrame, recipe: str) -> pd.DataFrame:
             for name in ("success", "collision", "out_of_reach", "invalid")
         }
     )
-    wide = wide[wide.index.isin(LABELS)]
     rest = 1 - wide["success"] - wide["invalid"]
     found = pd.DataFrame(
         {

@@ -40,28 +40,6 @@ BASELINES = ("specialised", "joint")
 BOTH = ["accuracy", "total_variation"]
 
 
-def shown(part: str, own: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str]:
-    """The committed table of a part where there is one, else this run's, and which of the two.
-
-    Without either the table is empty, and the sentence names the command that makes it. A table
-    that is out of date is shown like any other; the sentence says so.
-    """
-    try:
-        table, record = results.load(part)
-    except FileNotFoundError:
-        made = f"`dualdiff results --profile thesis {part}` makes the full-scale one."
-        if own is None:
-            return pd.DataFrame(), f"The table `{part}` has not been made yet; {made}"
-        return own, f"What follows is of **this run**; {made}"
-    state = results.describe(part)[1]
-    seeds = ", ".join(map(str, record["seeds"]))
-    return table, (
-        f"What follows is the **committed** table of {record['date']} (`{record['command']}`): "
-        f"training seed{'s' * (len(record['seeds']) > 1)} {seeds}, {record['conditions']:,} "
-        f"conditions with {record['draws']} draws each; state: {state}."
-    )
-
-
 def with_baselines(table: pd.DataFrame) -> pd.DataFrame:
     """A table of ways to choose weights, with :data:`BASELINES` of recipe ``tuned`` beside them.
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dualdiff import report
+from dualdiff import report, results
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
 from dualdiff.scenarios import cabinet, round_table
@@ -124,3 +124,22 @@ def test_all_metrics_and_environment() -> None:
     wide = report.all_metrics(over_seeds(table(AS_THESIS)), "thesis")
     assert wide.shape == (4, 5)
     assert "torch" in report.environment(seed=3) and "seed=3" in report.environment(seed=3)
+
+
+def test_the_committed_table_comes_before_the_own_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, committed = table(AS_THESIS), table(AS_THESIS, seed=1)
+
+    def missing(*parts: str, **_: object) -> results.Together:
+        raise FileNotFoundError(parts)
+
+    monkeypatch.setattr(results, "together", missing)
+    found, text = report.shown("weights", own=own)
+    assert found is own and "**this run**" in text
+    found, text = report.shown("sweep", "sweep_tuned")
+    assert found.empty and "dualdiff results --profile thesis sweep sweep_tuned" in text
+    record = {"date": "2026-01-01", "seeds": [0, 1], "conditions": 4_000, "draws": 50}
+    full = results.Together(committed, record, "current")
+    monkeypatch.setattr(results, "together", lambda *_, **__: full)
+    found, text = report.shown("weights", own=own)
+    assert found is committed
+    assert all(part in text for part in ("2026-01-01", "seeds 0, 1", "4,000", "state: current"))

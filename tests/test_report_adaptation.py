@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from dualdiff import report_adaptation as words
-from dualdiff import results
 from dualdiff.adaptation import ALONE, JOINT, SCORE
 from dualdiff.members import RECIPES
 from dualdiff.overlap import shifted_table
@@ -112,19 +110,3 @@ def test_costs_in_words() -> None:
     assert "100 numbers for this home, 10% of the 1,000" in words.cost_sentence(costs, "tuned")
     table = words.cost_table(costs, "tuned")
     assert table.loc["LoRA", "numbers stored for this home"] == "100"
-
-
-def test_the_page_says_which_table_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: str) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(results, "together", none)
-    own = words.shown(fake(), "smoke", 4)
-    assert "this run" in own.origin and "seed 4" in own.origin and "has not been run" in own.origin
-    pd.testing.assert_frame_equal(own.pooled, POOLED)
-    record = {"date": "2026-01-02", "profile": "thesis", "seeds": [0, 1, 2], "conditions": 2_000}
-    full_scale = results.Together(fake(3), record, "current")
-    monkeypatch.setattr(results, "together", lambda *_: full_scale)
-    full = words.shown(fake(), "smoke", 4)
-    assert "committed table" in full.origin and "2026-01-02" in full.origin
-    assert "state: current" in full.origin and (full.pooled["seeds"] == 3).all()

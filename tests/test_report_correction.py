@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from dualdiff import report_correction as words
-from dualdiff import results
 
 
 def methods_table(smc: float = 0.08) -> pd.DataFrame:
@@ -86,19 +85,3 @@ def test_the_sentence_on_learned_members_has_the_sign_of_the_numbers(gain, verb)
     view = words.learned_view(learned(gain), "cabinet", "accuracy")
     assert view.loc["plain sum", "tuned"] == "0.400 ± 0.020"
     assert list(view.columns) == ["exact", "tuned"]
-
-
-def test_committed_learned_members_are_shown_and_named(monkeypatch) -> None:
-    own = learned()
-    record = {"date": "2026-01-01", "seeds": [0, 1, 2], "conditions": 400, "draws": 50}
-
-    def missing(part: str):
-        raise FileNotFoundError(part)
-
-    monkeypatch.setattr(results, "load", missing)
-    table, text = words.shown(own)
-    assert table is own and "this run" in text
-    monkeypatch.setattr(results, "load", lambda part: (learned(0.2), record))
-    monkeypatch.setattr(results, "describe", lambda part: ("title", "current"))
-    table, text = words.shown(own)
-    assert table is not own and "3 training seeds" in text and "current" in text

@@ -62,19 +62,6 @@ def test_gap_names_the_score_at_the_nearest_distances() -> None:
     assert f"(overlap {share:.2f}): TV of joint to the own law {1 - share:.2f} (exact)" in lines[2]
 
 
-def test_committed_sweep_is_named_or_its_absence(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = table(follows)
-
-    def missing(*parts: str) -> None:
-        raise FileNotFoundError(parts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.results, "together", missing)
-        shown, origin = module.shown(own)
-    assert shown is own and "**this run**; the full-scale sweep" in origin
-    assert f"({len(SWEEP)} distances)" in origin
-
-
 @pytest.fixture
 def drawn() -> Figure:
     return figures.sweep_figure(table(follows))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dualdiff import report, results
 from dualdiff import report_robot as words
-from dualdiff import results
 from dualdiff.plots import LABELS
 from dualdiff.plots.robot_results import OUTCOMES
 
@@ -148,11 +148,7 @@ def test_views_hold_configurations_in_their_order_and_references() -> None:
     assert joint["both"] == pytest.approx(0.2)
 
 
-def test_shown_says_where_a_table_comes_from(tmp_path: Path) -> None:
-    own = table()
-    assert words.shown("robot", own, tmp_path)[0] is own
-    nothing, text = words.shown("robot", folder=tmp_path)
-    assert nothing.empty and "dualdiff results --profile thesis robot`" in text
+def test_the_size_of_a_committed_table_is_said(tmp_path: Path) -> None:
     part = results.PARTS["robot"]
     some = part.trials(results.PROFILES["smoke"])
     made = {
@@ -167,7 +163,7 @@ def test_shown_says_where_a_table_comes_from(tmp_path: Path) -> None:
         for t in some
     }
     results._write(part, some, made, "smoke", tmp_path, results.sources_of(some))
-    found, text = words.shown("robot", own, tmp_path)
-    assert len(found) and found is not own
+    found, text = report.shown("robot", size=words.size_of, folder=tmp_path)
+    assert len(found)
     record = json.loads((tmp_path / "robot.json").read_text())
     assert record["date"] in text and "state: current" in text and "training seed 0" in text

@@ -95,26 +95,6 @@ def test_weights_come_back_as_they_were_written() -> None:
     assert words.weights(both, "cabinet", "learned curve").equals(curve)
 
 
-def test_the_committed_table_comes_before_the_own_one(monkeypatch) -> None:
-    own, committed = map_table(), ways_table()
-    record = {"date": "2026-01-01", "seeds": [0, 1], "conditions": 400, "draws": 50}
-    record["command"] = "dualdiff results --profile thesis weights"
-
-    def missing(part: str):
-        raise FileNotFoundError(part)
-
-    monkeypatch.setattr(results, "load", missing)
-    table, text = words.shown("weights", own)
-    assert table is own and "this run" in text
-    table, text = words.shown("ablation")
-    assert table.empty and "dualdiff results --profile thesis ablation" in text
-    monkeypatch.setattr(results, "load", lambda part: (committed, record))
-    monkeypatch.setattr(results, "describe", lambda part: ("title", "current"))
-    table, text = words.shown("weights", own)
-    assert table is committed
-    assert all(part in text for part in ("2026-01-01", "0, 1", "400", "current"))
-
-
 def test_the_baselines_are_cells_of_the_own_plane_or_committed_with_the_same_seeds(
     monkeypatch,
 ) -> None:

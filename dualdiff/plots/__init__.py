@@ -23,8 +23,10 @@ COLOURS = {
     "finetuned_smc": "#5E35B1",
     "weighted": "#8BC34A",
     "finetuned_weighted": "#7B1E1E",
+    "told": "#FF8A80",
     "guided": "#00C5D4",
     "oracle": "#000000",
+    "data": "#666666",
     "uniform": "#B8B8B8",
 }
 LABELS = {
@@ -42,8 +44,10 @@ LABELS = {
     "finetuned_smc": "fine-tuned joint, SMC",
     "weighted": "learned weights",
     "finetuned_weighted": "fine-tuned, learned weights",
+    "told": "fine-tuned, told the type",
     "guided": "guided by task",
     "oracle": "oracle draw",
+    "data": "test rows' own targets",
     "uniform": "uniform draw",
 }
 MARKERS = {
@@ -61,8 +65,10 @@ MARKERS = {
     "finetuned_smc": "p",
     "weighted": "h",
     "finetuned_weighted": "*",
+    "told": "H",
     "guided": "8",
     "oracle": "+",
+    "data": "|",
     "uniform": "1",
 }
 
