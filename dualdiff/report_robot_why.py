@@ -18,7 +18,7 @@ from dualdiff.report_robot import (
     pooled,
     settings_of,
 )
-from dualdiff.robot.study import THESIS
+from dualdiff.robot.study import MAIN, THESIS
 
 ALL = "all nine"
 FRAMES = ("object", "metric", "world")
@@ -259,11 +259,43 @@ def weights_of(table: pd.DataFrame, setting: str, name: str) -> dict[str, float]
     return {str(metric).removeprefix("weight "): float(v) for metric, v in means.items()}
 
 
+# --- how much the general model has learned ---------------------------------------------------
+
+
+def training_verdict(tables: dict[str, pd.DataFrame]) -> Verdict:
+    """(e) Does joint sampling fail because the general model has learned too little?
+
+    ``tables`` are of the same settings with more and more training, by what to call them.
+    """
+    lines, said = [], []
+    for frame in MAIN:
+        found = {name: gain(table, frame) for name, table in tables.items()}
+        known = {name: own for name, own in found.items() if own is not None}
+        if len(known) < 2:
+            continue
+        for name, own in known.items():
+            rows = pooled(tables[name], frame, "success")["value"]
+            lines.append(
+                f"- Frame *{frame}*, {name}: general {rows['general']:.3f}, specialised "
+                f"{rows['specialised']:.3f}, joint {rows['joint']:.3f} ({own})."
+            )
+        (first, least), *_, (last, most) = known.items()
+        changed = least.better != most.better
+        said.append(
+            f"In frame *{frame}* joint sampling {HELPS[least.better]} with {first} and "
+            f"{'' if changed else 'still '}{HELPS[most.better]} with {last}"
+        )
+    if not lines:
+        return _missing("General models with more training are")
+    conclusion = f"{'. '.join(said)}. Rows and steps grow together here, so which counts is open."
+    return Verdict("\n".join(lines), conclusion)
+
+
 # --- units and network ------------------------------------------------------------------------
 
 
 def units_verdict(table: pd.DataFrame) -> Verdict:
-    """(e) Normalisation and network: does another choice of the thesis's rescue joint sampling?"""
+    """(f) Normalisation and network: does another choice of the thesis's rescue joint sampling?"""
     lines, said = [], []
     for frame in ("object", "world"):
         base = gain(table, frame)

@@ -70,6 +70,14 @@ def test_plain_sum() -> None:
     assert "nothing" in words.sum_verdict(table({"metric": SUCCESS})).conclusion
 
 
+def test_training() -> None:
+    short, full = table({"object": HURT}), table({"object": SUCCESS})
+    found = words.training_verdict({"this run": short, "all steps": full})
+    assert "hurts with this run and " in found.conclusion and "with all steps" in found.conclusion
+    assert "still hurts" in words.training_verdict({"a": short, "b": short}).conclusion
+    assert "nothing can be said" in words.training_verdict({"this run": short}).conclusion
+
+
 def test_units_and_network() -> None:
     settings = {"object": HURT, "object, per task": HURT, "object, plain": SUCCESS}
     found = words.units_verdict(table(settings))
