@@ -21,7 +21,7 @@ from dualdiff.members import code_version
 from dualdiff.parts import KEY, PARTS, Part, Run, cost, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.store import Store, provenance, write
-from dualdiff.workers import in_processes
+from dualdiff.workers import check_jobs, in_processes
 
 SIZES = (
     *("conditions", "draws", "n_general", "general_epochs", "specialised_epochs"),
@@ -138,6 +138,7 @@ def run(
     RuntimeError
         If the code that makes the tables is edited meanwhile.
     """
+    check_jobs(jobs)
     wanted = _wanted(profile, parts)
     tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]

@@ -20,6 +20,12 @@ def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
 
 
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of processes below 1."""
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+
+
 def in_processes(work: Callable[[T], R], todo: list[T], jobs: int) -> Iterator[tuple[T, R]]:
     """Every item with what ``work`` makes of it, in the order in which they finish.
 
@@ -31,8 +37,7 @@ def in_processes(work: Callable[[T], R], todo: list[T], jobs: int) -> Iterator[t
     ValueError
         For fewer jobs than 1.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    check_jobs(jobs)
     if jobs == 1:
         for item in todo:
             yield item, work(item)

@@ -20,7 +20,7 @@ from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
 from dualdiff.store import Store, provenance
 from dualdiff.train import one_thread
-from dualdiff.workers import in_processes
+from dualdiff.workers import check_jobs, in_processes
 
 CHUNK = 2_000
 """Tasks that share one stream of random numbers and one file."""
@@ -193,8 +193,7 @@ def generate(
         For numbers below 1 or an unknown environment.
     """
     todo = chunks(tasks, seed, environments)
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    check_jobs(jobs)
     with progress_bar(sum(chunk.n for chunk in todo), "robot: tasks", quiet) as bar:
         if jobs > 1:
             missing = [
