@@ -257,11 +257,9 @@ def test_a_trial_has_the_same_numbers_in_any_store(
 
 
 def test_references_are_in_order(store: Store) -> None:
+    size = replace(TINY, tasks=40, conditions=200, law_conditions=60, draws=24)
     found = {
-        name: found_in(
-            RobotTrial(REFERENCE, replace(TINY, tasks=40, conditions=200), 0, name).table(store)
-        )
-        for name in REFERENCES
+        name: found_in(RobotTrial(REFERENCE, size, 0, name).table(store)) for name in REFERENCES
     }
     success = {name: values["fresh scenes", "success"] for name, values in found.items()}
     assert success["oracle"] > success["uniform"] and success["data"] > success["uniform"]
