@@ -187,6 +187,8 @@ PARTS = {
 }
 
 
+SYNTHETIC = tuple(name for name in PARTS if not name.startswith("robot"))
+"""Tables of the synthetic scenarios, whose samples are judged by a region."""
 SAMPLES_PER_SECOND = 15_000  # of the synthetic study, roughly, to weigh one against another
 
 

@@ -22,7 +22,7 @@ from scipy import stats
 from dualdiff import pooling, results
 from dualdiff.adaptation import SCORE
 from dualdiff.overlap import SETTINGS, shifted_table
-from dualdiff.parts import PARTS
+from dualdiff.parts import PARTS, SYNTHETIC
 from dualdiff.plots import LABELS
 from dualdiff.report import TITLES, Ranking, interval, ranking
 from dualdiff.thesis import overlap_table, thesis_table
@@ -48,10 +48,10 @@ Results = dict[str, Result]
 
 
 def read(folder: Path | None = None) -> Results:
-    """Every committed table by part; parts that have not been run are left out."""
+    """Every committed table of a synthetic scenario; parts that have not been run are left out."""
     folder = folder or results.FOLDER
     found = {}
-    for part in PARTS:
+    for part in SYNTHETIC:
         with suppress(FileNotFoundError):
             table, record = results.load(part, folder)
             found[part] = Result(with_error(table, record["conditions"]), record)

@@ -12,7 +12,7 @@ import pandas as pd
 from dualdiff import results
 from dualdiff.metrics import METRICS
 from dualdiff.overlap import SETTINGS, shifted_table
-from dualdiff.parts import PARTS, trial_key
+from dualdiff.parts import PARTS, SYNTHETIC, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.study import COLUMNS, Trial
 from dualdiff.thesis import overlap_table, thesis_table
@@ -63,8 +63,8 @@ def table(trial: Trial) -> pd.DataFrame:
 
 
 def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = table) -> None:
-    """Write parts (all by default) at profile ``thesis`` into a folder."""
-    for name in parts or PARTS:
+    """Write parts (all synthetic ones by default) at profile ``thesis`` into a folder."""
+    for name in parts or SYNTHETIC:
         part = PARTS[name]
         some = part.trials(PROFILES["thesis"])
         tables = {trial_key(trial): scale(trial) for trial in some}
