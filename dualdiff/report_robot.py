@@ -191,6 +191,12 @@ class Difference(NamedTuple):
         """In how many seeds it is the better one."""
         return sum((d < 0) if self.lower else (d > 0) for d in self.seeds)
 
+    @property
+    def short(self) -> str:
+        """For a table: the difference, and wins of seeds."""
+        text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
+        return text + (f" ({self.wins}/{len(self.seeds)})" if len(self.seeds) > 1 else "")
+
     def __str__(self) -> str:
         text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
         return text + (f", {self.wins} of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
@@ -247,7 +253,7 @@ def contest_view(found: pd.DataFrame) -> pd.DataFrame:
             "setting": found["recipe"],
             "composition": found["configuration"].map(TITLES),
             "score": found["value"].map("{:.3f}".format),
-            **{f"minus {TITLES[rival]}": found[rival].map(str) for rival in RIVALS},
+            **{f"minus {TITLES[rival]}": found[rival].map(lambda d: d.short) for rival in RIVALS},
             "beats both": found["beats"].map({True: "yes", False: "no"}),
         }
     )
