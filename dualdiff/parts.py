@@ -57,7 +57,11 @@ class Run(Protocol):
 
 def trial_key(trial: Run) -> tuple[Any, ...]:
     """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
-    scenario = trial.scenario.name if isinstance(trial, Trial) else "robot"
+    if isinstance(trial, RobotTrial | DataTrial):
+        scenario = trial.scenario_name
+    else:
+        assert isinstance(trial, Trial)
+        scenario = trial.scenario.name
     made = (trial.profile.n_specialised, trial.profile.finetune_epochs, trial.seed)
     return (scenario, trial.recipe_name, *made, trial.configuration)
 

@@ -29,8 +29,8 @@ def check_jobs(jobs: int) -> None:
 def in_processes(work: Callable[[T], R], todo: list[T], jobs: int) -> Iterator[tuple[T, R]]:
     """Every item with what ``work`` makes of it, in the order in which they finish.
 
-    With one job the work is done here; with more, ``work`` and the items are pickled on their way
-    to fresh processes, which share the threads. An error or an interruption ends them all.
+    With one job the work is done here; with more, in fresh processes, which share the threads, so
+    ``work`` has to be a function of a module. An error or an interruption ends them all.
 
     Raises
     ------
