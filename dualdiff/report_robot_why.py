@@ -323,6 +323,19 @@ def units_verdict(table: pd.DataFrame) -> Verdict:
     return Verdict("\n".join(lines), " ".join(said))
 
 
+def standing_sentence(table: pd.DataFrame) -> str:
+    """In which settings joint sampling is better or worse than the specialised model."""
+    found = gains(table, tuple(settings_of(table)))
+    said = [
+        f"{word} it in {', '.join(f'*{name}*' for name in names)}"
+        for sign, word in ((-1, "worse than"), (0, "not told apart from"), (1, "better than"))
+        if (names := [name for name, own in found.items() if own.better == sign])
+    ]
+    if not said:
+        return "Joint sampling is not in this table beside the specialised model."
+    return f"Joint sampling, measured against the specialised model, is {'; '.join(said)}."
+
+
 def summary(verdicts: dict[str, Verdict]) -> str:
     """The conclusions as a list."""
     return "\n".join(f"- **{name}** {verdict.conclusion}" for name, verdict in verdicts.items())

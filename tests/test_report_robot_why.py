@@ -78,6 +78,14 @@ def test_training() -> None:
     assert "nothing can be said" in words.training_verdict({"this run": short}).conclusion
 
 
+def test_standing_names_every_setting_once() -> None:
+    level = {**SUCCESS, "joint": SUCCESS["specialised"]}
+    scores = table({"object": HURT, "world": level, "metric": {**SUCCESS, "joint": 0.9}})
+    text = words.standing_sentence(scores)
+    assert "worse than it in *object*; not told apart from it in *world*" in text
+    assert text.endswith("better than it in *metric*.") and text.count("*") == 6
+
+
 def test_units_and_network() -> None:
     settings = {"object": HURT, "object, per task": HURT, "object, plain": SUCCESS}
     found = words.units_verdict(table(settings))
