@@ -13,7 +13,7 @@ from dualdiff.members import RECIPES, Recipe
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import Profile
 from dualdiff.robot.rows import DataTrial, data_trials
-from dualdiff.robot.settings import SCALES, Scale
+from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import RobotTrial, ablation_trials, main_trials
 from dualdiff.scenarios import SCENARIOS, make_scenario
 from dualdiff.store import Store
@@ -150,6 +150,11 @@ def _robot(make: Callable[[Scale, int], Sequence[Run]]) -> Callable[[Profile], S
     return lambda profile: make(SCALES[profile.name], 0)
 
 
+def _in_world(scale: Scale, seed: int) -> Sequence[Run]:
+    # The references are in the table of the other two frames.
+    return [t for t in main_trials(scale, seed, ["world"]) if t.setting != REFERENCE]
+
+
 def _ablation(profile: Profile) -> list[Trial]:
     # Every recipe trains general networks of its own, so there are two seeds of it at most.
     return [trial for trial in weighting.ablation_trials(profile.name, 0) if trial.seed < 2]
@@ -186,6 +191,7 @@ PARTS = {
         Part("weights", "Learned weights beside the oracle's", _weights),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
+        Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
         Part("robot_ablation", "Robot: one assumption changed", _robot(ablation_trials)),
     )
 }
