@@ -1,0 +1,33 @@
+"""One script out of several: browsers refuse relative imports of a widget's module."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from dualdiff.plots import COLOURS
+
+FOLDER = Path(__file__).parent / "js"
+_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([\w.]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+
+
+def bundle(name: str) -> str:
+    """The module ``name`` with the modules it imports put in front of it, each once.
+
+    The modules stand in one scope, so their top-level names must differ. Exports other than the
+    default one are dropped: a widget's module has the default export only. ``COLOURS`` are those of
+    the book's figures.
+    """
+    done: list[str] = []
+
+    def add(part: str) -> str:
+        if part in done:
+            return ""
+        done.append(part)
+        text = (FOLDER / part).read_text(encoding="utf-8")
+        before = "".join(add(other) for other in _IMPORT.findall(text))
+        return before + _EXPORT.sub("", _IMPORT.sub("", text))
+
+    return f"const COLOURS = {json.dumps(COLOURS)};\n{add(name)}"
