@@ -1,0 +1,527 @@
+// The reverse process in the browser: the formulas of dualdiff's denoisers, exact, samplers, correct
+// and resampling, on flat arrays ([n, d], row by row). `Floats` is Float32Array, or Float64Array
+// where the tests compare with torch.
+
+// --- noise ------------------------------------------------------------------------------------
+
+const GOLDEN = 0x9e3779b9;
+
+/** The 32-bit finaliser of MurmurHash3. */
+function mixed(x) {
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return (x ^ (x >>> 16)) >>> 0;
+}
+
+/** The hash that all numbers of one step share. */
+function stepKey(seed, step) {
+  return mixed((mixed((seed + GOLDEN) | 0) + step + GOLDEN) | 0);
+}
+
+/** Number `index` of a step, uniform on (0, 1). */
+function uniformAt(key, index) {
+  return (mixed((key + index + GOLDEN) | 0) + 0.5) / 4294967296;
+}
+
+/** Standard normal numbers of a step into `out`: each hangs on its place alone (Box-Muller). */
+function normals(seed, step, out) {
+  const key = stepKey(seed, step);
+  for (let i = 0; i < out.length; i++) {
+    const radius = Math.sqrt(-2 * Math.log(uniformAt(key, 2 * i)));
+    out[i] = radius * Math.cos(2 * Math.PI * uniformAt(key, 2 * i + 1));
+  }
+  return out;
+}
+
+// --- the process ------------------------------------------------------------------------------
+
+const abarAt = (process, t) => (t < 0 ? 1 : process.alpha_bar[t]);
+const signalAt = (process, t) => Math.sqrt(abarAt(process, t));
+const noiseAt = (process, t) => Math.sqrt(1 - abarAt(process, t));
+
+/** Nearest integer, halves to the even one, as Python rounds. */
+function rounded(x) {
+  const floor = Math.floor(x);
+  return x - floor === 0.5 ? floor + (floor % 2) : Math.round(x);
+}
+
+/** The steps visited, from T - 1 down to 0 (`Sampler.timesteps`). */
+function timesteps(process, count) {
+  const last = process.alpha_bar.length - 1;
+  if (count === 1) return [last];
+  return Array.from({ length: count }, (_, i) => rounded(((count - 1 - i) * last) / (count - 1)));
+}
+
+// --- members ----------------------------------------------------------------------------------
+
+/** out [n, m] = h [n, k] W^T + bias, for W [m, k] with m even; rows in fours, columns in twos. */
+function dense(h, n, k, weight, m, bias, out) {
+  const rows = 4 * Math.ceil(n / 4); // the arrays have room for whole fours
+  for (let i = 0; i < rows; i += 4) {
+    const r0 = i * k;
+    const r1 = r0 + k;
+    const r2 = r1 + k;
+    const r3 = r2 + k;
+    for (let j = 0; j < m; j += 2) {
+      let a0 = bias[j];
+      let a1 = a0;
+      let a2 = a0;
+      let a3 = a0;
+      let b0 = bias[j + 1];
+      let b1 = b0;
+      let b2 = b0;
+      let b3 = b0;
+      const u = j * k;
+      const v = u + k;
+      for (let q = 0; q < k; q++) {
+        const left = weight[u + q];
+        const right = weight[v + q];
+        const x0 = h[r0 + q];
+        const x1 = h[r1 + q];
+        const x2 = h[r2 + q];
+        const x3 = h[r3 + q];
+        a0 += left * x0;
+        a1 += left * x1;
+        a2 += left * x2;
+        a3 += left * x3;
+        b0 += right * x0;
+        b1 += right * x1;
+        b2 += right * x2;
+        b3 += right * x3;
+      }
+      const o = i * m + j;
+      out[o] = a0;
+      out[o + 1] = b0;
+      out[o + m] = a1;
+      out[o + m + 1] = b1;
+      out[o + 2 * m] = a2;
+      out[o + 2 * m + 1] = b2;
+      out[o + 3 * m] = a3;
+      out[o + 3 * m + 1] = b3;
+    }
+  }
+}
+
+/** The activation of `count` numbers in place. */
+function activate(kind, h, count) {
+  if (kind === "relu") {
+    for (let i = 0; i < count; i++) if (h[i] < 0) h[i] = 0;
+  } else {
+    for (let i = 0; i < count; i++) h[i] /= 1 + Math.exp(-h[i]);
+  }
+}
+
+/** Columns from..to of a matrix [rows, columns] as a matrix of their own, rows made even. */
+function columnsOf(matrix, rows, columns, from, to, Floats) {
+  const wide = to - from;
+  const out = new Floats((rows + (rows % 2)) * wide);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < wide; j++) out[i * wide + j] = matrix[i * columns + from + j];
+  }
+  return out;
+}
+
+/** A network (`denoisers.MLP`) bound to the standardised condition `c`: predict(y, n, t, eps). */
+function bindNetwork(member, stage, c, Floats) {
+  const { process, read } = stage;
+  const dy = process.y_mean.length;
+  const { fourier, width, activation, preconditioned, object_frame: framed } = member;
+  const waves = dy * (1 + 2 * fourier);
+  const [entry, ...hidden] = member.layers.map((layer) => ({
+    weight: read(layer.weight),
+    bias: Floats.from(read(layer.bias)),
+  }));
+  const features = read(member.features);
+  const featureCount = features.length / process.alpha_bar.length;
+  const columns = waves + (framed ? 0 : c.length) + featureCount;
+  const first = columnsOf(entry.weight, width, columns, 0, waves, Floats);
+  for (const layer of hidden) layer.weight = Floats.from(layer.weight);
+  const head = columnsOf(read(member.head.weight), dy, width, 0, width, Floats);
+  const headBias = new Floats(dy + (dy % 2));
+  headBias.set(read(member.head.bias));
+  const centre = process.y_mean.map((mean, k) =>
+    framed
+      ? (c[k] * process.c_std[k] + process.c_mean[k] + member.offset[k] - mean) / process.y_std[k]
+      : 0,
+  );
+  // What the condition adds to the first layer is the same for all points and steps.
+  const fixed = Floats.from(entry.bias);
+  if (!framed) {
+    for (let i = 0; i < width; i++) {
+      for (let k = 0; k < c.length; k++) fixed[i] += entry.weight[i * columns + waves + k] * c[k];
+    }
+  }
+  const bias = new Floats(width);
+  const outputs = dy + (dy % 2);
+  let room = 0;
+  let seen, h, spare, out;
+
+  function reserve(n) {
+    const rows = 4 * Math.ceil(n / 4);
+    if (rows <= room) return;
+    room = rows;
+    seen = new Floats(rows * waves);
+    h = new Floats(rows * width);
+    spare = new Floats(rows * width);
+    out = new Floats(rows * outputs);
+  }
+
+  function lookAt(y, n, signal, scale) {
+    for (let i = 0; i < n; i++) {
+      for (let k = 0; k < dy; k++) {
+        const x = (y[i * dy + k] - signal * centre[k]) * scale[k];
+        const at = i * waves + k;
+        seen[at] = x;
+        for (let o = 0, place = at + dy, angle = (x * Math.PI) / 4; o < fourier; o++) {
+          seen[place] = Math.sin(angle);
+          seen[place + dy] = Math.cos(angle);
+          place += 2 * dy;
+          angle *= 2;
+        }
+      }
+    }
+  }
+
+  return (y, n, t, eps) => {
+    reserve(n);
+    const signal = signalAt(process, t);
+    const noise = noiseAt(process, t);
+    const variance = member.residual.map((r) => (signal * r) ** 2 + noise ** 2);
+    const scale = variance.map((v) => (preconditioned ? 1 / Math.sqrt(v) : 1));
+    lookAt(y, n, signal, scale);
+    const from = columns - featureCount;
+    for (let i = 0; i < width; i++) {
+      let total = fixed[i];
+      for (let k = 0; k < featureCount; k++) {
+        total += entry.weight[i * columns + from + k] * features[t * featureCount + k];
+      }
+      bias[i] = total;
+    }
+    dense(seen, n, waves, first, width, bias, h);
+    activate(activation, h, n * width);
+    for (const layer of hidden) {
+      dense(h, n, width, layer.weight, width, layer.bias, spare);
+      activate(activation, spare, n * width);
+      [h, spare] = [spare, h];
+    }
+    dense(h, n, width, head, outputs, headBias, out);
+    for (let k = 0; k < dy; k++) {
+      const skip = preconditioned ? noise / variance[k] : 0;
+      const gain = preconditioned ? signal * member.residual[k] * scale[k] : 1;
+      for (let i = 0; i < n; i++) {
+        const x = y[i * dy + k] - signal * centre[k];
+        eps[i * dy + k] = skip * x + gain * out[i * outputs + k];
+      }
+    }
+  };
+}
+
+/** A Gaussian mixture (`exact.ExactMixture`), around the condition if it is `framed`. */
+function bindMixture(member, stage, c) {
+  const { process } = stage;
+  const dy = process.y_mean.length;
+  const { log_weights: logWeights, means, variances, basis } = member;
+  const count = logWeights.length;
+  const centre = process.y_mean.map((mean, k) =>
+    member.framed ? (c[k] * process.c_std[k] + process.c_mean[k] - mean) / process.y_std[k] : 0,
+  );
+  const residual = new Float64Array(count * dy); // float64: tails are far below float32's
+  const logs = new Float64Array(count);
+  return (y, n, t, eps) => {
+    const signal = signalAt(process, t);
+    const noise = noiseAt(process, t);
+    for (let i = 0; i < n; i++) {
+      let top = -Infinity;
+      for (let m = 0; m < count; m++) {
+        let log = logWeights[m];
+        for (let e = 0; e < dy; e++) {
+          let along = 0;
+          for (let d = 0; d < dy; d++) {
+            const x = y[i * dy + d] - signal * (centre[d] + means[m * dy + d]);
+            along += x * basis[(m * dy + d) * dy + e];
+          }
+          const variance = signal ** 2 * variances[m * dy + e] + noise ** 2;
+          log -= 0.5 * (along ** 2 / variance + Math.log(variance));
+          residual[m * dy + e] = along / variance;
+        }
+        logs[m] = log;
+        top = Math.max(top, log);
+      }
+      let mass = 0;
+      for (let m = 0; m < count; m++) mass += logs[m] = Math.exp(logs[m] - top);
+      for (let d = 0; d < dy; d++) {
+        let total = 0;
+        for (let m = 0; m < count; m++) {
+          for (let e = 0; e < dy; e++) {
+            total += logs[m] * residual[m * dy + e] * basis[(m * dy + d) * dy + e];
+          }
+        }
+        eps[i * dy + d] = (noise * total) / mass;
+      }
+    }
+  };
+}
+
+const BINDERS = { network: bindNetwork, mixture: bindMixture };
+
+/** A stage as it came from Python, with its numbers at hand: `read(reference)` gives an array. */
+export function openStage(stage) {
+  const bytes = stage.numbers; // DataView: neither aligned nor alone in its buffer
+  const all = new Float32Array(
+    bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength),
+  );
+  return { ...stage, read: ({ at, size }) => all.subarray(at, at + size) };
+}
+
+// --- one chain --------------------------------------------------------------------------------
+
+/**
+ * Weights of the noise predictions by rule (`Weighted`, `guided`).
+ * @returns {{general: number, specialised: number, unconditional: number}}
+ */
+export function coefficients(rule, general, specialised, guidance) {
+  if (rule === "guidance") {
+    return { general: 1 - guidance, specialised: guidance, unconditional: 0 };
+  }
+  const rest = rule === "composable" ? 1 - general - specialised : 0;
+  return { general, specialised, unconditional: rest };
+}
+
+/** The sum of the members' noise predictions, and the members' own if asked to keep them. */
+function sumOf(stage, weights, c, Floats) {
+  const active = Object.keys(weights).filter((name) => weights[name] !== 0);
+  const members = active.map((name) => {
+    const member = stage.members[name];
+    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, c, Floats) };
+  });
+  return (y, n, t, total, kept) => {
+    total.fill(0);
+    members.forEach(({ weight, predict }, m) => {
+      const eps = kept ? kept[m] : total.scratch;
+      predict(y, n, t, eps);
+      for (let i = 0; i < total.length; i++) total[i] += weight * eps[i];
+    });
+    return members.map((member) => member.weight);
+  };
+}
+
+/** One step of DPM-Solver++ (2M) from t to `following`, in place (`samplers.DPMSolverPP`). */
+function solverStep(process, y, eps, t, following, memory, clean) {
+  const abar = abarAt(process, t);
+  const next = abarAt(process, following);
+  const [signal, noise] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
+  for (let i = 0; i < y.length; i++) clean[i] = (y[i] - noise * eps[i]) / signal;
+  if (following < 0) {
+    y.set(clean);
+    return null;
+  }
+  const here = 0.5 * Math.log(abar / (1 - abar));
+  const h = 0.5 * Math.log(next / (1 - next)) - here;
+  const slope = memory ? (0.5 * h) / (here - memory.here) : 0;
+  const keep = Math.sqrt((1 - next) / (1 - abar));
+  const move = -Math.sqrt(next) * Math.expm1(-h);
+  for (let i = 0; i < y.length; i++) {
+    const direction = memory ? clean[i] + slope * (clean[i] - memory.clean[i]) : clean[i];
+    y[i] = keep * y[i] + move * direction;
+  }
+  return { here, clean };
+}
+
+/** What the step at t adds to the log weights (`correct.feynman_kac_step`). */
+function addWeights(logWeights, weights, kept, total, beta, noise, dy) {
+  for (let i = 0; i < logWeights.length; i++) {
+    let gap = 0;
+    for (let k = i * dy; k < (i + 1) * dy; k++) {
+      gap += total[k] ** 2;
+      weights.forEach((weight, m) => (gap -= weight * kept[m][k] ** 2));
+    }
+    logWeights[i] += (beta / (2 * noise ** 2)) * gap;
+  }
+}
+
+/** Effective sample size as a share of the group (`resampling.effective_share`). */
+function effectiveShare(logs) {
+  const top = Math.max(...logs);
+  let first = 0;
+  let second = 0;
+  for (const log of logs) {
+    const weight = Math.exp(log - top);
+    first += weight;
+    second += weight ** 2;
+  }
+  return first ** 2 / second / logs.length;
+}
+
+/** Ancestors of a group by systematic resampling (`resampling.systematic`). */
+function systematic(logs, uniform) {
+  const top = Math.max(...logs);
+  let total = 0;
+  const cumulated = Array.from(logs, (log) => (total += Math.exp(log - top)));
+  let from = 0;
+  return Array.from(logs, (_, k) => {
+    const place = ((k + uniform) / logs.length) * total;
+    while (from < logs.length - 1 && cumulated[from] <= place) from++;
+    return from;
+  });
+}
+
+/** Ancestors of all points; groups that are due are resampled and their weights set to zero. */
+function ancestorsOf(logWeights, group, threshold, last, key) {
+  const places = new Int32Array(logWeights.length);
+  for (let start = 0; start < logWeights.length; start += group) {
+    const logs = logWeights.subarray(start, start + group);
+    const due = last || effectiveShare(logs) < threshold;
+    const chosen = due ? systematic(logs, uniformAt(key, start)) : null;
+    for (let k = 0; k < group; k++) places[start + k] = start + (due ? chosen[k] : k);
+    if (due) logs.fill(0);
+  }
+  return places;
+}
+
+function taken(values, places, dy) {
+  const copy = values.slice();
+  places.forEach((from, to) => {
+    for (let k = 0; k < dy; k++) values[to * dy + k] = copy[from * dy + k];
+  });
+}
+
+const UNIFORM_STREAM = 1 << 20;
+
+/**
+ * Run the reverse process, yielding after every step how many are done; returns all states.
+ *
+ * settings: `weights` (see coefficients), `corrected` (Feynman-Kac SMC along ancestral steps, else
+ * DPM-Solver++), `condition` (original units), `steps`, `points`, `seed`, and for tests `ancestors`
+ * (places per step) in place of those drawn.
+ */
+export function* reverse(stage, settings, Floats = Float32Array) {
+  const { process } = stage;
+  const { points: n, seed, corrected } = settings;
+  const dy = process.y_mean.length;
+  const visited = timesteps(process, settings.steps);
+  const c = settings.condition.map((x, k) => (x - process.c_mean[k]) / process.c_std[k]);
+  const predict = sumOf(stage, settings.weights, c, Floats);
+  const active = Object.values(settings.weights).filter((weight) => weight !== 0);
+  const size = n * dy;
+  const [y, total, fresh] = [new Floats(size), new Floats(size), new Floats(size)];
+  total.scratch = new Floats(size);
+  const kept = corrected ? active.map(() => new Floats(size)) : null;
+  const logWeights = new Float64Array(n);
+  const states = new Float32Array((visited.length + 1) * size);
+  const spread = corrected ? 1 / Math.sqrt(active.reduce((a, b) => a + b, 0)) : 1;
+  normals(seed, 0, y);
+  for (let i = 0; i < size; i++) y[i] *= spread;
+  show(stage, settings.condition, y, visited[0], states, 0);
+  let memory = null;
+  let buffers = [new Floats(size), new Floats(size)];
+  for (let s = 0; s < visited.length; s++) {
+    const [t, following] = [visited[s], s + 1 < visited.length ? visited[s + 1] : -1];
+    const weights = predict(y, n, t, total, kept);
+    if (corrected) {
+      const beta = 1 - abarAt(process, t) / abarAt(process, following);
+      const noise = noiseAt(process, t);
+      addWeights(logWeights, weights, kept, total, beta, noise, dy);
+      const key = stepKey(seed, UNIFORM_STREAM + s);
+      const drawn = ancestorsOf(logWeights, settings.group, settings.threshold, following < 0, key);
+      const places = settings.ancestors ? settings.ancestors[s] : drawn;
+      taken(y, places, dy);
+      taken(total, places, dy);
+      const scale = 1 / Math.sqrt(1 - beta);
+      for (let i = 0; i < size; i++) y[i] = (y[i] - (beta / noise) * total[i]) * scale;
+      if (following >= 0) {
+        normals(seed, s + 1, fresh);
+        for (let i = 0; i < size; i++) y[i] += Math.sqrt(beta) * fresh[i];
+      }
+    } else {
+      memory = solverStep(process, y, total, t, following, memory, buffers[s % 2]);
+    }
+    show(stage, settings.condition, y, following, states, s + 1);
+    yield s + 1;
+  }
+  return { states, timesteps: [...visited, -1], last: decoded(process, y) };
+}
+
+function decoded(process, y) {
+  const dy = process.y_mean.length;
+  return y.map((x, i) => x * process.y_std[i % dy] + process.y_mean[i % dy]);
+}
+
+/**
+ * The state as it is drawn: around the condition in a stage that is `framed`, so that the noise of
+ * the first frame stands where its samples will; else in original units.
+ */
+function show(stage, condition, y, t, states, frame) {
+  const { process } = stage;
+  const dy = process.y_mean.length;
+  const signal = signalAt(process, t);
+  for (let i = 0; i < y.length; i++) {
+    const k = i % dy;
+    const origin = stage.framed ? signal * (process.y_mean[k] - condition[k]) : process.y_mean[k];
+    states[frame * y.length + i] = process.y_std[k] * y[i] + origin;
+  }
+}
+
+// --- scores -----------------------------------------------------------------------------------
+
+const binOf = (unit, bins) => Math.min(bins - 1, Math.max(0, Math.floor(unit * bins)));
+
+/** Cell of a point in a box, -1 outside (`regions.Box`). */
+function boxCell({ low, high, divisions, tolerance }, u) {
+  let far = 0;
+  let cell = 0;
+  low.forEach((a, k) => {
+    far += (u[k] - Math.min(high[k], Math.max(a, u[k]))) ** 2;
+    cell = cell * divisions + binOf((u[k] - a) / (high[k] - a), divisions);
+  });
+  return Math.sqrt(far) <= tolerance ? cell : -1;
+}
+
+/** Cell of a point on a disc, -1 off it (`regions.Disc`). */
+function discCell({ radius, centre, height, thickness, rings, sectors, tolerance }, u) {
+  const [x, y] = [u[0] - centre[0], u[1] - centre[1]];
+  const beside = Math.max(0, Math.hypot(x, y) - radius);
+  const above = Math.max(0, Math.abs(u[2] - height) - thickness);
+  if (Math.hypot(beside, above) > tolerance) return -1;
+  const turn = Math.atan2(y, x) / (2 * Math.PI);
+  const ring = binOf((x ** 2 + y ** 2) / radius ** 2, rings);
+  return ring * sectors + binOf(turn - Math.floor(turn), sectors);
+}
+
+/** Cell of a point of the plane, -1 outside the grid. */
+function gridCell({ low, high, cells }, u) {
+  const at = [0, 1].map((k) => Math.floor(((u[k] - low[k]) / (high[k] - low[k])) * cells));
+  return at.every((place) => place >= 0 && place < cells) ? at[0] * cells + at[1] : -1;
+}
+
+/** Whether a point lies where the fine grid says "inside". */
+function gridInside(target, u, inside) {
+  const cell = gridCell({ ...target, cells: target.fine }, u);
+  return cell >= 0 && inside[cell] > 0;
+}
+
+/**
+ * Accuracy, total variation to the target on its cells, share of different points.
+ * `points [n, dy]` in the frame in which states are drawn.
+ */
+export function scores(stage, points, n) {
+  const { target } = stage;
+  const dy = points.length / n;
+  const grid = target.kind === "grid";
+  const masses = grid ? stage.read(target.masses) : null;
+  const inside = grid ? stage.read(target.inside) : null;
+  const cellOf = { box: boxCell, disc: discCell, grid: gridCell }[target.kind];
+  const count = grid ? masses.length : target.count;
+  const seen = new Float64Array(count);
+  const different = new Set();
+  let hits = 0;
+  for (let i = 0; i < n; i++) {
+    const u = points.subarray(i * dy, (i + 1) * dy);
+    const cell = cellOf(target, u);
+    if (cell >= 0) seen[cell] += 1 / n;
+    if (grid ? gridInside(target, u, inside) : cell >= 0) hits += 1;
+    different.add(u.join());
+  }
+  let variation = 1 - seen.reduce((a, b) => a + b, 0);
+  for (let k = 0; k < count; k++) variation += Math.abs(seen[k] - (grid ? masses[k] : 1 / count));
+  return { accuracy: hits / n, total_variation: variation / 2, unique: different.size / n };
+}

@@ -1,0 +1,43 @@
+// The worker of the composition widget: samples in the background, newest request first.
+import { openStage, reverse, scores } from "./core.js";
+
+const stages = {};
+let latest = 0;
+
+// Messages that arrived are seen between two turns of the event loop; a timer would wait longer.
+const channel = new MessageChannel();
+const turn = () =>
+  new Promise((resume) => {
+    channel.port1.onmessage = resume;
+    channel.port2.postMessage(0);
+  });
+
+async function sampled({ id, stage: name, settings, double }) {
+  const began = performance.now();
+  const stage = stages[name];
+  const chain = reverse(stage, settings, double ? Float64Array : Float32Array);
+  let seen = performance.now();
+  let step = chain.next();
+  while (!step.done) {
+    if (performance.now() - seen > 8) {
+      await turn();
+      if (id !== latest) return;
+      seen = performance.now();
+    }
+    step = chain.next();
+  }
+  const { states, timesteps, last } = step.value;
+  const size = states.length / timesteps.length;
+  const found = scores(stage, states.subarray(states.length - size), settings.points);
+  const answer = { id, states, timesteps, last, scores: found, ms: performance.now() - began };
+  self.postMessage(answer, [states.buffer, last.buffer]);
+}
+
+self.onmessage = ({ data }) => {
+  if (data.open) {
+    stages[data.name] = openStage(data.open);
+    return;
+  }
+  latest = data.id;
+  sampled(data).catch((error) => self.postMessage({ id: data.id, error: String(error) }));
+};
