@@ -73,6 +73,10 @@ MARKERS = {
 }
 
 
+STYLE = Path(__file__).with_name("dualdiff.mplstyle")
+"""The book's style sheet."""
+
+
 def use_style() -> None:
     """Switch matplotlib to the book's style sheet."""
-    plt.style.use(Path(__file__).with_name("dualdiff.mplstyle"))
+    plt.style.use(STYLE)

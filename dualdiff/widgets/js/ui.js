@@ -50,3 +50,62 @@ export function fit(canvas, ratio) {
   context.setTransform(scale, 0, 0, scale, 0, 0);
   return { context, width, height };
 }
+
+/** Give a widget's outermost element (class `dualdiff`) the colours of the page. */
+export function dress(root) {
+  const colours = inks();
+  for (const [name, colour] of Object.entries(colours)) root.style.setProperty(`--dd-${name}`, colour);
+  root.style.colorScheme = isDark() ? "dark" : "light";
+}
+
+/**
+ * Call `draw` before the next frame whenever asked to, and when the widget's width or the page's
+ * mode changes. Returns `{ again, stop }`: ask for a drawing, and end it all.
+ */
+export function keepDrawn(root, draw) {
+  let asked = 0;
+  const now = () => {
+    asked = 0;
+    if (!root.isConnected) return; // the size of its place is not known yet
+    dress(root);
+    draw();
+  };
+  const again = () => {
+    asked ||= requestAnimationFrame(now);
+  };
+  const size = new ResizeObserver(again);
+  size.observe(root);
+  const untheme = onTheme(again);
+  dress(root);
+  const stop = () => {
+    cancelAnimationFrame(asked);
+    size.disconnect();
+    untheme();
+  };
+  return { again, stop };
+}
+
+/** Call `change` when one of the model's traits changes; returns a function that stops that. */
+export function listen(model, names, change) {
+  const events = names.map((name) => `change:${name}`);
+  for (const event of events) model.on(event, change);
+  return () => events.forEach((event) => model.off(event, change));
+}
+
+/** Set traits of the model, and tell whoever is linked to them. */
+export function assign(model, values) {
+  for (const [name, value] of Object.entries(values)) model.set(name, value);
+  model.save_changes();
+}
+
+/** A labelled list of choices (an object of values and titles) bound to a trait of the model. */
+export function picker(model, trait, label, titles) {
+  const options = Object.entries(titles).map(([value, title]) =>
+    element("option", { value, textContent: title }),
+  );
+  const list = element("select", {}, ...options);
+  const show = () => (list.value = model.get(trait));
+  list.addEventListener("change", () => assign(model, { [trait]: list.value }));
+  show();
+  return { place: element("label", {}, `${label} `, list), stop: listen(model, [trait], show) };
+}

@@ -1,0 +1,66 @@
+"""What all widgets share: a picture where no script runs, one style, and refusals in words."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Collection
+from io import BytesIO
+from typing import Any
+
+import anywidget
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from traitlets import TraitError
+
+from dualdiff.plots import STYLE
+from dualdiff.widgets.bundle import FOLDER
+
+
+class Refused(TraitError, ValueError):
+    """A value that a widget does not take; the message names it and what is allowed."""
+
+
+def within(name: str, value: float, low: float, high: float) -> float:
+    """The value, refused unless ``low <= value <= high`` (so NaN too)."""
+    if not (math.isfinite(value) and low <= value <= high):
+        raise Refused(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
+    return value
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> str:
+    """The value, refused unless it is one of the allowed ones."""
+    if value not in allowed:
+        raise Refused(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget with a static picture beside it.
+
+    Subclasses set ``_esm = bundle("name.js")`` and give :meth:`picture` and :meth:`describe`. The
+    output of a cell holds the view and the picture: JupyterLab and the book's pages prefer the
+    view, while PDF, GitHub and whoever knows no widgets show the picture.
+    """
+
+    _css = (FOLDER / "ui.css").read_text(encoding="utf-8")
+
+    def picture(self) -> Figure:
+        """What the widget shows at its present values, as a figure of the book."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The picture in words: its alternative text, and the widget's in a terminal."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        view = super()._repr_mimebundle_(**kwargs)
+        assert view is not None  # only a widget without a view gives none
+        words, shown = self.describe(), BytesIO()
+        with plt.style.context(STYLE):
+            figure = self.picture()
+            figure.savefig(shown, format="png")
+        plt.close(figure)  # or a notebook would show it a second time
+        png = base64.b64encode(shown.getvalue()).decode()
+        data = {**view[0], "text/plain": words, "image/png": png}
+        return data, {**view[1], "image/png": {"alt": words}}
