@@ -10,6 +10,7 @@ from dualdiff.plots import COLOURS
 
 FOLDER = Path(__file__).parent / "js"
 _IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([\w.]+)";\n', re.MULTILINE)
+_TEXT = re.compile(r'^import (\w+) from "\./([\w.]+)\?text";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
@@ -18,7 +19,8 @@ def bundle(name: str) -> str:
 
     The modules stand in one scope, so their top-level names must differ. Exports other than the
     default one are dropped: a widget's module has the default export only. ``COLOURS`` are those of
-    the book's figures.
+    the book's figures. ``import name from "./part.js?text"`` gives the bundle of a part as a string,
+    which is how a worker gets its script.
     """
     done: list[str] = []
 
@@ -28,6 +30,7 @@ def bundle(name: str) -> str:
         done.append(part)
         text = (FOLDER / part).read_text(encoding="utf-8")
         before = "".join(add(other) for other in _IMPORT.findall(text))
+        text = _TEXT.sub(lambda m: f"const {m[1]} = {json.dumps(bundle(m[2]))};\n", text)
         return before + _EXPORT.sub("", _IMPORT.sub("", text))
 
     return f"const COLOURS = {json.dumps(COLOURS)};\n{add(name)}"

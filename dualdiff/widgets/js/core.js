@@ -275,18 +275,6 @@ export function openStage(stage) {
 
 // --- one chain --------------------------------------------------------------------------------
 
-/**
- * Weights of the noise predictions by rule (`Weighted`, `guided`).
- * @returns {{general: number, specialised: number, unconditional: number}}
- */
-export function coefficients(rule, general, specialised, guidance) {
-  if (rule === "guidance") {
-    return { general: 1 - guidance, specialised: guidance, unconditional: 0 };
-  }
-  const rest = rule === "composable" ? 1 - general - specialised : 0;
-  return { general, specialised, unconditional: rest };
-}
-
 /** The sum of the members' noise predictions, and the members' own if asked to keep them. */
 function sumOf(stage, weights, c, Floats) {
   const active = Object.keys(weights).filter((name) => weights[name] !== 0);

@@ -1,0 +1,134 @@
+// A panel of the composition widget: axes, outlines of laws, points.
+import { inks } from "./ui.js";
+
+const MARGIN = { left: 44, bottom: 36, other: 8 };
+
+/** The function from samples (or other points) to pixels: `place(point)` gives [x, y]. */
+export function placeOf(panel, { width, height }, margin = 1) {
+  const left = MARGIN.left * margin;
+  const [wide, high] = [
+    width - left - MARGIN.other * margin,
+    height - (MARGIN.bottom + MARGIN.other) * margin,
+  ];
+  const [a, b] = panel.axes;
+  return (point, offset = 0) => {
+    const [x, y] = [point[offset + a], point[offset + b]];
+    return [
+      left + ((x - panel.x[0]) / (panel.x[1] - panel.x[0])) * wide,
+      MARGIN.other * margin + (1 - (y - panel.y[0]) / (panel.y[1] - panel.y[0])) * high,
+    ];
+  };
+}
+
+/** Round numbers between two ends, about `count` of them. */
+function ticks([low, high], count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
+  const found = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9; k++) {
+    found.push(Number((k * step).toPrecision(12)));
+  }
+  return found;
+}
+
+/** A point with the two drawn coordinates at their places. */
+function at(panel, x, y) {
+  const point = [];
+  point[panel.axes[0]] = x;
+  point[panel.axes[1]] = y;
+  return point;
+}
+
+/** Paper, grid, ticks and labels. */
+export function axes({ context, width, height }, panel, place) {
+  const { ink, faint, grid, paper } = inks();
+  context.clearRect(0, 0, width, height);
+  context.fillStyle = paper;
+  context.fillRect(0, 0, width, height);
+  context.font = "11px system-ui, sans-serif";
+  context.lineWidth = 1;
+  const [left, bottom] = place(at(panel, panel.x[0], panel.y[0]));
+  const [right, top] = place(at(panel, panel.x[1], panel.y[1]));
+  const line = (x0, y0, x1, y1) => {
+    context.beginPath();
+    context.moveTo(Math.round(x0) + 0.5, Math.round(y0) + 0.5);
+    context.lineTo(Math.round(x1) + 0.5, Math.round(y1) + 0.5);
+    context.stroke();
+  };
+  context.fillStyle = faint;
+  context.strokeStyle = grid;
+  context.textBaseline = "middle";
+  context.textAlign = "center";
+  for (const x of ticks(panel.x, Math.max(2, width / 90))) {
+    const [px] = place(at(panel, x, panel.y[0]));
+    line(px, bottom, px, top);
+    context.fillText(String(x), px, bottom + 9);
+  }
+  context.textAlign = "right";
+  for (const y of ticks(panel.y, Math.max(2, height / 70))) {
+    const [, py] = place(at(panel, panel.x[0], y));
+    line(left, py, right, py);
+    context.fillText(String(y), left - 4, py);
+  }
+  context.fillStyle = ink;
+  context.textAlign = "center";
+  context.fillText(panel.labels[0], (left + right) / 2, height - 7);
+  context.save();
+  context.translate(9, (top + bottom) / 2);
+  context.rotate(-Math.PI / 2);
+  context.fillText(panel.labels[1], 0, 0);
+  context.restore();
+}
+
+/** Closed outlines, filled faintly; those of one role in one colour. */
+export function outlines({ context }, panel, place, colour) {
+  for (const { role, lines, fill } of panel.outlines) {
+    context.beginPath();
+    for (const line of lines) {
+      line.forEach(([x, y], k) => {
+        const [px, py] = place(at(panel, x, y));
+        if (k === 0) context.moveTo(px, py);
+        else context.lineTo(px, py);
+      });
+      context.closePath();
+    }
+    context.fillStyle = colour(role);
+    context.globalAlpha = fill;
+    context.fill("evenodd");
+    context.globalAlpha = 1;
+    context.strokeStyle = colour(role);
+    context.lineWidth = role === "object" ? 1 : 2;
+    context.setLineDash(role === "truth" ? [5, 4] : []);
+    context.stroke();
+    context.setLineDash([]);
+  }
+}
+
+/** Points [n, dy] as dots, or as rings. Those outside the panel are left out. */
+export function points({ context }, panel, place, values, n, colour, rings) {
+  const dy = values.length / n;
+  const size = n > 200 ? 2.2 : 3;
+  const [left, bottom] = place(at(panel, panel.x[0], panel.y[0]));
+  const [right, top] = place(at(panel, panel.x[1], panel.y[1]));
+  context.fillStyle = colour;
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.globalAlpha = rings ? 0.9 : 0.65;
+  for (let i = 0; i < n; i++) {
+    const [x, y] = panel.map
+      ? place(mapped(panel.map, values, i * dy))
+      : place(values, i * dy);
+    if (!(x >= left && x <= right && y >= top && y <= bottom)) continue;
+    context.beginPath();
+    context.arc(x, y, rings ? size + 1.5 : size, 0, 2 * Math.PI);
+    if (rings) context.stroke();
+    else context.fill();
+  }
+  context.globalAlpha = 1;
+}
+
+/** An affine map of the plane: rows [a, b, shift]. */
+function mapped(map, values, offset) {
+  return map.map(([a, b, shift]) => a * values[offset] + b * values[offset + 1] + shift);
+}

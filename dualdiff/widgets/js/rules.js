@@ -1,0 +1,11 @@
+/**
+ * Weights of the noise predictions by rule (`compose.Weighted`, `compose.guided`).
+ * @returns {{general: number, specialised: number, unconditional: number}}
+ */
+export function coefficients(rule, general, specialised, guidance) {
+  if (rule === "guidance") {
+    return { general: 1 - guidance, specialised: guidance, unconditional: 0 };
+  }
+  const rest = rule === "composable" ? 1 - general - specialised : 0;
+  return { general, specialised, unconditional: rest };
+}
