@@ -35,15 +35,12 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     return value
 
 
-class Widget(anywidget.AnyWidget):
-    """A widget with a static picture beside it.
+class Pictured:
+    """What a widget shows where no script runs; for classes beside a widget's.
 
-    Subclasses set ``_esm = bundle("name.js")`` and give :meth:`picture` and :meth:`describe`. The
-    output of a cell holds the view and the picture: JupyterLab and the book's pages prefer the
+    The output of a cell holds the view and the picture: JupyterLab and the book's pages prefer the
     view, while PDF, GitHub and whoever knows no widgets show the picture.
     """
-
-    _css = (FOLDER / "ui.css").read_text(encoding="utf-8")
 
     def picture(self) -> Figure:
         """What the widget shows at its present values, as a figure of the book."""
@@ -54,13 +51,23 @@ class Widget(anywidget.AnyWidget):
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = super()._repr_mimebundle_(**kwargs)
+        view = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
         assert view is not None  # only a widget without a view gives none
+        data, metadata = view if isinstance(view, tuple) else (view, {})
         words, shown = self.describe(), BytesIO()
         with plt.style.context(STYLE):
             figure = self.picture()
             figure.savefig(shown, format="png")
         plt.close(figure)  # or a notebook would show it a second time
         png = base64.b64encode(shown.getvalue()).decode()
-        data = {**view[0], "text/plain": words, "image/png": png}
-        return data, {**view[1], "image/png": {"alt": words}}
+        data = {**data, "text/plain": words, "image/png": png}
+        return data, {**metadata, "image/png": {"alt": words}}
+
+
+class Widget(Pictured, anywidget.AnyWidget):
+    """A widget with a static picture beside it.
+
+    Subclasses set ``_esm = bundle("name.js")`` and give :meth:`picture` and :meth:`describe`.
+    """
+
+    _css = (FOLDER / "ui.css").read_text(encoding="utf-8")

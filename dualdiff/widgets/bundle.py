@@ -18,9 +18,9 @@ def bundle(name: str) -> str:
     """The module ``name`` with the modules it imports put in front of it, each once.
 
     The modules stand in one scope, so their top-level names must differ. Exports other than the
-    default one are dropped: a widget's module has the default export only. ``COLOURS`` are those of
-    the book's figures. ``import name from "./part.js?text"`` gives the bundle of a part as a string,
-    which is how a worker gets its script.
+    default one are dropped: a widget's module has the default export only. ``COLOURS`` are those
+    of the book's figures. ``import name from "./part.js?text"`` gives the bundle of a part as a
+    string, which is how a worker gets its script.
     """
     done: list[str] = []
 

@@ -1,5 +1,5 @@
 // The composition widget: samples of two models at once, redrawn while a weight is dragged.
-import { assign, element, fit, inks, keepDrawn, listen } from "./ui.js";
+import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
 import { coefficients } from "./rules.js";
 import { axes, outlines, placeOf, points } from "./panel.js";
 import WORKER from "./worker.js?text";
@@ -41,6 +41,7 @@ class View {
     this.build();
     this.startWorker();
     const stops = [
+      ...this.pickers.map((list) => list.stop),
       listen(model, ASKED, () => this.changed()),
       listen(model, ["condition"], () => this.changed()),
       listen(model, ["scene"], () => this.newScene()),
@@ -89,7 +90,17 @@ class View {
     this.readout = element("div", { className: "dualdiff-scores" });
     this.status = element("p", { className: "dualdiff-faint", "aria-live": "polite" });
     this.root.className = "dualdiff dualdiff-composition";
-    this.root.append(this.note, this.panels, row, this.level, this.readout, this.status);
+    const titles = this.model.get("titles");
+    const lists = { scene: "scene", rule: "rule", source: "computed by" };
+    this.pickers = Object.entries(lists)
+      .filter(([trait]) => Object.keys(titles[trait]).length > 1)
+      .map(([trait, label]) => picker(this.model, trait, label, titles[trait]));
+    const choices = element(
+      "div",
+      { className: "dualdiff-row" },
+      ...this.pickers.map((list) => list.place),
+    );
+    this.root.append(choices, this.note, this.panels, row, this.level, this.readout, this.status);
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -153,6 +164,8 @@ class View {
 
   changed() {
     clearTimeout(this.timers.refine);
+    const guided = this.model.get("rule") === "guidance";
+    assign(this.model, { weights_off: guided, guidance_off: !guided });
     this.ask(ROUGH, false);
     this.timers.refine = setTimeout(() => this.refine(), REFINE_AFTER);
     this.showSource();

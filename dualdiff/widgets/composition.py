@@ -1,0 +1,292 @@
+"""The composition widget: drag a weight and see the samples of two models move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as controls
+import matplotlib.pyplot as plt
+import numpy as np
+import traitlets
+from ipywidgets import jslink
+from matplotlib.figure import Figure
+from traitlets import observe, validate
+
+from dualdiff.plots import COLOURS
+from dualdiff.widgets.base import Pictured, Refused, Widget, one_of, within
+from dualdiff.widgets.bundle import bundle
+from dualdiff.widgets.mirror import RESAMPLING, RULES, Request, run
+from dualdiff.widgets.stages import POINTS, Panel, Stage
+from dualdiff.widgets.wire import wire
+
+SOURCES = {"browser": "browser", "torch": "torch", "both": "both"}
+SAMPLES = {"sum": "joint", "composable": "told", "guidance": "guided", "smc": "smc"}
+"""Whose colour the samples of a rule have; also in composition.js."""
+ASKED = (
+    *("scene", "rule", "w_general", "w_specialised", "guidance"),
+    *("steps", "points", "seed", "condition"),
+)
+START = {
+    "rule": "sum",
+    "w_general": 1.0,
+    "w_specialised": 1.0,
+    "guidance": 1.5,
+    "steps": 30,
+    "points": POINTS,
+    "seed": 0,
+}
+WEIGHTS = (-1.0, 3.0)
+GUIDANCE = (-1.0, 5.0)
+
+
+class Composition(Widget):
+    """Samples of a general and a specialised model, composed by a rule, redrawn on every change.
+
+    The reverse process runs in the browser, in a worker: few samples and steps while something
+    moves, then all. With a kernel and ``source`` other than "browser" the same settings drive
+    torch too, from the same noise.
+
+    Parameters
+    ----------
+    stages : mapping of names to Stage
+        Scenes to choose from.
+    start : values of the traits below
+        Where the widget starts, and where its reset leads.
+
+    Attributes
+    ----------
+    scene : str
+        A name of ``stages``.
+    rule : {"sum", "composable", "guidance", "smc"}
+        See :data:`dualdiff.widgets.mirror.RULES`.
+    w_general, w_specialised : float
+        Weights of the noise predictions, -1 to 3.
+    guidance : float
+        Weight of rule "guidance", -1 to 5: 0 the general, 1 the specialised model.
+    steps, points : int
+        Of the reverse process, 1 to T; samples, a multiple of 50 (a group of SMC) up to 2,000.
+    seed : int
+        Of the noise.
+    condition : list of float
+        Original units.
+    frame : int
+        The step that is shown.
+    source : {"browser", "torch", "both"}
+    scores : dict
+        Accuracy, total variation and unique share of what the browser last sampled.
+
+    Raises
+    ------
+    Refused
+        For values out of range.
+    """
+
+    _esm = bundle("composition.js")
+
+    scenes = traitlets.Dict().tag(sync=True)
+    scene = traitlets.Unicode().tag(sync=True)
+    rule = traitlets.Unicode("sum").tag(sync=True)
+    w_general = traitlets.Float(1.0).tag(sync=True)
+    w_specialised = traitlets.Float(1.0).tag(sync=True)
+    guidance = traitlets.Float(1.5).tag(sync=True)
+    steps = traitlets.Int(30).tag(sync=True)
+    points = traitlets.Int(POINTS).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+    condition = traitlets.List(traitlets.Float()).tag(sync=True)
+    frame = traitlets.Int(0).tag(sync=True)
+    source = traitlets.Unicode("browser").tag(sync=True)
+    torch: dict[str, Any] = traitlets.Dict({"settings": {}}).tag(sync=True)
+    scores = traitlets.Dict().tag(sync=True)
+    resampling = traitlets.Dict().tag(sync=True)
+    start = traitlets.Dict().tag(sync=True)
+    titles = traitlets.Dict().tag(sync=True)
+    weights_off = traitlets.Bool(False).tag(sync=True)
+    guidance_off = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, stages: Mapping[str, Stage], **start: Any) -> None:
+        if not stages:
+            raise Refused("stages must hold at least one scene")
+        unknown = set(start) - {"scene", *START}
+        if unknown:
+            raise Refused(f"{', '.join(sorted(unknown))} is not one of scene, {', '.join(START)}")
+        self.stages = dict(stages)
+        first = {"scene": next(iter(stages)), **START, **start}
+        one_of("scene", first["scene"], self.stages)
+        super().__init__(
+            scenes={name: wire(stage, first["points"]) for name, stage in stages.items()},
+            condition=list(self.stages[first["scene"]].condition),
+            resampling={"group": RESAMPLING.group, "threshold": RESAMPLING.threshold},
+            start=first,
+            titles={
+                "scene": {name: stage.title for name, stage in stages.items()},
+                "rule": RULES,
+                "source": SOURCES,
+            },
+            frame=first["steps"],
+            **first,
+        )
+
+    # --- what is allowed ------------------------------------------------------------------
+
+    @validate("scene")
+    def _scene(self, proposal: Any) -> str:
+        return one_of("scene", proposal["value"], self.stages)
+
+    @validate("rule")
+    def _rule(self, proposal: Any) -> str:
+        return one_of("rule", proposal["value"], RULES)
+
+    @validate("source")
+    def _source(self, proposal: Any) -> str:
+        return one_of("source", proposal["value"], SOURCES)
+
+    @validate("w_general", "w_specialised")
+    def _weight(self, proposal: Any) -> float:
+        return within(proposal["trait"].name, proposal["value"], *WEIGHTS)
+
+    @validate("guidance")
+    def _guidance(self, proposal: Any) -> float:
+        return within("guidance", proposal["value"], *GUIDANCE)
+
+    @validate("steps")
+    def _steps(self, proposal: Any) -> int:
+        most = min(stage.process.steps for stage in self.stages.values())
+        return int(within("steps", proposal["value"], 1, most))
+
+    @validate("points")
+    def _points(self, proposal: Any) -> int:
+        value = int(within("points", proposal["value"], RESAMPLING.group, 2000))
+        if value % RESAMPLING.group:
+            raise Refused(f"points must be a multiple of {RESAMPLING.group}, not {value}")
+        return value
+
+    # --- torch ----------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Stage:
+        """The scene that is shown."""
+        return self.stages[self.scene]
+
+    def request(self) -> Request:
+        """What is set now.
+
+        Raises
+        ------
+        Refused
+            If the condition has not as many numbers as the scene's.
+        """
+        if len(self.condition) != len(self.stage.condition):
+            raise Refused(
+                f"condition must have {len(self.stage.condition)} numbers, not {self.condition}"
+            )
+        values = {name: getattr(self, name) for name in ASKED if name != "scene"}
+        return Request(**{**values, "condition": tuple(self.condition)})
+
+    def samples(self) -> np.ndarray:
+        """Torch's samples at the present settings, as they are drawn: float32 ``[n, dy]``."""
+        found = run(self.stage, self.request()).samples.double().numpy()
+        if self.stage.framed:
+            found = found - np.array(self.condition)
+        return found.astype(np.float32)
+
+    @observe(*ASKED, "source")
+    def _drive(self, change: Any) -> None:
+        """With a kernel: torch's samples for the view, where they are wanted."""
+        if self.source == "browser" or len(self.condition) != len(self.stage.condition):
+            return
+        began = time.perf_counter()
+        try:
+            numbers = self.samples().tobytes()
+        except Refused:
+            return  # the view says what is wrong
+        settings = {name: getattr(self, name) for name in ASKED}
+        ms = 1000 * (time.perf_counter() - began)
+        self.torch = {"settings": settings, "numbers": numbers, "points": self.points, "ms": ms}
+
+    # --- the picture ----------------------------------------------------------------------
+
+    def describe(self) -> str:
+        weights = f"weights {self.w_general:g} (general) and {self.w_specialised:g} (specialised)"
+        if self.rule == "guidance":
+            weights = f"guidance weight {self.guidance:g}"
+        return (
+            f"Composition widget. {self.stage.title}: {self.points} samples by "
+            f"{RULES[self.rule]}, {weights}, over the outlines of the two models' laws."
+        )
+
+    def picture(self) -> Figure:
+        panels, samples = self.stage.panels, self.samples()
+        width = 4.2 * len(panels)
+        figure, line = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False)
+        for axes, panel in zip(line[0], panels, strict=True):
+            _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]])
+        figure.suptitle(f"{self.stage.title}: {RULES[self.rule]}", fontsize="medium")
+        return figure
+
+
+def _draw(axes: Any, panel: Panel, samples: np.ndarray, colour: str) -> None:
+    for outline in panel.outlines:
+        own = COLOURS.get(outline.role, "#222222")
+        for line in map(np.array, outline.lines):
+            closed = np.concatenate([line, line[:1]])
+            style = "--" if outline.role == "truth" else "-"
+            axes.plot(closed[:, 0], closed[:, 1], style, color=own, linewidth=1.2)
+            axes.fill(line[:, 0], line[:, 1], color=own, alpha=outline.fill, linewidth=0)
+    if panel.map is not None:
+        affine = np.array(panel.map)
+        samples = samples @ affine[:, :2].T + affine[:, 2]
+    shown = samples[:, list(panel.axes)]
+    axes.scatter(shown[:, 0], shown[:, 1], s=6, color=colour, alpha=0.65, linewidths=0)
+    axes.set(xlim=panel.x, ylim=panel.y, xlabel=panel.labels[0], ylabel=panel.labels[1])
+    axes.set_title(panel.title, fontsize="small")
+
+
+# --- with its controls --------------------------------------------------------------------------
+
+
+class Playground(Pictured, controls.VBox):  # type: ignore[misc]
+    """The composition widget under its controls, linked in the browser: no kernel is needed.
+
+    ``composition`` is the widget itself, for links to others and for its traits.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], **start: Any) -> None:
+        self.composition = Composition(stages, **start)
+        super().__init__([_controls(self.composition), self.composition])
+        self.add_class("dualdiff-playground")
+
+    def picture(self) -> Figure:
+        return self.composition.picture()
+
+    def describe(self) -> str:
+        return self.composition.describe()
+
+
+def _controls(widget: Composition) -> controls.Widget:
+    """Sliders, each linked to the trait of its name; the lists of choices are in the view."""
+    most = min(stage.process.steps for stage in widget.stages.values())
+    ranges = {
+        "w_general": ("weight, general", *WEIGHTS),
+        "w_specialised": ("weight, specialised", *WEIGHTS),
+        "guidance": ("guidance weight", *GUIDANCE),
+    }
+    found = {
+        trait: controls.FloatSlider(
+            getattr(widget, trait), min=low, max=high, step=0.05, description=label
+        )
+        for trait, (label, low, high) in ranges.items()
+    }
+    found["steps"] = controls.IntSlider(widget.steps, min=1, max=min(most, 60), description="steps")
+    for trait, control in found.items():
+        control.layout = controls.Layout(width="340px", max_width="100%")
+        control.style = {"description_width": "130px"}
+        jslink((control, "value"), (widget, trait))
+    for trait, off in (
+        ("w_general", "weights_off"),
+        ("w_specialised", "weights_off"),
+        ("guidance", "guidance_off"),
+    ):
+        jslink((widget, off), (found[trait], "disabled"))
+    return controls.Box(list(found.values()), layout=controls.Layout(flex_flow="row wrap"))

@@ -1,0 +1,161 @@
+"""The widget's reverse process in torch, from the same noise as in the browser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualdiff.compose import Weighted
+from dualdiff.correct import Members, feynman_kac_step
+from dualdiff.resampling import Resampling, resample
+from dualdiff.samplers import DDPM, DPMSolverPP, reverse, transition
+from dualdiff.widgets.base import Refused
+from dualdiff.widgets.stages import Stage
+
+RULES = {
+    "sum": "weighted sum",
+    "composable": "composable diffusion",
+    "guidance": "generalised guidance",
+    "smc": "weighted sum, corrected by SMC",
+}
+"""Rules of the widget and their titles."""
+RESAMPLING = Resampling(50, 0.5)
+GOLDEN = 0x9E3779B9
+UNIFORM_STREAM = 1 << 20
+"""Steps from here on are streams of uniform numbers."""
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """The 32-bit finaliser of MurmurHash3, on unsigned numbers."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def uniforms(seed: int, step: int, count: int) -> np.ndarray:
+    """``count`` numbers of (0, 1), float64: number i of a step hangs on (seed, step, i) alone.
+
+    So fewer samples are the first of many, and a browser draws the same ones. A hash and no more:
+    for pictures, not for results, which take a ``torch.Generator``.
+    """
+    golden = np.array([GOLDEN], dtype=np.uint32)
+    key = _mixed(np.array([seed & 0xFFFFFFFF], dtype=np.uint32) + golden)
+    key = _mixed(key + np.uint32(step) + golden)
+    places = np.arange(count, dtype=np.uint32)
+    return (_mixed(key + places + golden).astype(np.float64) + 0.5) / 2**32
+
+
+def normals(seed: int, step: int, n: int, d: int) -> Tensor:
+    """Standard normal numbers ``[n, d]`` of a step, float64 (Box and Muller 1958)."""
+    u = torch.from_numpy(uniforms(seed, step, 2 * n * d)).view(n, d, 2)
+    return (-2 * u[..., 0].log()).sqrt() * (2 * math.pi * u[..., 1]).cos()
+
+
+class HashNoise:
+    """Random numbers as :func:`dualdiff.samplers.reverse` and a corrected chain ask for them."""
+
+    def __init__(self, seed: int, n: int, dy: int, dtype: torch.dtype) -> None:
+        self.seed, self.shape, self.dtype = seed, (n, dy), dtype
+        self.steps = self.resamplings = 0
+
+    def __call__(self) -> Tensor:
+        """Standard normal numbers, ``[n, dy]``."""
+        self.steps += 1
+        return normals(self.seed, self.steps - 1, *self.shape).to(self.dtype)
+
+    def uniform(self) -> Tensor:
+        """Uniform numbers, ``[n]``."""
+        self.resamplings += 1
+        step = UNIFORM_STREAM + self.resamplings - 1
+        return torch.from_numpy(uniforms(self.seed, step, self.shape[0]))
+
+
+# --- sampling -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the widget asks for; see the traits of :class:`~dualdiff.widgets.Composition`."""
+
+    rule: str
+    w_general: float
+    w_specialised: float
+    guidance: float
+    steps: int
+    points: int
+    seed: int
+    condition: tuple[float, ...]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the three members' noise predictions."""
+        g, s = self.w_general, self.w_specialised
+        if self.rule == "guidance":
+            g, s = 1 - self.guidance, self.guidance
+        rest = 1 - g - s if self.rule == "composable" else 0.0
+        return {"general": g, "specialised": s, "unconditional": rest}
+
+
+class Answer(NamedTuple):
+    """Samples ``[n, dy]`` in original units; ancestors ``[n]`` of every step of SMC."""
+
+    samples: Tensor
+    ancestors: list[Tensor]
+
+
+@torch.no_grad()
+def run(stage: Stage, request: Request, dtype: torch.dtype = torch.float32) -> Answer:
+    """What the browser computes, by the module's own samplers.
+
+    Raises
+    ------
+    Refused
+        For weights without a positive sum.
+    """
+    if sum(request.weights.values()) <= 0:
+        raise Refused(
+            f"the weights must have a positive sum, not {request.w_general:g} and "
+            f"{request.w_specialised:g}: there is no such product of densities"
+        )
+    process = stage.process
+    rule = Weighted(stage.members, request.weights)
+    c = process.encode_c(torch.tensor(request.condition, dtype=dtype)).expand(request.points, -1)
+    noise = HashNoise(request.seed, request.points, process.dy, dtype)
+    if request.rule == "smc":
+        y, ancestors = _corrected(rule, c, noise, request.steps)
+    else:
+        for state in reverse(rule, c, DPMSolverPP(request.steps), noise):
+            y, ancestors = state.y, []
+    return Answer(process.decode_y(y), ancestors)
+
+
+def _corrected(
+    rule: Weighted, c: Tensor, noise: HashNoise, steps: int
+) -> tuple[Tensor, list[Tensor]]:
+    """The chain of :func:`dualdiff.correct.product`, with its ancestors."""
+    process, members = rule.process, Members(rule, c)
+    visited = DDPM(steps).timesteps(process)
+    y = noise() * rule.start_std
+    logs = y.new_zeros(len(y))
+    ancestors = []
+    for t, following in pairwise([*visited, -1]):
+        step, sigma = transition(process, t, following), process.noise(t)
+        eps = members(y, t)
+        total = members.sum(eps, t)
+        logs = logs + feynman_kac_step(eps, members.table[:, t], step.beta, sigma)
+        result = resample(logs, noise.uniform(), RESAMPLING, following < 0)
+        y, total, logs = y[result.places], total[result.places], result.log_weights
+        ancestors.append(result.places)
+        y = step.mean(y, total)
+        if following >= 0:
+            y = y + math.sqrt(step.beta) * noise()
+    return y, ancestors

@@ -1,0 +1,417 @@
+"""What the composition widget shows: two models, the law that is wanted, and how they are drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import contourpy
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from dualdiff import members as synthetic
+from dualdiff.denoisers import Denoiser
+from dualdiff.exact import ExactMixture
+from dualdiff.members import stream
+from dualdiff.metrics import total_variation_floor
+from dualdiff.process import Process
+from dualdiff.regions import Box, Disc, Region
+from dualdiff.robot.dataset import SPECIAL, decode, encode, from_world
+from dualdiff.robot.judge import column_of, oracle_places
+from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
+from dualdiff.robot.members import Workshop as RobotWorkshop
+from dualdiff.robot.scenes import Scenes, fresh_scenes
+from dualdiff.robot.study import unseen
+from dualdiff.robot.tasks import execute
+from dualdiff.robot.world import corners
+from dualdiff.scenes import Plane
+from dualdiff.widgets.base import Refused
+
+ROUGH = 100
+"""Samples while something is dragged."""
+POINTS = 500
+"""Samples at rest."""
+
+Line = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Closed lines in a panel's two coordinates; ``role`` gives their colour.
+
+    ``role`` is "general", "specialised", "truth" (the wanted law) or "object" (of the robot's
+    world), ``fill`` the opacity inside.
+    """
+
+    role: str
+    lines: list[Line]
+    fill: float = 0.1
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A view of two coordinates.
+
+    Parameters
+    ----------
+    title : str
+    axes : (int, int)
+        Coordinates of a sample; of its image under ``map`` if there is one.
+    x, y : (float, float)
+        Ranges.
+    labels : (str, str)
+        Of the axes, with units.
+    outlines : list of Outline
+    map : [[a, b, shift], [a, b, shift]], optional
+        Affine map of the samples' plane.
+    """
+
+    title: str
+    axes: tuple[int, int]
+    x: tuple[float, float]
+    y: tuple[float, float]
+    labels: tuple[str, str]
+    outlines: list[Outline]
+    map: list[list[float]] | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Height over width."""
+        wide, high = (end - start for start, end in (self.x, self.y))
+        return min(1.0, max(0.55, high / wide))
+
+
+class Movable(NamedTuple):
+    """The box in which a reader moves the first two entries of the condition."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    names: tuple[str, str]
+
+
+class Grid(NamedTuple):
+    """A law in the plane on a grid of equal cells, and the fine cells that count as inside.
+
+    ``masses [k, k]`` (sum at most 1) and ``inside [f, f]``, first index along x.
+    """
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    masses: Tensor
+    inside: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scene made ready for the composition widget.
+
+    Parameters
+    ----------
+    title, note, inside : str
+        Its name; what one is looking at; what accuracy is the share of.
+    members : mapping of "general", "specialised", "unconditional" to denoisers
+        Networks (:class:`~dualdiff.denoisers.MLP`) or mixtures, of one process.
+    target : Region or Grid
+        The wanted law, around the condition if ``framed``: uniform on a region, or a grid's masses.
+    panels : list of Panel
+    condition : tuple of float
+        Where it starts, original units.
+    movable : Movable, optional
+    framed : bool
+        Whether samples are drawn and scored as offsets from the condition.
+    names : mapping of roles to words for the legend
+    """
+
+    title: str
+    note: str
+    inside: str
+    members: Mapping[str, Denoiser]
+    target: Region | Grid
+    panels: list[Panel]
+    condition: tuple[float, ...]
+    movable: Movable | None = None
+    framed: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def process(self) -> Process:
+        """Of all members."""
+        return self.members["general"].process
+
+    def floor(self, n: int) -> float:
+        """Mean total variation of ``n`` independent draws of the wanted law itself."""
+        if isinstance(self.target, Region):
+            return total_variation_floor(n, self.target.n_cells)
+        return grid_floor(self.target.masses, n)
+
+
+def grid_floor(masses: Tensor, n: int) -> float:
+    r"""Mean total variation of n draws to the law with these ``masses``, exactly.
+
+    .. math:: \tfrac12 \sum_k E\lvert X_k / n - p_k \rvert, \quad X_k \sim \mathrm{Bin}(n, p_k),
+              \qquad E\lvert X - np \rvert = 2 m (1 - p) P(X = m), \; m = \lfloor np \rfloor + 1
+
+    (De Moivre; Diaconis and Zabell 1991). What the masses leave out of 1 counts as one more cell.
+    """
+    p = masses.double().flatten().clamp(min=0).numpy()
+    p = np.append(p, max(0.0, 1 - p.sum()))
+    m = np.floor(n * p) + 1
+    return float((m * (1 - p) * stats.binom.pmf(m, n, p)).sum() / n)
+
+
+class StandardNormal(Denoiser):
+    r"""The standard normal law in standardised units, whatever the condition.
+
+    Noised it is itself, so :math:`\varepsilon = \sigma_t y`. What an unconditional model knows of
+    standardised data whose target and condition have different dimensions.
+    """
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self.process = process
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return y * self.process.noise(t)
+
+
+# --- the three kinds of stages ------------------------------------------------------------------
+
+
+def network_stage(workshop: synthetic.Workshop) -> Stage:
+    """The trained general and specialised network of a synthetic scenario."""
+    world = workshop.scenario
+    general, specialised = workshop.general.network, workshop.specialised().network
+    target = world.specialised
+    low, high = world.condition_low, world.condition_high
+    middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    name = world.name.replace("_", " ")
+    return Stage(
+        title=f"{name}, trained networks",
+        note=(
+            f"The {name}: every dot is a place that the two networks propose for a plate, seen "
+            f"from the condition c. The general network learned {workshop.profile.n_general:,} "
+            f"homes, the specialised one {workshop.profile.n_specialised} plates of this home, "
+            "whose region is outlined in its colour. Move the weights and c."
+        ),
+        inside="share inside the specialised region",
+        members={
+            "general": general,
+            "specialised": specialised,
+            "unconditional": moments(world.general, general.process),
+        },
+        target=target,
+        panels=[_from_above(world.general, target), _from_the_side(world.general, target)],
+        condition=middle,
+        movable=Movable((low[0], low[1]), (high[0], high[1]), ("c_x", "c_y")),
+    )
+
+
+def moments(region: Region, process: Process) -> ExactMixture:
+    """The Gaussian with mean and covariance of the uniform law of a region."""
+    if isinstance(region, Box):
+        variances = [(b - a) ** 2 / 12 for a, b in zip(region.low, region.high, strict=True)]
+    elif isinstance(region, Disc):
+        variances = [region.radius**2 / 4, region.radius**2 / 4, 0.0]
+    else:
+        raise ValueError(f"no moments of a region of type {type(region).__name__}")
+    return ExactMixture(process, [1.0], [region.middle], np.diag(variances)[None])
+
+
+def plane_stage(scene: Plane, note: str) -> Stage:
+    """Two Gaussian mixtures in the plane, with exact scores, and their product."""
+    reach, side = scene.reach, len(scene.grid)
+    laws = {"general": scene.general, "specialised": scene.specialised}
+    outlined = [
+        Outline(role, _contours(scene.log_clean(law).exp(), reach, Plane.HOLDS), 0.08)
+        for role, law in laws.items()
+    ]
+    outlined.append(Outline("truth", _contours(scene.target, reach, Plane.HOLDS), 0.0))
+    fine = scene.target.unflatten(0, (side // 2, 2)).unflatten(2, (side // 2, 2)).mean((1, 3))
+    ends = (-reach, reach)
+    corner = (-reach, -reach), (reach, reach)
+    return Stage(
+        title=f"{scene.title}, exact scores",
+        note=note,
+        inside=f"share where the product has {Plane.HOLDS:.0%} of its mass",
+        members={**laws, "unconditional": scene.unconditional},
+        target=Grid(*corner, scene.masses(scene.target), fine >= scene.level()),
+        panels=[Panel("the plane", (0, 1), ends, ends, ("y₁", "y₂"), outlined)],
+        condition=(0.0, 0.0),
+        names={"truth": f"their product ({Plane.HOLDS:.0%} of it)"},
+    )
+
+
+CELLS, FINE = 12, 96
+"""Cells along a side of the robot's grids: of the law, and of the places that succeed."""
+DRAWS = 20_000
+"""Oracle draws from which the law of a condition is known."""
+
+
+def robot_stage(workshop: RobotWorkshop) -> Stage:
+    """A move to a ball: networks of the robot study in the frame *metric*, in one scene.
+
+    The condition is the first test row whose ball lies far enough from the walls.
+
+    Raises
+    ------
+    Refused
+        For a workshop of another frame or normalisation, or without such a row.
+    """
+    setting = workshop.setting
+    if setting.frame != "metric" or setting.normalisation != "z-score" or setting.told:
+        raise Refused(
+            f"setting must be in frame 'metric' with z-scores and not told the type, "
+            f"not {setting.name!r}"
+        )
+    kind, features = KINDS[SPECIAL], unseen(workshop).features
+    away = ((features[:, :2] > 5) & (features[:, :2] < SIDE - 5)).all(1)
+    if not bool(away.any()):
+        raise Refused("the test rows have no ball five units away from all walls")
+    row = features[away][:1]
+    low, high = (encode("metric", row, torch.tensor([[e, e]]))[0].tolist() for e in kind.box[0])
+    source = stream(workshop.seed, "widget", "robot")
+    scenes = fresh_scenes(kind, row, source)
+    fine = _midpoints(low, high, FINE)
+    places = decode("metric", row, fine.view(1, -1, 2))
+    inside = execute(scenes, kind, column_of(kind), places).success.view(FINE, FINE)
+    law = _law(row, low, high, source)
+    general, specialised = workshop.general.network, workshop.specialised.network
+    return Stage(
+        title="robot, trained networks",
+        note=(
+            "The robot (disc) has to reach the ball (dark square) with its arm and touch nothing. "
+            "Dots are places where the two networks would stand; the dashed outline holds the "
+            "places from which it works in this very scene, whose obstacles neither network sees. "
+            f"The general network has never seen a ball, the specialised one "
+            f"{workshop.scale.n_specialised} moves to one."
+        ),
+        inside="share that reaches the ball in this scene",
+        members={
+            "general": general,
+            "specialised": specialised,
+            "unconditional": StandardNormal(general.process),
+        },
+        target=Grid((low[0], low[1]), (high[0], high[1]), law, inside),
+        panels=[_robot_panel(scenes, row, low, high, inside)],
+        condition=tuple(workshop.conditions(row)[0].tolist()),
+        framed=False,
+        names={"truth": "places that reach the ball", "object": "objects and robot"},
+    )
+
+
+def _law(
+    workshop: RobotWorkshop,
+    row: Tensor,
+    low: list[float],
+    high: list[float],
+    source: torch.Generator,
+) -> Tensor:
+    """Masses of the law of targets at a condition, over all that the condition leaves open."""
+    drawn = oracle_places(KINDS[SPECIAL], row, DRAWS, source)[0].float()
+    metric = from_world("metric", row, drawn)
+    unit = (metric - torch.tensor(low)) / (torch.tensor(high) - torch.tensor(low))
+    index = (unit * CELLS).floor().long().clamp(0, CELLS - 1)
+    counts = torch.bincount(index[:, 0] * CELLS + index[:, 1], minlength=CELLS**2)
+    return counts.double().view(CELLS, CELLS) / len(drawn)
+
+
+def _robot_panel(
+    scenes: Scenes, row: Tensor, low: list[float], high: list[float], inside: Tensor
+) -> Panel:
+    origin = decode("metric", row, torch.zeros(1, 2))[0]
+    rows = torch.stack([decode("metric", row, e[None])[0] - origin for e in torch.eye(2)], 1)
+    affine = torch.cat([rows, origin[:, None]], 1).double()
+    lines = [
+        (torch.tensor(line).double() @ affine[:, :2].T + affine[:, 2]).tolist()
+        for line in _lines(inside.double().numpy(), low, high, 0.5)
+    ]
+    objects = [c.tolist() for c in corners(scenes.objects[0][scenes.present[0]])]
+    angle = torch.linspace(0, 2 * math.pi, 49)[:-1]
+    robot = scenes.robot[0, :2] + RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
+    ball = corners(scenes.objects[0, column_of(KINDS[SPECIAL])][None])[0].tolist()
+    return Panel(
+        "the room from above",
+        (0, 1),
+        (0.0, SIDE),
+        (0.0, SIDE),
+        ("x", "y"),
+        [
+            Outline("object", [*objects, robot.tolist()], 0.12),
+            Outline("object", [ball], 1.0),
+            Outline("truth", lines, 0.05),
+        ],
+        map=affine.tolist(),
+    )
+
+
+# --- outlines -----------------------------------------------------------------------------------
+
+
+def _extent(region: Region, axis: int) -> tuple[float, float]:
+    if isinstance(region, Box):
+        return region.low[axis], region.high[axis]
+    assert isinstance(region, Disc)
+    if axis == 2:
+        return region.height - region.height_tolerance, region.height + region.height_tolerance
+    return region.centre[axis] - region.radius, region.centre[axis] + region.radius
+
+
+def _outline(region: Region, axes: tuple[int, int]) -> Line:
+    """A region seen along the axis that is left out."""
+    if isinstance(region, Disc) and axes == (0, 1):
+        angle = np.linspace(0, 2 * math.pi, 73)[:-1]
+        ring = np.array(region.centre) + region.radius * np.c_[np.cos(angle), np.sin(angle)]
+        return [[float(a), float(b)] for a, b in ring]
+    (a, b), (c, d) = (_extent(region, axis) for axis in axes)
+    return [[a, c], [b, c], [b, d], [a, d]]
+
+
+def _region_panel(
+    title: str, axes: tuple[int, int], labels: tuple[str, str], general: Region, own: Region
+) -> Panel:
+    ranges = []
+    for axis in axes:
+        low, high = _extent(general, axis)
+        margin = 0.3 * (high - low)
+        ranges.append((low - margin, high + margin))
+    outlined = [
+        Outline("general", [_outline(general, axes)], 0.06),
+        Outline("specialised", [_outline(own, axes)], 0.12),
+    ]
+    return Panel(title, axes, ranges[0], ranges[1], labels, outlined)
+
+
+def _from_above(general: Region, own: Region) -> Panel:
+    return _region_panel("from above", (0, 1), ("x − c_x", "y − c_y"), general, own)
+
+
+def _from_the_side(general: Region, own: Region) -> Panel:
+    return _region_panel("from the side", (0, 2), ("x − c_x", "z − c_z"), general, own)
+
+
+def _midpoints(low: Sequence[float], high: Sequence[float], side: int) -> Tensor:
+    """Midpoints of a grid, ``[side, side, 2]``, first index along x."""
+    unit = (torch.arange(side) + 0.5) / side
+    lines = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+
+
+def _lines(
+    values: np.ndarray, low: Sequence[float], high: Sequence[float], level: float
+) -> list[Line]:
+    """Contour lines of ``values [k, k]`` (first index along x) at a level, three digits."""
+    side = len(values)
+    mid = [a + (b - a) * (np.arange(side) + 0.5) / side for a, b in zip(low, high, strict=True)]
+    found = contourpy.contour_generator(mid[0], mid[1], values.T).lines(level)
+    return [np.round(np.asarray(line), 3).tolist() for line in found]
+
+
+def _contours(density: Tensor, reach: float, share: float) -> list[Line]:
+    """Outline of the region of highest density that has a share of the mass."""
+    mass = density.flatten().sort(descending=True).values
+    level = float(mass[int((mass.cumsum(0) < share * mass.sum()).sum())])
+    return _lines(density.numpy(), (-reach, -reach), (reach, reach), level)
