@@ -97,7 +97,7 @@ class Composition(Widget):
     condition = traitlets.List(traitlets.Float()).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
     source = traitlets.Unicode("browser").tag(sync=True)
-    torch: dict[str, Any] = traitlets.Dict({"settings": {}}).tag(sync=True)
+    torch: Any = traitlets.Dict({"settings": {}}).tag(sync=True)
     scores = traitlets.Dict().tag(sync=True)
     resampling = traitlets.Dict().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
