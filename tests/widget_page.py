@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ipywidgets.widgets.widget import _remove_buffers
 
 from dualdiff.widgets.base import Widget
 
@@ -34,7 +35,9 @@ _PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-
 <body><main id="place"></main><script type="module">
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 class Model {
-  constructor(state) { this.state = state; this.saved = []; this.waiting = {}; this.heard = new Map(); }
+  constructor(state) {
+    Object.assign(this, { state, saved: [], waiting: {}, heard: new Map() });
+  }
   get(name) { return this.state[name]; }
   set(name, value) {
     if (this.state[name] === value) return;
@@ -53,7 +56,10 @@ class Model {
   send() {}
 }
 const state = %(state)s;
-for (const [name, text] of Object.entries(%(buffers)s)) state[name] = bytes(text);
+for (const [path, text] of %(buffers)s) {
+  const last = path.pop();
+  path.reduce((inside, name) => inside[name], state)[last] = bytes(text);
+}
 window.model = new Model(state);
 const script = new Blob([%(esm)s], { type: "text/javascript" });
 const { default: widget } = await import(URL.createObjectURL(script));
@@ -73,9 +79,10 @@ def _script(value: Any) -> str:
 def write_page(widget: Widget, path: Path) -> Path:
     """Write the page of a widget at its present state."""
     state = {key: value for key, value in widget.get_state().items() if not key.startswith("_")}
-    raw = {key: value for key, value in state.items() if isinstance(value, bytes | memoryview)}
-    plain = {key: value for key, value in state.items() if key not in {*raw, "layout", "tooltip"}}
-    buffers = {key: base64.b64encode(bytes(value)).decode() for key, value in raw.items()}
+    state = {key: value for key, value in state.items() if key not in ("layout", "tooltip")}
+    plain, paths, raw = _remove_buffers(state)  # as Jupyter sends them
+    texts = [base64.b64encode(bytes(value)).decode() for value in raw]
+    buffers = list(zip(paths, texts, strict=True))
     parts = {"state": _script(plain), "buffers": _script(buffers), "esm": _script(widget._esm)}
     path.write_text(_PAGE % {**parts, "css": widget._css}, encoding="utf-8")
     return path

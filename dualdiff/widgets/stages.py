@@ -303,13 +303,7 @@ def robot_stage(workshop: RobotWorkshop) -> Stage:
     )
 
 
-def _law(
-    workshop: RobotWorkshop,
-    row: Tensor,
-    low: list[float],
-    high: list[float],
-    source: torch.Generator,
-) -> Tensor:
+def _law(row: Tensor, low: list[float], high: list[float], source: torch.Generator) -> Tensor:
     """Masses of the law of targets at a condition, over all that the condition leaves open."""
     drawn = oracle_places(KINDS[SPECIAL], row, DRAWS, source)[0].float()
     metric = from_world("metric", row, drawn)

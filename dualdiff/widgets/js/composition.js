@@ -88,6 +88,8 @@ class View {
       button("reset", "All settings as at the start", () => this.reset()),
     );
     this.readout = element("div", { className: "dualdiff-scores" });
+    this.side = element("div", { className: "dualdiff-side" });
+    const body = element("div", { className: "dualdiff-body" }, this.panels, this.side);
     this.status = element("p", { className: "dualdiff-faint", "aria-live": "polite" });
     this.root.className = "dualdiff dualdiff-composition";
     const titles = this.model.get("titles");
@@ -100,7 +102,7 @@ class View {
       { className: "dualdiff-row" },
       ...this.pickers.map((list) => list.place),
     );
-    this.root.append(choices, this.note, this.panels, row, this.level, this.readout, this.status);
+    this.root.append(choices, this.note, body, row, this.level, this.status);
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -111,7 +113,9 @@ class View {
       const canvas = element("canvas", { tabIndex: 0, role: "img", "aria-label": panel.title });
       return element("figure", {}, canvas, element("figcaption", { textContent: panel.title }));
     });
-    this.panels.replaceChildren(...this.canvases);
+    this.legend = this.buildLegend();
+    this.panels.replaceChildren(...this.canvases, this.legend);
+    this.side.replaceChildren(this.readout);
     this.pad = null;
     if (scene.movable) {
       const label = "condition: arrow keys move it, Shift makes the steps larger";
@@ -124,23 +128,24 @@ class View {
       this.pad.addEventListener("pointermove", (event) => event.buttons && move(event));
       this.pad.addEventListener("keydown", (event) => this.padKey(event));
       const caption = element("figcaption", { textContent: "the condition c: drag it" });
-      this.panels.append(element("figure", { className: "dualdiff-pad" }, this.pad, caption));
+      this.side.prepend(element("figure", { className: "dualdiff-pad" }, this.pad, caption));
     }
-    this.panels.append(this.legend());
   }
 
-  legend() {
+  /** A mark and a word for every role; the marks are coloured when they are drawn. */
+  buildLegend() {
     const kinds = new Set(this.scene.panels.flatMap((p) => p.outlines.map((line) => line.role)));
     const items = ["general", "specialised", "truth"].filter((kind) => kinds.has(kind));
-    const entry = (kind, text) =>
-      element("span", { className: "dualdiff-key" }, element("i", { dataset: {} }), text);
-    const list = items.map((kind) => [kind, entry(kind, this.scene.names?.[kind] ?? NAMES[kind])]);
-    list.forEach(([kind, item]) => (item.firstChild.style.borderColor = this.colour(kind)));
-    this.sampleKey = entry("samples", "samples");
-    return element("div", { className: "dualdiff-legend" }, ...list.map((x) => x[1]), this.sampleKey);
+    const words = { ...NAMES, ...this.scene.names, samples: "samples" };
+    const entries = [...items, "samples"].map((kind) => {
+      const mark = element("i", { "data-role": kind });
+      return element("span", { className: "dualdiff-key" }, mark, words[kind]);
+    });
+    return element("div", { className: "dualdiff-legend" }, ...entries);
   }
 
   colour(role) {
+    if (role === "samples") return COLOURS[SAMPLES[this.model.get("rule")]];
     return role === "truth" || role === "object" ? inks().ink : COLOURS[role];
   }
 
@@ -267,8 +272,8 @@ class View {
     if (this.model.get("frame") >= this.lastFrame) this.setFrame(0);
     this.play.textContent = "⏸ pause";
     this.timers.play = setInterval(() => {
+      this.setFrame(this.model.get("frame") + 1);
       if (this.model.get("frame") >= this.lastFrame) this.pause();
-      else this.setFrame(this.model.get("frame") + 1);
     }, PLAY_EVERY);
   }
 
@@ -349,18 +354,19 @@ class View {
       const place = placeOf(panel, view);
       axes(view, panel, place);
       outlines(view, panel, place, (role) => this.colour(role));
-      const colour = COLOURS[SAMPLES[this.model.get("rule")]];
       if (result && own) {
         const size = result.states.length / result.timesteps.length;
         const now = result.states.subarray(frame * size, (frame + 1) * size);
-        points(view, panel, place, now, result.points, colour, false);
+        points(view, panel, place, now, result.points, this.colour("samples"), false);
       }
       if (torch) {
         points(view, panel, place, torch, this.model.get("torch").points, inks().ink, true);
       }
     });
     if (this.pad) this.drawPad();
-    this.sampleKey.firstChild.style.borderColor = COLOURS[SAMPLES[this.model.get("rule")]];
+    for (const mark of this.legend.querySelectorAll("i")) {
+      mark.style.borderColor = this.colour(mark.dataset.role);
+    }
     this.say(frame);
   }
 

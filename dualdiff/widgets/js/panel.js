@@ -1,5 +1,5 @@
 // A panel of the composition widget: axes, outlines of laws, points.
-import { inks } from "./ui.js";
+import { inks, isDark } from "./ui.js";
 
 const MARGIN = { left: 44, bottom: 36, other: 8 };
 
@@ -114,7 +114,7 @@ export function points({ context }, panel, place, values, n, colour, rings) {
   context.fillStyle = colour;
   context.strokeStyle = colour;
   context.lineWidth = 1;
-  context.globalAlpha = rings ? 0.9 : 0.65;
+  context.globalAlpha = rings || isDark() ? 0.9 : 0.65;
   for (let i = 0; i < n; i++) {
     const [x, y] = panel.map
       ? place(mapped(panel.map, values, i * dy))
