@@ -30,7 +30,7 @@ from dualdiff.widgets import mirror
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.bundle import FOLDER
 from dualdiff.widgets.composition import ASKED, Composition, Playground
-from dualdiff.widgets.mirror import RULES, HashNoise, Request, normals, run, uniforms
+from dualdiff.widgets.mirror import RULES, SAMPLERS, HashNoise, Request, normals, run, uniforms
 from dualdiff.widgets.stages import (
     Grid,
     Stage,
@@ -63,7 +63,7 @@ SCENES = ("cabinet", "round_table", "ring_and_bar", "robot")
 
 
 def request(stage: Stage, rule: str, **changed: Any) -> Request:
-    plain = Request(rule, 0.7, 1.2, 1.4, 12, 100, 3, stage.condition)
+    plain = Request(rule, 0.7, 1.2, 1.4, "dpm++", 12, 100, 3, stage.condition)
     return replace(plain, **changed)
 
 
@@ -160,6 +160,7 @@ def widget(stages: dict[str, Stage]) -> Iterator[Composition]:
     [
         ("scene", "moon", "scene must be one of cabinet.*'moon'"),
         ("rule", "magic", "rule must be one of sum.*'magic'"),
+        ("sampler", "heun", "sampler must be one of ancestral"),
         ("source", "cloud", "source must be one of browser"),
         ("w_general", 9.0, "w_general must be a number from -1 to 3, not 9"),
         ("w_specialised", float("nan"), "w_specialised must be a number from -1 to 3"),
@@ -269,6 +270,7 @@ def sampled(view: Any, name: str, asked: Request, ancestors: list[Any] | None = 
             {
                 "weights": asked.weights,
                 "corrected": asked.rule == "smc",
+                "ancestral": asked.sampler == "ancestral",
                 "group": mirror.RESAMPLING.group,
                 "threshold": mirror.RESAMPLING.threshold,
                 "condition": list(asked.condition),
@@ -282,12 +284,13 @@ def sampled(view: Any, name: str, asked: Request, ancestors: list[Any] | None = 
 
 
 @needs_browser
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", SCENES)
 def test_the_browser_samples_what_torch_samples(
-    page: Any, stages: dict[str, Stage], name: str, rule: str
+    page: Any, stages: dict[str, Stage], name: str, rule: str, sampler: str
 ) -> None:
-    asked = request(stages[name], rule)
+    asked = request(stages[name], rule, sampler=sampler)
     if name in ("cabinet", "round_table"):
         moved = tuple(c + d for c, d in zip(asked.condition, (1.3, -2.1, 0.0), strict=True))
         asked = replace(asked, condition=moved)

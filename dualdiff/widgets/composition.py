@@ -17,22 +17,24 @@ from traitlets import observe, validate
 from dualdiff.plots import COLOURS
 from dualdiff.widgets.base import Pictured, Refused, Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
-from dualdiff.widgets.mirror import RESAMPLING, RULES, Request, run
+from dualdiff.widgets.mirror import RESAMPLING, RULES, SAMPLERS, Request, run
 from dualdiff.widgets.stages import POINTS, Panel, Stage
 from dualdiff.widgets.wire import wire
 
 SOURCES = {"browser": "browser", "torch": "torch", "both": "both"}
+TITLES = {"ancestral": "ancestral", "dpm++": "DPM-Solver++ (no fresh noise)"}
 SAMPLES = {"sum": "joint", "composable": "told", "guidance": "guided", "smc": "smc"}
 """Whose colour the samples of a rule have; also in composition.js."""
 ASKED = (
     *("scene", "rule", "w_general", "w_specialised", "guidance"),
-    *("steps", "points", "seed", "condition"),
+    *("sampler", "steps", "points", "seed", "condition"),
 )
 START = {
     "rule": "sum",
     "w_general": 1.0,
     "w_specialised": 1.0,
     "guidance": 1.5,
+    "sampler": "ancestral",
     "steps": 30,
     "points": POINTS,
     "seed": 0,
@@ -65,6 +67,8 @@ class Composition(Widget):
         Weights of the noise predictions, -1 to 3.
     guidance : float
         Weight of rule "guidance", -1 to 5: 0 the general, 1 the specialised model.
+    sampler : {"ancestral", "dpm++"}
+        Rule "smc" takes ancestral steps whatever it says.
     steps, points : int
         Of the reverse process, 1 to T; samples, a multiple of 50 (a group of SMC) up to 2,000.
     seed : int
@@ -91,6 +95,7 @@ class Composition(Widget):
     w_general = traitlets.Float(1.0).tag(sync=True)
     w_specialised = traitlets.Float(1.0).tag(sync=True)
     guidance = traitlets.Float(1.5).tag(sync=True)
+    sampler = traitlets.Unicode("ancestral").tag(sync=True)
     steps = traitlets.Int(30).tag(sync=True)
     points = traitlets.Int(POINTS).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
@@ -122,6 +127,7 @@ class Composition(Widget):
             titles={
                 "scene": {name: stage.title for name, stage in stages.items()},
                 "rule": RULES,
+                "sampler": TITLES,
                 "source": SOURCES,
             },
             frame=first["steps"],
@@ -137,6 +143,10 @@ class Composition(Widget):
     @validate("rule")
     def _rule(self, proposal: Any) -> str:
         return one_of("rule", proposal["value"], RULES)
+
+    @validate("sampler")
+    def _sampler(self, proposal: Any) -> str:
+        return one_of("sampler", proposal["value"], SAMPLERS)
 
     @validate("source")
     def _source(self, proposal: Any) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dualdiff.compose import Weighted
 from dualdiff.correct import Members, feynman_kac_step
 from dualdiff.resampling import Resampling, resample
-from dualdiff.samplers import DDPM, DPMSolverPP, reverse, transition
+from dualdiff.samplers import DDPM, DPMSolverPP, Sampler, reverse, transition
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import Stage
 
@@ -25,6 +25,8 @@ RULES = {
     "smc": "weighted sum, corrected by SMC",
 }
 """Rules of the widget and their titles."""
+SAMPLERS: dict[str, type[Sampler]] = {"ancestral": DDPM, "dpm++": DPMSolverPP}
+"""Samplers of the widget; SMC always takes ancestral steps."""
 RESAMPLING = Resampling(50, 0.5)
 GOLDEN = 0x9E3779B9
 UNIFORM_STREAM = 1 << 20
@@ -90,6 +92,7 @@ class Request:
     w_general: float
     w_specialised: float
     guidance: float
+    sampler: str
     steps: int
     points: int
     seed: int
@@ -133,7 +136,7 @@ def run(stage: Stage, request: Request, dtype: torch.dtype = torch.float32) -> A
     if request.rule == "smc":
         y, ancestors = _corrected(rule, c, noise, request.steps)
     else:
-        for state in reverse(rule, c, DPMSolverPP(request.steps), noise):
+        for state in reverse(rule, c, SAMPLERS[request.sampler](request.steps), noise):
             y, ancestors = state.y, []
     return Answer(process.decode_y(y), ancestors)
 

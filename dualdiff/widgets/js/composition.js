@@ -4,12 +4,12 @@ import { coefficients } from "./rules.js";
 import { axes, outlines, placeOf, points } from "./panel.js";
 import WORKER from "./worker.js?text";
 
-// While something moves: few points, few steps. Then all of them.
-const ROUGH = { points: 100, steps: 12 };
+// While something moves: few points and, without fresh noise, few steps. Then all of them.
+const ROUGH = { ancestral: { points: 100, steps: 30 }, "dpm++": { points: 100, steps: 12 } };
 const REFINE_AFTER = 180; // ms of rest
 const PLAY_EVERY = 120; // ms per step
 const NO_KERNEL_AFTER = 4000; // ms without an answer
-const ASKED = ["scene", "rule", "w_general", "w_specialised", "guidance", "steps", "points", "seed"];
+const ASKED = ["scene", "rule", "w_general", "w_specialised", "guidance", "sampler", "steps", "points", "seed"];
 const SAMPLES = { sum: "joint", composable: "told", guidance: "guided", smc: "smc" };
 const NAMES = { general: "general model", specialised: "specialised model", truth: "wanted law" };
 
@@ -22,7 +22,8 @@ function request(model) {
   const weights = coefficients(rule, general, specialised, model.get("guidance"));
   const corrected = rule === "smc";
   const { group, threshold } = model.get("resampling");
-  const common = { weights, corrected, group, threshold, seed: model.get("seed") };
+  const ancestral = model.get("sampler") === "ancestral";
+  const common = { weights, corrected, ancestral, group, threshold, seed: model.get("seed") };
   const problem =
     rule !== "composable" && weights.general + weights.specialised <= 0
       ? "The weights need a positive sum: there is no such product of densities. Move one up."
@@ -93,7 +94,7 @@ class View {
     this.status = element("p", { className: "dualdiff-faint", "aria-live": "polite" });
     this.root.className = "dualdiff dualdiff-composition";
     const titles = this.model.get("titles");
-    const lists = { scene: "scene", rule: "rule", source: "computed by" };
+    const lists = { scene: "scene", rule: "rule", sampler: "sampler", source: "computed by" };
     this.pickers = Object.entries(lists)
       .filter(([trait]) => Object.keys(titles[trait]).length > 1)
       .map(([trait, label]) => picker(this.model, trait, label, titles[trait]));
@@ -171,7 +172,7 @@ class View {
     clearTimeout(this.timers.refine);
     const guided = this.model.get("rule") === "guidance";
     assign(this.model, { weights_off: guided, guidance_off: !guided });
-    this.ask(ROUGH, false);
+    this.ask(ROUGH[this.model.get("sampler")], false);
     this.timers.refine = setTimeout(() => this.refine(), REFINE_AFTER);
     this.showSource();
   }

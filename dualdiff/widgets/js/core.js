@@ -293,6 +293,18 @@ function sumOf(stage, weights, c, Floats) {
   };
 }
 
+/** Variance of the step between t and the next one visited (`samplers.transition`). */
+const betaOf = (process, t, following) => 1 - abarAt(process, t) / abarAt(process, following);
+
+/** One ancestral step with variance beta, in place; no noise at the last one (`samplers.DDPM`). */
+function ancestralStep(process, y, eps, t, following, fresh) {
+  const beta = betaOf(process, t, following);
+  const shift = beta / noiseAt(process, t);
+  const scale = 1 / Math.sqrt(1 - beta);
+  const spread = following < 0 ? 0 : Math.sqrt(beta);
+  for (let i = 0; i < y.length; i++) y[i] = (y[i] - shift * eps[i]) * scale + spread * fresh[i];
+}
+
 /** One step of DPM-Solver++ (2M) from t to `following`, in place (`samplers.DPMSolverPP`). */
 function solverStep(process, y, eps, t, following, memory, clean) {
   const abar = abarAt(process, t);
@@ -316,14 +328,16 @@ function solverStep(process, y, eps, t, following, memory, clean) {
 }
 
 /** What the step at t adds to the log weights (`correct.feynman_kac_step`). */
-function addWeights(logWeights, weights, kept, total, beta, noise, dy) {
+function addWeights(logWeights, weights, kept, total, process, t, following) {
+  const dy = total.length / logWeights.length;
+  const factor = betaOf(process, t, following) / (2 * noiseAt(process, t) ** 2);
   for (let i = 0; i < logWeights.length; i++) {
     let gap = 0;
     for (let k = i * dy; k < (i + 1) * dy; k++) {
       gap += total[k] ** 2;
       weights.forEach((weight, m) => (gap -= weight * kept[m][k] ** 2));
     }
-    logWeights[i] += (beta / (2 * noise ** 2)) * gap;
+    logWeights[i] += factor * gap;
   }
 }
 
@@ -378,8 +392,8 @@ const UNIFORM_STREAM = 1 << 20;
 /**
  * Run the reverse process, yielding after every step how many are done; returns all states.
  *
- * settings: `weights` (see coefficients), `corrected` (Feynman-Kac SMC along ancestral steps, else
- * DPM-Solver++), `condition` (original units), `steps`, `points`, `seed`, and for tests `ancestors`
+ * settings: `weights` (see coefficients), `ancestral` (else DPM-Solver++), `corrected` (ancestral too,
+ * with Feynman-Kac SMC), `condition` (original units), `steps`, `points`, `seed`, and for tests `ancestors`
  * (places per step) in place of those drawn.
  */
 export function* reverse(stage, settings, Floats = Float32Array) {
@@ -401,25 +415,21 @@ export function* reverse(stage, settings, Floats = Float32Array) {
   for (let i = 0; i < size; i++) y[i] *= spread;
   show(stage, settings.condition, y, visited[0], states, 0);
   let memory = null;
-  let buffers = [new Floats(size), new Floats(size)];
+  const buffers = [new Floats(size), new Floats(size)];
   for (let s = 0; s < visited.length; s++) {
     const [t, following] = [visited[s], s + 1 < visited.length ? visited[s + 1] : -1];
     const weights = predict(y, n, t, total, kept);
     if (corrected) {
-      const beta = 1 - abarAt(process, t) / abarAt(process, following);
-      const noise = noiseAt(process, t);
-      addWeights(logWeights, weights, kept, total, beta, noise, dy);
+      addWeights(logWeights, weights, kept, total, process, t, following);
       const key = stepKey(seed, UNIFORM_STREAM + s);
       const drawn = ancestorsOf(logWeights, settings.group, settings.threshold, following < 0, key);
       const places = settings.ancestors ? settings.ancestors[s] : drawn;
       taken(y, places, dy);
       taken(total, places, dy);
-      const scale = 1 / Math.sqrt(1 - beta);
-      for (let i = 0; i < size; i++) y[i] = (y[i] - (beta / noise) * total[i]) * scale;
-      if (following >= 0) {
-        normals(seed, s + 1, fresh);
-        for (let i = 0; i < size; i++) y[i] += Math.sqrt(beta) * fresh[i];
-      }
+    }
+    if (corrected || settings.ancestral) {
+      if (following >= 0) normals(seed, s + 1, fresh);
+      ancestralStep(process, y, total, t, following, fresh);
     } else {
       memory = solverStep(process, y, total, t, following, memory, buffers[s % 2]);
     }
