@@ -123,18 +123,23 @@ class WeightMap(Widget):
         )
         row, column = np.indices(wide.shape)
         away = np.where(wide.isna(), np.inf, (row - up) ** 2 + (column - across) ** 2)
-        i, j = np.unravel_index(int(away.argmin()), wide.shape)
-        return float(wide.columns[j]), float(wide.index[i])
+        return self._pair(int(away.argmin()))
+
+    def _pair(self, cell: int) -> tuple[float, float]:
+        """Weights of a cell, counted along the rows."""
+        row, column = divmod(cell, len(self.axes[NAMES[0]]))
+        return self.axes[NAMES[0]][column], self.axes[NAMES[1]][row]
 
     def best(self) -> tuple[float, float]:
         """The computed pair of weights at which the metric is best."""
-        stacked = self.grids[self.scene, self.recipe][f"{self.metric} value"].stack()
-        at = stacked.idxmin() if BEST[self.metric] == "lowest" else stacked.idxmax()
-        return float(at[1]), float(at[0])
+        values = self.grids[self.scene, self.recipe][f"{self.metric} value"].to_numpy()
+        best = np.nanargmin if BEST[self.metric] == "lowest" else np.nanargmax
+        return self._pair(int(best(values)))
 
     def value(self, pair: tuple[float, float], what: str) -> float:
         """A number of the map at ``(general, specialised)``, such as ``"accuracy low"``."""
-        return float(self.grids[self.scene, self.recipe][what].loc[pair[1], pair[0]])
+        column, row = (self.axes[n].index(w) for n, w in zip(NAMES, pair, strict=True))
+        return float(self.grids[self.scene, self.recipe][what].to_numpy()[row, column])
 
     def describe(self) -> str:
         here, best, name = self.nearest(), self.best(), TITLES[self.metric]
