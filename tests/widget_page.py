@@ -34,7 +34,8 @@ _PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-
 <body><main id="place"></main><script type="module">
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 class Model {
-  constructor(state) { this.state = state; this.saved = []; this.waiting = {}; this.heard = new Map(); }
+  saved = []; waiting = {}; heard = new Map();
+  constructor(state) { this.state = state; }
   get(name) { return this.state[name]; }
   set(name, value) {
     if (this.state[name] === value) return;
@@ -108,7 +109,7 @@ def shown(widget: Widget, folder: Path, width: int = 800, **options: Any) -> Ite
         frames(view)
         yield view
         browser.close()
-    assert not problems
+    assert not problems, problems
 
 
 def _no_network(address: str, problems: list[str]) -> None:

@@ -50,7 +50,7 @@ INKS = {"general": "general", "specialised": "specialised", "sum": "joint"}
 
 
 def product_law(scene: Scene) -> Exact:
-    """The product of both members as an exact distribution: its noised density is the noised product.
+    """The product of both members as an exact law: its noised density is the noised product.
 
     Boxes: uniform on the intersection. Gaussian mixtures: every pair of components gives one,
     with precision :math:`P_i + P_j`, mean :math:`(P_i + P_j)^{-1} (P_i m_i + P_j m_j)` and weight

@@ -3,8 +3,8 @@ import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
 
 const ALL = "all";
 const SPEEDS = { 5: "slow", 12: "medium", 25: "fast" }; // steps per second
-const TRAIL = 10;
-const PANEL = { least: 190, most: 420, left: 30, right: 6, top: 24, bottom: 36, gap: 12 };
+const TRAIL = { steps: 15, chains: 20 }; // of all chains they would be a tangle
+const PANEL = { least: 200, most: 290, alone: 420, left: 30, right: 6, top: 24, bottom: 36, gap: 12 };
 const SHADE = 0.5; // how dark the ink of a density is at its peak
 const TICKS = [-2, -1, 0, 1, 2];
 
@@ -50,12 +50,13 @@ class Chains {
 
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-/** Where panels go on a canvas of some width: as many in a line as are wide enough. */
+/** Where panels go on a canvas of some width: what can be seen at once, two in a line at least. */
 function arrange(width, count) {
-  const fitting = Math.max(1, Math.floor((width + PANEL.gap) / (PANEL.least + PANEL.gap)));
-  const lines = Math.ceil(count / Math.min(count, fitting));
+  const fitting = Math.max(2, Math.floor((width + PANEL.gap) / (PANEL.least + PANEL.gap)));
+  const lines = Math.ceil(count / fitting);
   const columns = Math.ceil(count / lines); // four are two and two, not three and one
-  const wide = Math.min(PANEL.most, (width - (columns - 1) * PANEL.gap) / columns);
+  const most = count === 1 ? PANEL.alone : PANEL.most;
+  const wide = Math.min(most, (width - (columns - 1) * PANEL.gap) / columns);
   const inner = wide - PANEL.left - PANEL.right;
   const high = inner + PANEL.top + PANEL.bottom;
   const place = (i) => ({
@@ -86,10 +87,11 @@ function drawFrame(context, panel, scale, title, colours) {
   context.fillText(title, left, top - 11, inner);
   context.font = "11px sans-serif";
   for (const value of TICKS) {
+    const said = `${value}`.replace("-", "−");
     context.textAlign = "center";
-    context.fillText(`${value}`, scale.x(value), top + inner + 9);
+    context.fillText(said, scale.x(value), top + inner + 9);
     context.textAlign = "right";
-    context.fillText(`${value}`, left - 4, scale.y(value));
+    context.fillText(said, left - 4, scale.y(value));
   }
   context.textAlign = "center";
   context.fillText("y₁ (standardised units)", left + inner / 2, top + inner + 24, inner);
@@ -102,11 +104,11 @@ function drawFrame(context, panel, scale, title, colours) {
 
 function drawTrails(context, chains, run, frame, scale, colour) {
   context.strokeStyle = colour;
-  context.lineWidth = 0.8;
-  context.globalAlpha = 0.35;
+  context.lineWidth = 1;
+  context.globalAlpha = 0.7;
   context.beginPath();
-  for (let point = 0; point < chains.count; point++) {
-    const first = Math.max(0, frame - TRAIL);
+  for (let point = 0; point < Math.min(chains.count, TRAIL.chains); point++) {
+    const first = Math.max(0, frame - TRAIL.steps);
     for (let at = first; at <= frame; at++) {
       const [x, y] = [0, 1].map((i) => chains.at(run, at, point, i));
       if (at === first) context.moveTo(scale.x(x), scale.y(y));
@@ -142,7 +144,7 @@ function drawRun(context, panel, chains, name, { frame, reach, trails }) {
   context.clip();
   if (shade) context.drawImage(shade, panel.left, panel.top, panel.inner, panel.inner);
   if (trails) drawTrails(context, chains, run, frame, scale, colour);
-  drawPoints(context, chains, run, frame, scale, colour, panel.inner > 260 ? 2.4 : 1.7);
+  drawPoints(context, chains, run, frame, scale, colour, panel.inner > 260 ? 2.4 : panel.inner > 150 ? 1.7 : 1.3);
   context.restore();
   drawFrame(context, panel, scale, title, colours);
 }
@@ -238,10 +240,10 @@ function render({ model, el }) {
   const reading = element("output");
   const controls = transport(model);
   const options = element(
-    "div", { className: "dualdiff-row" }, list.place, element("label", {}, trails, "trails"),
+    "div", { className: "dualdiff-row" }, list.place, element("label", {}, trails, "trails of some"),
   );
   const root = element(
-    "div", { className: "dualdiff dualdiff-trajectory" }, options, words, canvas, reading, controls.place,
+    "div", { className: "dualdiff dualdiff-trajectory" }, options, words, controls.place, reading, canvas,
   );
   root.style.maxWidth = "56rem";
   el.append(root);
