@@ -29,8 +29,7 @@ def grids(table: pd.DataFrame, scene: str, recipe: str) -> dict[str, pd.DataFram
     row per weight of the specialised and a column per weight of the general model; NaN where there
     is no such pair. Rows and columns are all weights of ``table``, whatever the scene.
     """
-    pairs = table["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")
-    rows = over_seeds(table[pairs & (table["target"] == "specialised")])
+    rows = over_seeds(table[_pairs(table) & (table["target"] == "specialised")])
     split = rows["configuration"].str.split(", ", expand=True).astype(float)
     rows = rows.assign(**dict(zip(NAMES, (split[0], split[1]), strict=True)))
     axes = [sorted(rows[name].unique()) for name in NAMES]
@@ -86,11 +85,11 @@ class WeightMap(Widget):
         first = recipes[scenes[0]]
         if any(set(own) != set(first) for own in recipes.values()):
             raise ValueError(f"the table must have the same recipes for all scenarios: {recipes}")
+        if not _pairs(table).any():
+            raise ValueError("the table has no configuration that is a pair of weights")
         self.table = table
         self.grids = {(s, r): grids(table, s, r) for s in scenes for r in first}
         wide = self.grids[scenes[0], first[0]]["accuracy value"]
-        if wide.empty:
-            raise ValueError("the table has no configuration that is a pair of weights")
         super().__init__(
             **{"scene": scenes[0], "recipe": first[-1]} | values,
             axes=dict(zip(NAMES, (list(wide.columns), list(wide.index)), strict=True)),
@@ -162,6 +161,11 @@ class WeightMap(Widget):
             axes.plot(x, y, "o", ms=11, mfc="none", mec="white", mew=4)
             axes.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5)
         return figure
+
+
+def _pairs(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a table are of a pair of weights."""
+    return table["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")
 
 
 def _rows(wide: pd.DataFrame) -> list[list[float | None]]:
