@@ -47,7 +47,7 @@ def test_points_are_those_of_the_sampler(sampler: Sampler) -> None:
         "sum": scene.rule("sum"),
         "product": product_law(scene),
     }
-    assert list(widget.runs) == list(denoisers)
+    assert widget.names == list(denoisers)
     for name, denoiser in denoisers.items():
         steps, states = trajectory(denoiser, torch.zeros(30, 2), generator(3), sampler=sampler)
         kept = [steps.index(t) for t in widget.steps]
@@ -96,7 +96,7 @@ def lopsided() -> Plane:
 def test_densities_are_the_noised_ones_relative_to_their_peak() -> None:
     widget, scene = scrubber(), ring_and_bar()
     law = product_law(scene)
-    assert widget.runs["sum"]["shade"] == widget.runs["product"]["shade"]
+    assert [run["shade"] for run in widget.runs] == [0, 1, 2, 2]
     shade = widget.density("sum")
     assert shade is not None and shade.shape == (11, SIDE, SIDE)
     frame, row, column = 8, 17, 24
@@ -116,7 +116,7 @@ def test_densities_are_the_noised_ones_relative_to_their_peak() -> None:
 def test_a_density_that_two_runs_share_is_stored_once() -> None:
     rules = ("general", "specialised", "sum", "composable")
     widget = trajectory_scrubber(boxes(), rules, n=5, frames=6, generator=generator())
-    assert [widget.runs[name]["shade"] for name in rules] == [0, 1, 1, None]
+    assert [run["shade"] for run in widget.runs] == [0, 1, 1, None]
     assert len(widget.shades) == 2 * 6 * SIDE**2
     assert widget.density("composable") is None and widget.density("general") is not None
     assert "image/png" in widget._repr_mimebundle_()[0]
@@ -254,10 +254,11 @@ def test_runs_trails_theme_and_width_redraw(tmp_path: Path) -> None:
 
 @needs_browser
 def test_points_are_drawn_where_they_are(tmp_path: Path) -> None:
-    """One point and nothing else: its colour is found at its place."""
+    """One point of the second run: its colour is found at its place, not at the other run's."""
     way = torch.tensor([[[0.0, 0.0]], [[1.4, -0.7]]])
     process = Process.linear(5, dy=2, dc=2)
-    widget = Trajectory(process, [4, -1], {"general": way}, {}, run="general", frame=1)
+    runs = {"specialised": -way, "general": way}
+    widget = Trajectory(process, [4, -1], runs, {}, run="general", frame=1)
     with shown(widget, tmp_path) as view:
         pixels(view)
         found = view.evaluate("""() => {

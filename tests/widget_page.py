@@ -67,8 +67,8 @@ window.ready = true;
 
 
 def _script(value: Any) -> str:
-    """JSON that cannot end the script that it stands in."""
-    return json.dumps(value).replace("</", "<\\/")
+    """JSON that cannot end the script that it stands in; keys are sorted as notebooks sort them."""
+    return json.dumps(value, sort_keys=True).replace("</", "<\\/")
 
 
 def write_page(widget: Widget, path: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-from traitlets import Bytes, Dict, Float, Int, List, Unicode, validate
+from traitlets import Bytes, Float, Int, List, Unicode, validate
 
 from dualdiff.compose import RULES
 from dualdiff.denoisers import Denoiser
@@ -147,8 +147,11 @@ class Trajectory(Widget):
     signal: List[float] = List().tag(sync=True)
     noise: List[float] = List().tag(sync=True)
     """Factors of the data and of the noise at these steps."""
-    runs = Dict().tag(sync=True)
-    """Title, text, colour and number of the density of every run, in the order of the points."""
+    runs: List[dict[str, Any]] = List().tag(sync=True)
+    """Name, title, text, colour and number of the density of every run, in the order of the points.
+
+    A list, because a notebook sorts the keys of what it stores.
+    """
     points = Bytes().tag(sync=True)
     """``[runs, F, n, 2]``, little-endian uint16: 0 is -span, the largest is span."""
     span = Float().tag(sync=True)
@@ -168,25 +171,27 @@ class Trajectory(Widget):
         if not states:
             raise ValueError("states must have at least one run, not none")
         shape = (len(timesteps), len(next(iter(states.values()))[0]), 2)
-        for name, run in states.items():
-            if run.shape != shape:
-                raise ValueError(f"states of {name!r} must be {list(shape)}, not {list(run.shape)}")
+        for name, way in states.items():
+            if way.shape != shape:
+                raise ValueError(f"states of {name!r} must be {list(shape)}, not {list(way.shape)}")
         all_points = torch.stack(list(states.values())).double()
         span = float(all_points.abs().max())
         levels = ((all_points / span + 1) / 2 * LEVELS).round().numpy().astype("<u2")
         kept: list[bytes] = []  # every density once: the product may be the specialised law
-        runs = {}
+        runs = []
         for name in states:
             shade = shades.get(name)
             data = None if shade is None else shade.numpy().tobytes()
             if data is not None and data not in kept:
                 kept.append(data)
-            runs[name] = {
+            run = {
+                "name": name,
                 "title": TITLES.get(name) or RULES[name].title,
                 "about": ABOUT.get(name, "follows a rule of the chapter on composition"),
                 "colour": COLOURS[INKS[name]] if name in INKS else None,
                 "shade": None if data is None else kept.index(data),
             }
+            runs.append(run)
         super().__init__(
             **values,
             steps=list(timesteps),
@@ -207,25 +212,30 @@ class Trajectory(Widget):
 
     @validate("run")
     def _run(self, proposal: Any) -> str:
-        return one_of("run", proposal["value"], (ALL, *self.runs))
+        return one_of("run", proposal["value"], (ALL, *self.names))
+
+    @property
+    def names(self) -> list[str]:
+        """Of the runs."""
+        return [run["name"] for run in self.runs]
 
     def states(self, name: str) -> np.ndarray:
         """The points of a run as they are stored, ``[F, n, 2]`` in standardised units."""
         levels = np.frombuffer(self.points, "<u2").reshape(len(self.runs), len(self.steps), -1, 2)
-        found: np.ndarray = (levels[list(self.runs).index(name)] / LEVELS * 2 - 1) * self.span
+        found: np.ndarray = (levels[self.names.index(name)] / LEVELS * 2 - 1) * self.span
         return found
 
     def density(self, name: str) -> np.ndarray | None:
         """The density behind a run, ``[F, side, side]`` from 0 to 255, rows going down."""
-        place = self.runs[name]["shade"]
+        place = self.runs[self.names.index(name)]["shade"]
         if place is None:
             return None
         shades = np.frombuffer(self.shades, np.uint8)
         return shades.reshape(-1, len(self.steps), self.side, self.side)[place]
 
     def describe(self) -> str:
-        names = ", ".join(run["title"] for run in self.runs.values())
-        count = len(self.states(next(iter(self.runs)))[0])
+        names = ", ".join(run["title"] for run in self.runs)
+        count = len(self.states(self.names[0])[0])
         return (
             f"{count} reverse chains in the plane from noise (step {self.steps[0]}) to samples, on "
             f"the noised density that they should follow: {names}. All runs have the same starts "
@@ -240,8 +250,8 @@ class Trajectory(Widget):
         figure, grid = plt.subplots(
             len(self.runs), len(some), figsize=size, sharex=True, sharey=True, squeeze=False
         )
-        for line, (name, run) in zip(grid, self.runs.items(), strict=True):
-            states, shade = self.states(name), self.density(name)
+        for line, run in zip(grid, self.runs, strict=True):
+            states, shade = self.states(run["name"]), self.density(run["name"])
             for axes, frame in zip(line, some, strict=True):
                 if shade is not None:
                     extent = (-REACH, REACH, -REACH, REACH)

@@ -16,8 +16,9 @@ function numbers(Type, view) {
 /** The chains and densities of a model, unpacked once. */
 class Chains {
   constructor(model) {
-    this.runs = model.get("runs");
-    this.names = Object.keys(this.runs);
+    const runs = model.get("runs");
+    this.names = runs.map((run) => run.name);
+    this.runs = Object.fromEntries(runs.map((run) => [run.name, run]));
     this.frames = model.get("steps").length;
     this.levels = numbers(Uint16Array, model.get("points"));
     this.count = this.levels.length / (this.names.length * this.frames * 2);
