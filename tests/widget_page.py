@@ -35,9 +35,8 @@ _PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-
 <body><main id="place"></main><script type="module">
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 class Model {
-  constructor(state) {
-    Object.assign(this, { state, saved: [], waiting: {}, heard: new Map() });
-  }
+  saved = []; waiting = {}; heard = new Map();
+  constructor(state) { this.state = state; }
   get(name) { return this.state[name]; }
   set(name, value) {
     if (this.state[name] === value) return;
@@ -72,8 +71,8 @@ window.ready = true;
 
 
 def _script(value: Any) -> str:
-    """JSON that cannot end the script that it stands in."""
-    return json.dumps(value).replace("</", "<\\/")
+    """JSON that cannot end the script that it stands in; keys are sorted as notebooks sort them."""
+    return json.dumps(value, sort_keys=True).replace("</", "<\\/")
 
 
 def write_page(widget: Widget, path: Path) -> Path:
@@ -115,7 +114,7 @@ def shown(widget: Widget, folder: Path, width: int = 800, **options: Any) -> Ite
         frames(view)
         yield view
         browser.close()
-    assert not problems
+    assert not problems, problems
 
 
 def _no_network(address: str, problems: list[str]) -> None:

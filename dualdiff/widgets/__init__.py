@@ -1,1 +1,14 @@
 """Widgets of the book: live in JupyterLab, and on its pages without a kernel and a network."""
+
+from dualdiff.widgets.composition import Composition, Playground
+from dualdiff.widgets.trajectory import Trajectory, trajectory_scrubber
+from dualdiff.widgets.weight_map import WeightMap, weight_map
+
+__all__ = [
+    "Composition",
+    "Playground",
+    "Trajectory",
+    "WeightMap",
+    "trajectory_scrubber",
+    "weight_map",
+]

@@ -57,7 +57,7 @@ class Pictured:
         words, shown = self.describe(), BytesIO()
         with plt.style.context(STYLE):
             figure = self.picture()
-            figure.savefig(shown, format="png")
+            figure.savefig(shown, format="png", dpi=100)
         plt.close(figure)  # or a notebook would show it a second time
         png = base64.b64encode(shown.getvalue()).decode()
         data = {**data, "text/plain": words, "image/png": png}

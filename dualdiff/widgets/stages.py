@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import contourpy
@@ -25,10 +25,12 @@ from dualdiff.robot.judge import column_of, oracle_places
 from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
 from dualdiff.robot.members import Workshop as RobotWorkshop
 from dualdiff.robot.scenes import Scenes, fresh_scenes
+from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.robot.study import unseen
 from dualdiff.robot.tasks import execute
 from dualdiff.robot.world import corners
 from dualdiff.scenes import Plane
+from dualdiff.store import Store
 from dualdiff.widgets.base import Refused
 
 ROUGH = 100
@@ -409,3 +411,30 @@ def _contours(density: Tensor, reach: float, share: float) -> list[Line]:
     mass = density.flatten().sort(descending=True).values
     level = float(mass[int((mass.cumsum(0) < share * mass.sum()).sum())])
     return _lines(density.numpy(), (-reach, -reach), (reach, reach), level)
+
+
+# --- scenes of the book's playground --------------------------------------------------------------
+
+
+def islands() -> Plane:
+    """Nine Gaussians on a grid, and a broad one over a corner of it: the product is four of them.
+
+    Unlike the ring and the bar the two agree about where the mass is, and only differ in how much
+    of it they know.
+    """
+    line = np.array([-1.1, 0.0, 1.1])
+    means = np.array([[x, y] for x in line for y in line])
+    return Plane(
+        "islands",
+        "nine islands",
+        general=(np.ones(9), means, np.stack([np.eye(2) * 0.17**2] * 9)),
+        specialised=([1.0], [[-0.6, -0.5]], np.eye(2)[None] * 0.55**2),
+        reach=2.0,
+    )
+
+
+def small_robot(profile: str, seed: int, store: Store, quiet: bool = True) -> RobotWorkshop:
+    """The robot study's networks of frame *metric* with layers half as wide: small enough to send."""
+    setting = SETTINGS["metric"]
+    narrow = replace(setting.recipe, architecture=replace(setting.recipe.architecture, width=128))
+    return RobotWorkshop(replace(setting, recipe=narrow), SCALES[profile], seed, store, quiet)

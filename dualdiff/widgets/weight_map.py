@@ -29,8 +29,7 @@ def grids(table: pd.DataFrame, scene: str, recipe: str) -> dict[str, pd.DataFram
     row per weight of the specialised and a column per weight of the general model; NaN where there
     is no such pair. Rows and columns are all weights of ``table``, whatever the scene.
     """
-    pairs = table["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")
-    rows = over_seeds(table[pairs & (table["target"] == "specialised")])
+    rows = over_seeds(table[_pairs(table) & (table["target"] == "specialised")])
     split = rows["configuration"].str.split(", ", expand=True).astype(float)
     rows = rows.assign(**dict(zip(NAMES, (split[0], split[1]), strict=True)))
     axes = [sorted(rows[name].unique()) for name in NAMES]
@@ -86,11 +85,11 @@ class WeightMap(Widget):
         first = recipes[scenes[0]]
         if any(set(own) != set(first) for own in recipes.values()):
             raise ValueError(f"the table must have the same recipes for all scenarios: {recipes}")
+        if not _pairs(table).any():
+            raise ValueError("the table has no configuration that is a pair of weights")
         self.table = table
         self.grids = {(s, r): grids(table, s, r) for s in scenes for r in first}
         wide = self.grids[scenes[0], first[0]]["accuracy value"]
-        if wide.empty:
-            raise ValueError("the table has no configuration that is a pair of weights")
         super().__init__(
             **{"scene": scenes[0], "recipe": first[-1]} | values,
             axes=dict(zip(NAMES, (list(wide.columns), list(wide.index)), strict=True)),
@@ -123,18 +122,23 @@ class WeightMap(Widget):
         )
         row, column = np.indices(wide.shape)
         away = np.where(wide.isna(), np.inf, (row - up) ** 2 + (column - across) ** 2)
-        i, j = np.unravel_index(int(away.argmin()), wide.shape)
-        return float(wide.columns[j]), float(wide.index[i])
+        return self._pair(int(away.argmin()))
+
+    def _pair(self, cell: int) -> tuple[float, float]:
+        """Weights of a cell, counted along the rows."""
+        row, column = divmod(cell, len(self.axes[NAMES[0]]))
+        return self.axes[NAMES[0]][column], self.axes[NAMES[1]][row]
 
     def best(self) -> tuple[float, float]:
         """The computed pair of weights at which the metric is best."""
-        stacked = self.grids[self.scene, self.recipe][f"{self.metric} value"].stack()
-        at = stacked.idxmin() if BEST[self.metric] == "lowest" else stacked.idxmax()
-        return float(at[1]), float(at[0])
+        values = self.grids[self.scene, self.recipe][f"{self.metric} value"].to_numpy()
+        best = np.nanargmin if BEST[self.metric] == "lowest" else np.nanargmax
+        return self._pair(int(best(values)))
 
     def value(self, pair: tuple[float, float], what: str) -> float:
         """A number of the map at ``(general, specialised)``, such as ``"accuracy low"``."""
-        return float(self.grids[self.scene, self.recipe][what].loc[pair[1], pair[0]])
+        column, row = (self.axes[n].index(w) for n, w in zip(NAMES, pair, strict=True))
+        return float(self.grids[self.scene, self.recipe][what].to_numpy()[row, column])
 
     def describe(self) -> str:
         here, best, name = self.nearest(), self.best(), TITLES[self.metric]
@@ -157,6 +161,11 @@ class WeightMap(Widget):
             axes.plot(x, y, "o", ms=11, mfc="none", mec="white", mew=4)
             axes.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5)
         return figure
+
+
+def _pairs(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a table are of a pair of weights."""
+    return table["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")
 
 
 def _rows(wide: pd.DataFrame) -> list[list[float | None]]:

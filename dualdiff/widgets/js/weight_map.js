@@ -10,19 +10,19 @@ const CIVIDIS = [
 const SCORES = {
   total_variation: {
     title: "total variation",
-    legend: "total variation to the truth (0: the same law, 1: no overlap)",
+    legend: "total variation (0: the true law, 1: no overlap)",
     best: "Lowest",
     better: (a, b) => a < b,
   },
   accuracy: {
     title: "accuracy",
-    legend: "accuracy (share of samples inside the support)",
+    legend: "accuracy (share of samples inside)",
     best: "Highest",
     better: (a, b) => a > b,
   },
 };
 const PLAIN = { general: 1, specialised: 1 };
-const MARGIN = { left: 50, right: 10, top: 8, bottom: 44, legend: 50 };
+const MARGIN = { left: 58, right: 8, top: 8, bottom: 44, legend: 50 };
 const STEP = 0.05;
 const REACH = 26; // how near to the marker a finger takes hold of it, in pixels
 const KEYS = {
@@ -125,6 +125,12 @@ class Reading {
   }
 }
 
+/** Height of the canvas over its width, so that cells are nearly square. */
+function ratioAt(width) {
+  const across = width - MARGIN.left - MARGIN.right;
+  return (0.92 * across + MARGIN.top + MARGIN.bottom + MARGIN.legend) / Math.max(1, width);
+}
+
 /** Where the map lies on a canvas, and between cells and pixels. */
 function layout(width, height, axes) {
   const columns = axes.general.length;
@@ -170,15 +176,15 @@ function drawAxes(context, place, axes, colours) {
   context.textBaseline = "top";
   axes.general.forEach((weight, i) => context.fillText(`${weight}`, place.x(i), place.foot + 5));
   const middle = place.x((place.columns - 1) / 2);
-  context.fillText("weight of the general model, w_g", middle, place.foot + 22);
+  context.fillText("weight w_g, general", middle, place.foot + 22);
   context.textAlign = "right";
   context.textBaseline = "middle";
   axes.specialised.forEach((weight, i) => context.fillText(`${weight}`, MARGIN.left - 5, place.y(i)));
   context.save();
-  context.translate(10, place.y((place.rows - 1) / 2));
+  context.translate(9, place.y((place.rows - 1) / 2));
   context.rotate(-Math.PI / 2);
   context.textAlign = "center";
-  context.fillText("weight of the specialised model, w_s", 0, 0);
+  context.fillText("weight w_s, specialised", 0, 0);
   context.restore();
 }
 
@@ -222,7 +228,7 @@ function drawMarks(context, place, reading) {
   drawPlainSum(context, place, reading.axes);
   const x = place.x(cellOf(reading.weights.general, reading.axes.general));
   const y = place.y(cellOf(reading.weights.specialised, reading.axes.specialised));
-  outlined(context, () => context.arc(x, y, 8, 0, 2 * Math.PI), 2);
+  outlined(context, () => context.arc(x, y, between(width / 7, 6, 8), 0, 2 * Math.PI), 2);
   return { x, y };
 }
 
@@ -241,10 +247,10 @@ function drawPlainSum(context, place, axes) {
   context.font = "10px sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
-  const below = y + place.cell.height * 0.36;
+  const below = y + place.cell.height * 0.35;
   const long = context.measureText("thesis").width + 6;
   context.fillStyle = "#ffffff";
-  context.fillRect(x - long / 2, below - 6, long, 12);
+  context.fillRect(x - long / 2, below - 5.5, long, 11);
   context.fillStyle = "#000000";
   context.fillText("thesis", x, below);
 }
@@ -345,7 +351,7 @@ function render({ model, el }) {
   let seen = null;
   const draw = () => {
     const reading = new Reading(model);
-    const { context, width, height } = fit(canvas, 0.95);
+    const { context, width, height } = fit(canvas, ratioAt(canvas.clientWidth));
     const place = layout(width, height, reading.axes);
     const colours = inks();
     context.clearRect(0, 0, width, height);
