@@ -113,16 +113,17 @@ def samplers_view(table: pd.DataFrame) -> pd.DataFrame:
 
 def collapse_sentence(table: pd.DataFrame) -> str:
     """What becomes of accuracy and total variation without fresh noise, scenario by scenario."""
-    wide = table.set_index(["scenario", "configuration", "sampler"])
+    keys = zip(table["scenario"], table["configuration"], table["sampler"], strict=True)
+    scores = zip(table["accuracy"], table["total_variation"], strict=True)
+    found = dict(zip(keys, scores, strict=True))
     said = []
     for scenario in table["scenario"].unique():
         parts = []
         for configuration in ("specialised", "joint"):
-            a, b = (wide.loc[(scenario, configuration, s)] for s in ("ancestral", "dpm++"))
+            a, b = (found[scenario, configuration, s] for s in ("ancestral", "dpm++"))
             parts.append(
-                f"{LABELS[configuration]} goes from accuracy {a['accuracy']:.3f} and total "
-                f"variation {a['total_variation']:.3f} to {b['accuracy']:.3f} and "
-                f"{b['total_variation']:.3f}"
+                f"{LABELS[configuration]} goes from accuracy {a[0]:.3f} and total variation "
+                f"{a[1]:.3f} to {b[0]:.3f} and {b[1]:.3f}"
             )
         said.append(f"{scenario.replace('_', ' ')}, {'; '.join(parts)}")
     return (

@@ -31,13 +31,13 @@ from dualdiff.widgets.base import Refused
 from dualdiff.widgets.bundle import FOLDER
 from dualdiff.widgets.composition import ASKED, Composition, Playground
 from dualdiff.widgets.mirror import RULES, SAMPLERS, HashNoise, Request, normals, run, uniforms
+from dualdiff.widgets.robot import robot_stage
 from dualdiff.widgets.stages import (
     Grid,
     Stage,
     grid_floor,
     network_stage,
     plane_stage,
-    robot_stage,
 )
 from dualdiff.widgets.wire import wire
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import contourpy
@@ -13,25 +13,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from dualdiff import members as synthetic
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
-from dualdiff.members import stream
+from dualdiff.members import Workshop
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc, Region
-from dualdiff.robot.dataset import SPECIAL, decode, encode, from_world
-from dualdiff.robot.judge import column_of, oracle_places
-from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
-from dualdiff.robot.members import Workshop as RobotWorkshop
-from dualdiff.robot.scenes import Scenes, fresh_scenes
-from dualdiff.robot.settings import SCALES, SETTINGS
-from dualdiff.robot.study import unseen
-from dualdiff.robot.tasks import execute
-from dualdiff.robot.world import corners
 from dualdiff.scenes import Plane
-from dualdiff.store import Store
-from dualdiff.widgets.base import Refused
 
 ROUGH = 100
 """Samples while something is dragged."""
@@ -180,10 +168,10 @@ class StandardNormal(Denoiser):
         return y * self.process.noise(t)
 
 
-# --- the three kinds of stages ------------------------------------------------------------------
+# --- two kinds of stages ------------------------------------------------------------------
 
 
-def network_stage(workshop: synthetic.Workshop) -> Stage:
+def network_stage(workshop: Workshop) -> Stage:
     """The trained general and specialised network of a synthetic scenario."""
     world = workshop.scenario
     general, specialised = workshop.general.network, workshop.specialised().network
@@ -228,10 +216,10 @@ def plane_stage(scene: Plane, note: str) -> Stage:
     reach, side = scene.reach, len(scene.grid)
     laws = {"general": scene.general, "specialised": scene.specialised}
     outlined = [
-        Outline(role, _contours(scene.log_clean(law).exp(), reach, Plane.HOLDS), 0.08)
+        Outline(role, _highest(scene.log_clean(law).exp(), reach, Plane.HOLDS), 0.08)
         for role, law in laws.items()
     ]
-    outlined.append(Outline("truth", _contours(scene.target, reach, Plane.HOLDS), 0.0))
+    outlined.append(Outline("truth", _highest(scene.target, reach, Plane.HOLDS), 0.0))
     fine = scene.target.unflatten(0, (side // 2, 2)).unflatten(2, (side // 2, 2)).mean((1, 3))
     ends = (-reach, reach)
     corner = (-reach, -reach), (reach, reach)
@@ -244,103 +232,6 @@ def plane_stage(scene: Plane, note: str) -> Stage:
         panels=[Panel("the plane", (0, 1), ends, ends, ("y₁", "y₂"), outlined)],
         condition=(0.0, 0.0),
         names={"truth": f"their product ({Plane.HOLDS:.0%} of it)"},
-    )
-
-
-CELLS, FINE = 12, 96
-"""Cells along a side of the robot's grids: of the law, and of the places that succeed."""
-DRAWS = 20_000
-"""Oracle draws from which the law of a condition is known."""
-
-
-def robot_stage(workshop: RobotWorkshop) -> Stage:
-    """A move to a ball: networks of the robot study in the frame *metric*, in one scene.
-
-    The condition is the first test row whose ball lies far enough from the walls.
-
-    Raises
-    ------
-    Refused
-        For a workshop of another frame or normalisation, or without such a row.
-    """
-    setting = workshop.setting
-    if setting.frame != "metric" or setting.normalisation != "z-score" or setting.told:
-        raise Refused(
-            f"setting must be in frame 'metric' with z-scores and not told the type, "
-            f"not {setting.name!r}"
-        )
-    kind, features = KINDS[SPECIAL], unseen(workshop).features
-    away = ((features[:, :2] > 5) & (features[:, :2] < SIDE - 5)).all(1)
-    if not bool(away.any()):
-        raise Refused("the test rows have no ball five units away from all walls")
-    row = features[away][:1]
-    low, high = (encode("metric", row, torch.tensor([[e, e]]))[0].tolist() for e in kind.box[0])
-    source = stream(workshop.seed, "widget", "robot")
-    scenes = fresh_scenes(kind, row, source)
-    fine = _midpoints(low, high, FINE)
-    places = decode("metric", row, fine.view(1, -1, 2))
-    inside = execute(scenes, kind, column_of(kind), places).success.view(FINE, FINE)
-    law = _law(row, low, high, source)
-    general, specialised = workshop.general.network, workshop.specialised.network
-    return Stage(
-        title="robot, trained networks",
-        note=(
-            "The robot (disc) has to reach the ball (dark square) with its arm and touch nothing. "
-            "Dots are places where the two networks would stand; the dashed outline holds the "
-            "places from which it works in this very scene, whose obstacles neither network sees. "
-            f"The general network has never seen a ball, the specialised one "
-            f"{workshop.scale.n_specialised} moves to one."
-        ),
-        inside="share that reaches the ball in this scene",
-        members={
-            "general": general,
-            "specialised": specialised,
-            "unconditional": StandardNormal(general.process),
-        },
-        target=Grid((low[0], low[1]), (high[0], high[1]), law, inside),
-        panels=[_robot_panel(scenes, row, low, high, inside)],
-        condition=tuple(workshop.conditions(row)[0].tolist()),
-        framed=False,
-        names={"truth": "places that reach the ball", "object": "objects and robot"},
-    )
-
-
-def _law(row: Tensor, low: list[float], high: list[float], source: torch.Generator) -> Tensor:
-    """Masses of the law of targets at a condition, over all that the condition leaves open."""
-    drawn = oracle_places(KINDS[SPECIAL], row, DRAWS, source)[0].float()
-    metric = from_world("metric", row, drawn)
-    unit = (metric - torch.tensor(low)) / (torch.tensor(high) - torch.tensor(low))
-    index = (unit * CELLS).floor().long().clamp(0, CELLS - 1)
-    counts = torch.bincount(index[:, 0] * CELLS + index[:, 1], minlength=CELLS**2)
-    return counts.double().view(CELLS, CELLS) / len(drawn)
-
-
-def _robot_panel(
-    scenes: Scenes, row: Tensor, low: list[float], high: list[float], inside: Tensor
-) -> Panel:
-    origin = decode("metric", row, torch.zeros(1, 2))[0]
-    rows = torch.stack([decode("metric", row, e[None])[0] - origin for e in torch.eye(2)], 1)
-    affine = torch.cat([rows, origin[:, None]], 1).double()
-    lines = [
-        (torch.tensor(line).double() @ affine[:, :2].T + affine[:, 2]).tolist()
-        for line in _lines(inside.double().numpy(), low, high, 0.5)
-    ]
-    objects = [c.tolist() for c in corners(scenes.objects[0][scenes.present[0]])]
-    angle = torch.linspace(0, 2 * math.pi, 49)[:-1]
-    robot = scenes.robot[0, :2] + RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
-    ball = corners(scenes.objects[0, column_of(KINDS[SPECIAL])][None])[0].tolist()
-    return Panel(
-        "the room from above",
-        (0, 1),
-        (0.0, SIDE),
-        (0.0, SIDE),
-        ("x", "y"),
-        [
-            Outline("object", [*objects, robot.tolist()], 0.12),
-            Outline("object", [ball], 1.0),
-            Outline("truth", lines, 0.05),
-        ],
-        map=affine.tolist(),
     )
 
 
@@ -389,14 +280,14 @@ def _from_the_side(general: Region, own: Region) -> Panel:
     return _region_panel("from the side", (0, 2), ("x − c_x", "z − c_z"), general, own)
 
 
-def _midpoints(low: Sequence[float], high: Sequence[float], side: int) -> Tensor:
+def midpoints(low: Sequence[float], high: Sequence[float], side: int) -> Tensor:
     """Midpoints of a grid, ``[side, side, 2]``, first index along x."""
     unit = (torch.arange(side) + 0.5) / side
     lines = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
 
 
-def _lines(
+def contours(
     values: np.ndarray, low: Sequence[float], high: Sequence[float], level: float
 ) -> list[Line]:
     """Contour lines of ``values [k, k]`` (first index along x) at a level, three digits."""
@@ -406,11 +297,11 @@ def _lines(
     return [np.round(np.asarray(line), 3).tolist() for line in found]
 
 
-def _contours(density: Tensor, reach: float, share: float) -> list[Line]:
+def _highest(density: Tensor, reach: float, share: float) -> list[Line]:
     """Outline of the region of highest density that has a share of the mass."""
     mass = density.flatten().sort(descending=True).values
     level = float(mass[int((mass.cumsum(0) < share * mass.sum()).sum())])
-    return _lines(density.numpy(), (-reach, -reach), (reach, reach), level)
+    return contours(density.numpy(), (-reach, -reach), (reach, reach), level)
 
 
 # --- scenes of the book's playground --------------------------------------------------------------
@@ -431,10 +322,3 @@ def islands() -> Plane:
         specialised=([1.0], [[-0.6, -0.5]], np.eye(2)[None] * 0.55**2),
         reach=2.0,
     )
-
-
-def small_robot(profile: str, seed: int, store: Store, quiet: bool = True) -> RobotWorkshop:
-    """The robot study's networks of frame *metric* with layers half as wide: small enough to send."""
-    setting = SETTINGS["metric"]
-    narrow = replace(setting.recipe, architecture=replace(setting.recipe.architecture, width=128))
-    return RobotWorkshop(replace(setting, recipe=narrow), SCALES[profile], seed, store, quiet)

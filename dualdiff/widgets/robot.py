@@ -1,0 +1,126 @@
+"""A move of the robot as a stage of the composition widget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dualdiff.members import stream
+from dualdiff.robot.dataset import SPECIAL, decode, encode, from_world
+from dualdiff.robot.judge import column_of, oracle_places
+from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
+from dualdiff.robot.members import Workshop
+from dualdiff.robot.scenes import Scenes, fresh_scenes
+from dualdiff.robot.settings import SCALES, SETTINGS
+from dualdiff.robot.study import unseen
+from dualdiff.robot.tasks import execute
+from dualdiff.robot.world import corners
+from dualdiff.store import Store
+from dualdiff.widgets.base import Refused
+from dualdiff.widgets.stages import Grid, Outline, Panel, Stage, StandardNormal, contours, midpoints
+
+CELLS, FINE = 12, 96
+"""Cells along a side of the robot's grids: of the law, and of the places that succeed."""
+DRAWS = 20_000
+"""Oracle draws from which the law of a condition is known."""
+
+
+def robot_stage(workshop: Workshop) -> Stage:
+    """A move to a ball: networks of the robot study in the frame *metric*, in one scene.
+
+    The condition is the first test row whose ball lies far enough from the walls.
+
+    Raises
+    ------
+    Refused
+        For a workshop of another frame or normalisation, or without such a row.
+    """
+    setting = workshop.setting
+    if setting.frame != "metric" or setting.normalisation != "z-score" or setting.told:
+        raise Refused(
+            f"setting must be in frame 'metric' with z-scores and not told the type, "
+            f"not {setting.name!r}"
+        )
+    kind, features = KINDS[SPECIAL], unseen(workshop).features
+    away = ((features[:, :2] > 5) & (features[:, :2] < SIDE - 5)).all(1)
+    if not bool(away.any()):
+        raise Refused("the test rows have no ball five units away from all walls")
+    row = features[away][:1]
+    low, high = (encode("metric", row, torch.tensor([[e, e]]))[0].tolist() for e in kind.box[0])
+    source = stream(workshop.seed, "widget", "robot")
+    scenes = fresh_scenes(kind, row, source)
+    fine = midpoints(low, high, FINE)
+    places = decode("metric", row, fine.view(1, -1, 2))
+    inside = execute(scenes, kind, column_of(kind), places).success.view(FINE, FINE)
+    law = _law(row, low, high, source)
+    general, specialised = workshop.general.network, workshop.specialised.network
+    return Stage(
+        title="robot, trained networks",
+        note=(
+            "The robot (disc) has to reach the ball (dark square) with its arm and touch nothing. "
+            "Dots are places where the two networks would stand; the dashed outline holds the "
+            "places from which it works in this very scene, whose obstacles neither network sees. "
+            f"The general network has never seen a ball, the specialised one "
+            f"{workshop.scale.n_specialised} moves to one."
+        ),
+        inside="share that reaches the ball in this scene",
+        members={
+            "general": general,
+            "specialised": specialised,
+            "unconditional": StandardNormal(general.process),
+        },
+        target=Grid((low[0], low[1]), (high[0], high[1]), law, inside),
+        panels=[_robot_panel(scenes, row, low, high, inside)],
+        condition=tuple(workshop.conditions(row)[0].tolist()),
+        framed=False,
+        names={"truth": "places that reach the ball", "object": "objects and robot"},
+    )
+
+
+def _law(row: Tensor, low: list[float], high: list[float], source: torch.Generator) -> Tensor:
+    """Masses of the law of targets at a condition, over all that the condition leaves open."""
+    drawn = oracle_places(KINDS[SPECIAL], row, DRAWS, source)[0].float()
+    metric = from_world("metric", row, drawn)
+    unit = (metric - torch.tensor(low)) / (torch.tensor(high) - torch.tensor(low))
+    index = (unit * CELLS).floor().long().clamp(0, CELLS - 1)
+    counts = torch.bincount(index[:, 0] * CELLS + index[:, 1], minlength=CELLS**2)
+    return counts.double().view(CELLS, CELLS) / len(drawn)
+
+
+def _robot_panel(
+    scenes: Scenes, row: Tensor, low: list[float], high: list[float], inside: Tensor
+) -> Panel:
+    origin = decode("metric", row, torch.zeros(1, 2))[0]
+    rows = torch.stack([decode("metric", row, e[None])[0] - origin for e in torch.eye(2)], 1)
+    affine = torch.cat([rows, origin[:, None]], 1).double()
+    lines = [
+        (torch.tensor(line).double() @ affine[:, :2].T + affine[:, 2]).tolist()
+        for line in contours(inside.double().numpy(), low, high, 0.5)
+    ]
+    objects = [c.tolist() for c in corners(scenes.objects[0][scenes.present[0]])]
+    angle = torch.linspace(0, 2 * math.pi, 49)[:-1]
+    robot = scenes.robot[0, :2] + RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
+    ball = corners(scenes.objects[0, column_of(KINDS[SPECIAL])][None])[0].tolist()
+    return Panel(
+        "the room from above",
+        (0, 1),
+        (0.0, SIDE),
+        (0.0, SIDE),
+        ("x", "y"),
+        [
+            Outline("object", [*objects, robot.tolist()], 0.12),
+            Outline("object", [ball], 1.0),
+            Outline("truth", lines, 0.05),
+        ],
+        map=affine.tolist(),
+    )
+
+
+def small_robot(profile: str, seed: int, store: Store, quiet: bool = True) -> Workshop:
+    """The robot study's networks of frame *metric*, half as wide: small enough to send."""
+    setting = SETTINGS["metric"]
+    narrow = replace(setting.recipe, architecture=replace(setting.recipe.architecture, width=128))
+    return Workshop(replace(setting, recipe=narrow), SCALES[profile], seed, store, quiet)
