@@ -4,7 +4,6 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,9 @@ from dualdiff.scenarios import make_scenario
 from dualdiff.scenes import ring_and_bar
 from dualdiff.store import Store
 from dualdiff.widgets import mirror
+from dualdiff.widgets.assemble import assembled
 from dualdiff.widgets.base import Refused
-from dualdiff.widgets.bundle import FOLDER
+from dualdiff.widgets.bundle import FOLDER, bundle
 from dualdiff.widgets.composition import ASKED, Composition, Playground
 from dualdiff.widgets.mirror import RULES, SAMPLERS, HashNoise, Request, normals, run, uniforms
 from dualdiff.widgets.robot import robot_stage
@@ -231,7 +231,7 @@ def page(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> 
               const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
               window.core = await import(address);
             }""",
-            (FOLDER / "core.js").read_text(),
+            bundle("core.js", exports=True),
         )
         settled(view)
         yield view
@@ -249,13 +249,19 @@ def settled(view: Any) -> None:
     frames(view)
 
 
-def sampled(view: Any, name: str, asked: Request, ancestors: list[Any] | None = None) -> Any:
-    """The browser's samples in float64, and the scores that it gives them."""
+def sampled(
+    view: Any,
+    name: str,
+    asked: Request,
+    ancestors: list[Any] | None = None,
+    floats: str = "Float64Array",
+) -> Any:
+    """The browser's samples, by default in float64, and the scores that it gives them."""
     return view.evaluate(
-        """([name, settings]) => {
+        """([name, settings, floats]) => {
           const { openStage, reverse, scores } = window.core;
           const stage = openStage(window.model.get("scenes")[name]);
-          const chain = reverse(stage, settings, Float64Array);
+          const chain = reverse(stage, settings, window[floats]);
           let step = chain.next();
           while (!step.done) step = chain.next();
           const { last, states, timesteps } = step.value;
@@ -279,6 +285,7 @@ def sampled(view: Any, name: str, asked: Request, ancestors: list[Any] | None = 
                 "seed": asked.seed,
                 **({"ancestors": [a.tolist() for a in ancestors]} if ancestors else {}),
             },
+            floats,
         ],
     )
 
@@ -299,6 +306,23 @@ def test_the_browser_samples_what_torch_samples(
     samples = torch.tensor(theirs["samples"], dtype=torch.float64).view(ours.samples.shape)
     assert float((samples - ours.samples).abs().max()) < 1e-4
     assert theirs["timesteps"][-1] == -1 and len(theirs["timesteps"]) == asked.steps + 1
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["cabinet", "round_table", "robot"])  # ReLU and SiLU
+def test_single_precision_differs_by_rounding(
+    page: Any, stages: dict[str, Stage], name: str
+) -> None:
+    assert page.evaluate("window.core.isFast()")  # or this compares nothing
+    asked = request(stages[name], "sum", sampler="ancestral", points=150)
+    exact = sampled(page, name, asked)["samples"]
+    single = sampled(page, name, asked, floats="Float32Array")["samples"]
+    away = torch.tensor(exact) - torch.tensor(single)
+    assert 0 < float(away.abs().max()) < 2e-3
+
+
+def test_the_compiled_loops_are_those_of_their_source() -> None:
+    assert (FOLDER / "dense.js").read_text() == assembled()
 
 
 @needs_browser
@@ -471,7 +495,3 @@ def test_hash_noise_counts_its_calls() -> None:
     noise = HashNoise(1, 4, 2, torch.float64)
     assert torch.equal(noise(), normals(1, 0, 4, 2)) and torch.equal(noise(), normals(1, 1, 4, 2))
     assert not torch.equal(noise.uniform(), noise.uniform())
-
-
-def test_the_scenes_of_files_stay_apart(tmp_path: Path) -> None:
-    assert {path.suffix for path in FOLDER.iterdir()} == {".js", ".css"}

@@ -124,11 +124,12 @@ class Composition(Widget):
             condition=list(self.stages[first["scene"]].condition),
             resampling={"group": RESAMPLING.group, "threshold": RESAMPLING.threshold},
             start=first,
+            # Lists of pairs: notebooks sort the keys of what they store.
             titles={
-                "scene": {name: stage.title for name, stage in stages.items()},
-                "rule": RULES,
-                "sampler": TITLES,
-                "source": SOURCES,
+                "scene": [[name, stage.title] for name, stage in stages.items()],
+                "rule": [*map(list, RULES.items())],
+                "sampler": [*map(list, TITLES.items())],
+                "source": [*map(list, SOURCES.items())],
             },
             frame=first["steps"],
             **first,

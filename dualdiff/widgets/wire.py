@@ -83,10 +83,10 @@ def _member(member: Denoiser, numbers: _Numbers) -> dict[str, Any]:
 
 def _network(network: MLP, numbers: _Numbers) -> dict[str, Any]:
     shape = network.architecture
-    if shape.maskable or shape.width % 2:
+    if shape.maskable or shape.width % 8:
         raise Refused(
-            f"a widget's network has an even width and no mask, not width={shape.width}, "
-            f"maskable={shape.maskable}"
+            f"a widget's network must have a width that is a multiple of 8 and no mask, "
+            f"not width={shape.width}, maskable={shape.maskable}"
         )
 
     def layer(linear: nn.Module) -> dict[str, Any]:

@@ -96,8 +96,8 @@ class View {
     const titles = this.model.get("titles");
     const lists = { scene: "scene", rule: "rule", sampler: "sampler", source: "computed by" };
     this.pickers = Object.entries(lists)
-      .filter(([trait]) => Object.keys(titles[trait]).length > 1)
-      .map(([trait, label]) => picker(this.model, trait, label, titles[trait]));
+      .filter(([trait]) => titles[trait].length > 1)
+      .map(([trait, label]) => picker(this.model, trait, label, Object.fromEntries(titles[trait])));
     const choices = element(
       "div",
       { className: "dualdiff-row" },
@@ -450,12 +450,12 @@ class View {
   }
 }
 
-export default {
-  render({ model, el }) {
-    const root = element("div");
-    el.append(root);
-    const view = new View(model, root);
-    root.view = view; // for the measurements of the tests
-    return view.stop;
-  },
-};
+function render({ model, el }) {
+  const root = element("div");
+  el.append(root);
+  const view = new View(model, root);
+  root.view = view; // for the measurements of the tests
+  return view.stop;
+}
+
+export default { render };

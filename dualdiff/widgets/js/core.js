@@ -1,6 +1,7 @@
 // The reverse process in the browser: the formulas of dualdiff's denoisers, exact, samplers, correct
 // and resampling, on flat arrays ([n, d], row by row). `Floats` is Float32Array, or Float64Array
 // where the tests compare with torch.
+import { fastEngine, plainEngine, roomFor } from "./engine.js";
 
 // --- noise ------------------------------------------------------------------------------------
 
@@ -54,157 +55,89 @@ function timesteps(process, count) {
 
 // --- members ----------------------------------------------------------------------------------
 
-/** out [n, m] = h [n, k] W^T + bias, for W [m, k] with m even; rows in fours, columns in twos. */
-function dense(h, n, k, weight, m, bias, out) {
-  const rows = 4 * Math.ceil(n / 4); // the arrays have room for whole fours
-  for (let i = 0; i < rows; i += 4) {
-    const r0 = i * k;
-    const r1 = r0 + k;
-    const r2 = r1 + k;
-    const r3 = r2 + k;
-    for (let j = 0; j < m; j += 2) {
-      let a0 = bias[j];
-      let a1 = a0;
-      let a2 = a0;
-      let a3 = a0;
-      let b0 = bias[j + 1];
-      let b1 = b0;
-      let b2 = b0;
-      let b3 = b0;
-      const u = j * k;
-      const v = u + k;
-      for (let q = 0; q < k; q++) {
-        const left = weight[u + q];
-        const right = weight[v + q];
-        const x0 = h[r0 + q];
-        const x1 = h[r1 + q];
-        const x2 = h[r2 + q];
-        const x3 = h[r3 + q];
-        a0 += left * x0;
-        a1 += left * x1;
-        a2 += left * x2;
-        a3 += left * x3;
-        b0 += right * x0;
-        b1 += right * x1;
-        b2 += right * x2;
-        b3 += right * x3;
-      }
-      const o = i * m + j;
-      out[o] = a0;
-      out[o + 1] = b0;
-      out[o + m] = a1;
-      out[o + m + 1] = b1;
-      out[o + 2 * m] = a2;
-      out[o + 2 * m + 1] = b2;
-      out[o + 3 * m] = a3;
-      out[o + 3 * m + 1] = b3;
-    }
-  }
-}
-
-/** The activation of `count` numbers in place. */
-function activate(kind, h, count) {
-  if (kind === "relu") {
-    for (let i = 0; i < count; i++) if (h[i] < 0) h[i] = 0;
-  } else {
-    for (let i = 0; i < count; i++) h[i] /= 1 + Math.exp(-h[i]);
-  }
-}
-
-/** Columns from..to of a matrix [rows, columns] as a matrix of their own, rows made even. */
-function columnsOf(matrix, rows, columns, from, to, Floats) {
-  const wide = to - from;
-  const out = new Floats((rows + (rows % 2)) * wide);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < wide; j++) out[i * wide + j] = matrix[i * columns + from + j];
-  }
-  return out;
-}
-
-/** A network (`denoisers.MLP`) bound to the standardised condition `c`: predict(y, n, t, eps). */
-function bindNetwork(member, stage, c, Floats) {
+/** A network (`denoisers.MLP`) bound to the standardised condition `c` and n points. */
+function bindNetwork(member, stage, c, n, engine) {
   const { process, read } = stage;
   const dy = process.y_mean.length;
   const { fourier, width, activation, preconditioned, object_frame: framed } = member;
+  const rows = roomFor(n);
   const waves = dy * (1 + 2 * fourier);
-  const [entry, ...hidden] = member.layers.map((layer) => ({
-    weight: read(layer.weight),
-    bias: Floats.from(read(layer.bias)),
-  }));
+  const entry = read(member.layers[0].weight);
   const features = read(member.features);
   const featureCount = features.length / process.alpha_bar.length;
   const columns = waves + (framed ? 0 : c.length) + featureCount;
-  const first = columnsOf(entry.weight, width, columns, 0, waves, Floats);
-  for (const layer of hidden) layer.weight = Floats.from(layer.weight);
-  const head = columnsOf(read(member.head.weight), dy, width, 0, width, Floats);
-  const headBias = new Floats(dy + (dy % 2));
-  headBias.set(read(member.head.bias));
+  const filled = (values, count) => {
+    const out = engine.array(count);
+    out.set(values);
+    return out;
+  };
+  const first = engine.matrix(entry, width, columns, 0, waves);
+  const hidden = member.layers.slice(1).map((layer) => ({
+    weight: engine.matrix(read(layer.weight), width, width, 0, width),
+    bias: filled(read(layer.bias), width),
+  }));
+  const outputs = engine.width(dy);
+  const head = engine.matrix(read(member.head.weight), dy, width, 0, width);
+  const headBias = filled(read(member.head.bias), outputs);
   const centre = process.y_mean.map((mean, k) =>
     framed
       ? (c[k] * process.c_std[k] + process.c_mean[k] + member.offset[k] - mean) / process.y_std[k]
       : 0,
   );
   // What the condition adds to the first layer is the same for all points and steps.
-  const fixed = Floats.from(entry.bias);
+  const fixed = Float64Array.from(read(member.layers[0].bias));
   if (!framed) {
     for (let i = 0; i < width; i++) {
-      for (let k = 0; k < c.length; k++) fixed[i] += entry.weight[i * columns + waves + k] * c[k];
+      for (let k = 0; k < c.length; k++) fixed[i] += entry[i * columns + waves + k] * c[k];
     }
   }
-  const bias = new Floats(width);
-  const outputs = dy + (dy % 2);
-  let room = 0;
-  let seen, h, spare, out;
+  const bias = engine.array(width);
+  const seen = engine.array(rows * waves);
+  const out = engine.array(rows * outputs);
+  let h = engine.array(rows * width);
+  let spare = engine.array(rows * width);
 
-  function reserve(n) {
-    const rows = 4 * Math.ceil(n / 4);
-    if (rows <= room) return;
-    room = rows;
-    seen = new Floats(rows * waves);
-    h = new Floats(rows * width);
-    spare = new Floats(rows * width);
-    out = new Floats(rows * outputs);
-  }
-
-  function lookAt(y, n, signal, scale) {
+  function look(y, signal, scale) {
     for (let i = 0; i < n; i++) {
       for (let k = 0; k < dy; k++) {
         const x = (y[i * dy + k] - signal * centre[k]) * scale[k];
-        const at = i * waves + k;
-        seen[at] = x;
-        for (let o = 0, place = at + dy, angle = (x * Math.PI) / 4; o < fourier; o++) {
-          seen[place] = Math.sin(angle);
-          seen[place + dy] = Math.cos(angle);
-          place += 2 * dy;
-          angle *= 2;
+        let place = i * waves + k;
+        seen[place] = x;
+        for (let o = 0, angle = (x * Math.PI) / 4; o < fourier; o++, angle *= 2) {
+          seen[(place += dy)] = Math.sin(angle);
+          seen[(place += dy)] = Math.cos(angle);
         }
       }
     }
   }
 
-  return (y, n, t, eps) => {
-    reserve(n);
-    const signal = signalAt(process, t);
-    const noise = noiseAt(process, t);
-    const variance = member.residual.map((r) => (signal * r) ** 2 + noise ** 2);
-    const scale = variance.map((v) => (preconditioned ? 1 / Math.sqrt(v) : 1));
-    lookAt(y, n, signal, scale);
+  /** The first layer's bias at step t: what time adds is the same for all points. */
+  function biasAt(t) {
     const from = columns - featureCount;
     for (let i = 0; i < width; i++) {
       let total = fixed[i];
       for (let k = 0; k < featureCount; k++) {
-        total += entry.weight[i * columns + from + k] * features[t * featureCount + k];
+        total += entry[i * columns + from + k] * features[t * featureCount + k];
       }
       bias[i] = total;
     }
-    dense(seen, n, waves, first, width, bias, h);
-    activate(activation, h, n * width);
+  }
+
+  return (y, t, eps) => {
+    const signal = signalAt(process, t);
+    const noise = noiseAt(process, t);
+    const variance = member.residual.map((r) => (signal * r) ** 2 + noise ** 2);
+    const scale = variance.map((v) => (preconditioned ? 1 / Math.sqrt(v) : 1));
+    look(y, signal, scale);
+    biasAt(t);
+    engine.dense(seen, rows, waves, first, width, bias, h);
+    engine.activate(activation, h, rows * width);
     for (const layer of hidden) {
-      dense(h, n, width, layer.weight, width, layer.bias, spare);
-      activate(activation, spare, n * width);
+      engine.dense(h, rows, width, layer.weight, width, layer.bias, spare);
+      engine.activate(activation, spare, rows * width);
       [h, spare] = [spare, h];
     }
-    dense(h, n, width, head, outputs, headBias, out);
+    engine.dense(h, rows, width, head, outputs, headBias, out);
     for (let k = 0; k < dy; k++) {
       const skip = preconditioned ? noise / variance[k] : 0;
       const gain = preconditioned ? signal * member.residual[k] * scale[k] : 1;
@@ -217,7 +150,7 @@ function bindNetwork(member, stage, c, Floats) {
 }
 
 /** A Gaussian mixture (`exact.ExactMixture`), around the condition if it is `framed`. */
-function bindMixture(member, stage, c) {
+function bindMixture(member, stage, c, n) {
   const { process } = stage;
   const dy = process.y_mean.length;
   const { log_weights: logWeights, means, variances, basis } = member;
@@ -227,7 +160,7 @@ function bindMixture(member, stage, c) {
   );
   const residual = new Float64Array(count * dy); // float64: tails are far below float32's
   const logs = new Float64Array(count);
-  return (y, n, t, eps) => {
+  return (y, t, eps) => {
     const signal = signalAt(process, t);
     const noise = noiseAt(process, t);
     for (let i = 0; i < n; i++) {
@@ -275,21 +208,25 @@ export function openStage(stage) {
 
 // --- one chain --------------------------------------------------------------------------------
 
+const fast = fastEngine();
+
 /** The sum of the members' noise predictions, and the members' own if asked to keep them. */
-function sumOf(stage, weights, c, Floats) {
+function sumOf(stage, weights, c, n, Floats) {
+  const engine = Floats === Float32Array && fast ? fast : plainEngine(Floats);
+  engine.reset();
   const active = Object.keys(weights).filter((name) => weights[name] !== 0);
   const members = active.map((name) => {
     const member = stage.members[name];
-    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, c, Floats) };
+    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, c, n, engine) };
   });
-  return (y, n, t, total, kept) => {
+  const scratch = new Floats(n * stage.process.y_mean.length);
+  return (y, t, total, kept) => {
     total.fill(0);
     members.forEach(({ weight, predict }, m) => {
-      const eps = kept ? kept[m] : total.scratch;
-      predict(y, n, t, eps);
+      const eps = kept ? kept[m] : scratch;
+      predict(y, t, eps);
       for (let i = 0; i < total.length; i++) total[i] += weight * eps[i];
     });
-    return members.map((member) => member.weight);
   };
 }
 
@@ -402,11 +339,10 @@ export function* reverse(stage, settings, Floats = Float32Array) {
   const dy = process.y_mean.length;
   const visited = timesteps(process, settings.steps);
   const c = settings.condition.map((x, k) => (x - process.c_mean[k]) / process.c_std[k]);
-  const predict = sumOf(stage, settings.weights, c, Floats);
+  const predict = sumOf(stage, settings.weights, c, n, Floats);
   const active = Object.values(settings.weights).filter((weight) => weight !== 0);
   const size = n * dy;
   const [y, total, fresh] = [new Floats(size), new Floats(size), new Floats(size)];
-  total.scratch = new Floats(size);
   const kept = corrected ? active.map(() => new Floats(size)) : null;
   const logWeights = new Float64Array(n);
   const states = new Float32Array((visited.length + 1) * size);
@@ -418,9 +354,9 @@ export function* reverse(stage, settings, Floats = Float32Array) {
   const buffers = [new Floats(size), new Floats(size)];
   for (let s = 0; s < visited.length; s++) {
     const [t, following] = [visited[s], s + 1 < visited.length ? visited[s + 1] : -1];
-    const weights = predict(y, n, t, total, kept);
+    predict(y, t, total, kept);
     if (corrected) {
-      addWeights(logWeights, weights, kept, total, process, t, following);
+      addWeights(logWeights, active, kept, total, process, t, following);
       const key = stepKey(seed, UNIFORM_STREAM + s);
       const drawn = ancestorsOf(logWeights, settings.group, settings.threshold, following < 0, key);
       const places = settings.ancestors ? settings.ancestors[s] : drawn;
@@ -523,3 +459,6 @@ export function scores(stage, points, n) {
   for (let k = 0; k < count; k++) variation += Math.abs(seen[k] - (grid ? masses[k] : 1 / count));
   return { accuracy: hits / n, total_variation: variation / 2, unique: different.size / n };
 }
+
+/** Whether single precision runs in WebAssembly here. */
+export const isFast = () => fast !== null;
