@@ -129,11 +129,11 @@ class WeightMap(Widget):
         row, column = divmod(cell, len(self.axes[NAMES[0]]))
         return self.axes[NAMES[0]][column], self.axes[NAMES[1]][row]
 
-    def best(self) -> tuple[float, float]:
-        """The computed pair of weights at which the metric is best."""
+    def best(self) -> list[tuple[float, float]]:
+        """The computed pairs of weights at which the metric is best: several where they tie."""
         values = self.grids[self.scene, self.recipe][f"{self.metric} value"].to_numpy()
-        best = np.nanargmin if BEST[self.metric] == "lowest" else np.nanargmax
-        return self._pair(int(best(values)))
+        best = np.nanmin(values) if BEST[self.metric] == "lowest" else np.nanmax(values)
+        return [self._pair(int(cell)) for cell in np.flatnonzero(values == best)]
 
     def value(self, pair: tuple[float, float], what: str) -> float:
         """A number of the map at ``(general, specialised)``, such as ``"accuracy low"``."""
@@ -141,13 +141,14 @@ class WeightMap(Widget):
         return float(self.grids[self.scene, self.recipe][what].to_numpy()[row, column])
 
     def describe(self) -> str:
-        here, best, name = self.nearest(), self.best(), TITLES[self.metric]
+        here, (best, *ties), name = self.nearest(), self.best(), TITLES[self.metric]
+        where = f"{len(ties) + 1} pairs, such as " * bool(ties) + f"({best[0]:g}, {best[1]:g})"
         said = " and ".join(f"{TITLES[m]} {self.value(here, f'{m} value'):.3f}" for m in BOTH)
         return (
             f"Map of accuracy and total variation on the {self.titles[self.scene]}, recipe "
             f"{self.recipe}, over the weights of the general (across) and the specialised model "
             f"(up). At weights ({here[0]:g}, {here[1]:g}): {said}. The {BEST[self.metric]} {name} "
-            f"is {self.value(best, f'{self.metric} value'):.3f}, at ({best[0]:g}, {best[1]:g})."
+            f"is {self.value(best, f'{self.metric} value'):.3f}, at {where}."
         )
 
     def picture(self) -> Figure:

@@ -95,9 +95,12 @@ class Reading {
       .filter((cell) => cell.value !== null);
   }
 
+  /** Where the present metric is best: several cells where they tie. */
   best() {
     const better = SCORES[this.metric].better;
-    return this.cells().reduce((best, cell) => (better(cell.value, best.value) ? cell : best));
+    const cells = this.cells();
+    const first = cells.reduce((best, cell) => (better(cell.value, best.value) ? cell : best));
+    return cells.filter((cell) => cell.value === first.value);
   }
 
   nearest() {
@@ -219,12 +222,10 @@ function outlined(context, path, width = 1.5) {
 
 function drawMarks(context, place, reading) {
   const { width, height } = place.cell;
-  const best = reading.best();
-  outlined(context, () =>
-    context.rect(
-      place.x(best.column) - width / 2 + 2, place.y(best.row) - height / 2 + 2, width - 4, height - 4,
-    ),
-  );
+  for (const best of reading.best()) {
+    const [left, top] = [place.x(best.column) - width / 2, place.y(best.row) - height / 2];
+    outlined(context, () => context.rect(left + 2, top + 2, width - 4, height - 4));
+  }
   drawPlainSum(context, place, reading.axes);
   const x = place.x(cellOf(reading.weights.general, reading.axes.general));
   const y = place.y(cellOf(reading.weights.specialised, reading.axes.specialised));
@@ -320,14 +321,15 @@ function choices(model) {
 /** What stands under the map: here, and where it is best. */
 function sentences(reading) {
   const here = reading.nearest();
-  const best = reading.best();
+  const [best, ...ties] = reading.best();
+  const where = pairText(reading.pair(best));
   const both = Object.keys(SCORES).map((metric) => reading.words(metric, here));
   const score = SCORES[reading.metric];
   return [
     `Marker at ${pairText(reading.weights)}; nearest computed pair ${pairText(reading.pair(here))}: ` +
       `${both.join(", ")}.`,
     `${score.best} ${score.title} of this map (framed): ${three(best.value)} at ` +
-      `${pairText(reading.pair(best))}.`,
+      (ties.length ? `${ties.length + 1} pairs, such as ${where}.` : `${where}.`),
   ];
 }
 
