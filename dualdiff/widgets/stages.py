@@ -20,6 +20,7 @@ from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc, Region
 from dualdiff.scenes import Plane
+from dualdiff.train import clone
 
 ROUGH = 100
 """Samples while something is dragged."""
@@ -174,7 +175,10 @@ class StandardNormal(Denoiser):
 def network_stage(workshop: Workshop) -> Stage:
     """The trained general and specialised network of a synthetic scenario."""
     world = workshop.scenario
-    general, specialised = workshop.general.network, workshop.specialised().network
+    # Copies: the widget samples on the CPU, wherever the chapter does.
+    general, specialised = (
+        clone(trained.network).cpu() for trained in (workshop.general, workshop.specialised())
+    )
     target = world.specialised
     low, high = world.condition_low, world.condition_high
     middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
