@@ -24,6 +24,7 @@ from dualdiff.widgets.stages import Grid, Outline, Panel, Stage, StandardNormal,
 
 CELLS, FINE = 12, 96
 """Cells along a side of the robot's grids: of the law, and of the places that succeed."""
+SCENES = 25
 DRAWS = 20_000
 """Oracle draws from which the law of a condition is known."""
 
@@ -31,7 +32,8 @@ DRAWS = 20_000
 def robot_stage(workshop: Workshop) -> Stage:
     """A move to a ball: networks of the robot study in the frame *metric*, in one scene.
 
-    The condition is the first test row whose ball lies far enough from the walls.
+    Of the first :data:`SCENES` test rows whose ball lies far enough from the walls, each with a
+    fresh scene, the one of median difficulty: the share of places that succeed.
 
     Raises
     ------
@@ -48,20 +50,25 @@ def robot_stage(workshop: Workshop) -> Stage:
     away = ((features[:, :2] > 5) & (features[:, :2] < SIDE - 5)).all(1)
     if not bool(away.any()):
         raise Refused("the test rows have no ball five units away from all walls")
-    row = features[away][:1]
-    low, high = (encode("metric", row, torch.tensor([[e, e]]))[0].tolist() for e in kind.box[0])
+    rows = features[away][:SCENES]
     source = stream(workshop.seed, "widget", "robot")
-    scenes = fresh_scenes(kind, row, source)
-    fine = midpoints(low, high, FINE)
-    places = decode("metric", row, fine.view(1, -1, 2))
-    inside = execute(scenes, kind, column_of(kind), places).success.view(FINE, FINE)
+    scenes = fresh_scenes(kind, rows, source)
+    ends = torch.tensor(kind.box).T  # low and high
+    corner = [encode("metric", rows, end.expand(len(rows), -1))[:, None] for end in ends]
+    unit = midpoints((0.0, 0.0), (1.0, 1.0), FINE).view(1, -1, 2)
+    places = decode("metric", rows[:, None], corner[0] + (corner[1] - corner[0]) * unit)
+    succeed = execute(scenes, kind, column_of(kind), places).success
+    chosen = succeed.double().mean(1).argsort()[len(rows) // 2][None]
+    row, scenes = rows[chosen], scenes.rows(chosen)
+    inside = succeed[chosen].view(FINE, FINE)
+    low, high = (end[int(chosen), 0].tolist() for end in corner)
     law = _law(row, low, high, source)
     general, specialised = workshop.general.network, workshop.specialised.network
     return Stage(
         title="robot, trained networks",
         note=(
-            "The robot (disc) has to reach the ball (dark square) with its arm and touch nothing. "
-            "Dots are places where the two networks would stand; the dashed outline holds the "
+            "The robot (disc) has to reach the ball (filled square) with its arm and touch "
+            "nothing. Dots are places where the two networks would stand; the dashed outline holds the "
             "places from which it works in this very scene, whose obstacles neither network sees. "
             f"The general network has never seen a ball, the specialised one "
             f"{workshop.scale.n_specialised} moves to one."
@@ -76,7 +83,7 @@ def robot_stage(workshop: Workshop) -> Stage:
         panels=[_robot_panel(scenes, row, low, high, inside)],
         condition=tuple(workshop.conditions(row)[0].tolist()),
         framed=False,
-        names={"truth": "places that reach the ball", "object": "objects and robot"},
+        names={"truth": "places that reach the ball", "object": "objects, robot"},
     )
 
 

@@ -136,7 +136,7 @@ class View {
   /** A mark and a word for every role; the marks are coloured when they are drawn. */
   buildLegend() {
     const kinds = new Set(this.scene.panels.flatMap((p) => p.outlines.map((line) => line.role)));
-    const items = ["general", "specialised", "truth"].filter((kind) => kinds.has(kind));
+    const items = ["general", "specialised", "object", "truth"].filter((kind) => kinds.has(kind));
     const words = { ...NAMES, ...this.scene.names, samples: "samples" };
     const entries = [...items, "samples"].map((kind) => {
       const mark = element("i", { "data-role": kind });

@@ -24,7 +24,7 @@ export function placeOf(panel, { width, height }, margin = 1) {
 function ticks([low, high], count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
+  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((k) => k >= rough);
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9; k++) {
     found.push(Number((k * step).toPrecision(12)));
@@ -40,6 +40,11 @@ function at(panel, x, y) {
   return point;
 }
 
+/** Left, bottom, right and top of what a panel shows, in pixels. */
+function frameOf(panel, place) {
+  return [...place(at(panel, panel.x[0], panel.y[0])), ...place(at(panel, panel.x[1], panel.y[1]))];
+}
+
 /** Paper, grid, ticks and labels. */
 export function axes({ context, width, height }, panel, place) {
   const { ink, faint, grid, paper } = inks();
@@ -48,8 +53,7 @@ export function axes({ context, width, height }, panel, place) {
   context.fillRect(0, 0, width, height);
   context.font = "11px system-ui, sans-serif";
   context.lineWidth = 1;
-  const [left, bottom] = place(at(panel, panel.x[0], panel.y[0]));
-  const [right, top] = place(at(panel, panel.x[1], panel.y[1]));
+  const [left, bottom, right, top] = frameOf(panel, place);
   const line = (x0, y0, x1, y1) => {
     context.beginPath();
     context.moveTo(Math.round(x0) + 0.5, Math.round(y0) + 0.5);
@@ -60,13 +64,13 @@ export function axes({ context, width, height }, panel, place) {
   context.strokeStyle = grid;
   context.textBaseline = "middle";
   context.textAlign = "center";
-  for (const x of ticks(panel.x, Math.max(2, width / 90))) {
+  for (const x of ticks(panel.x, Math.max(2, width / 70))) {
     const [px] = place(at(panel, x, panel.y[0]));
     line(px, bottom, px, top);
     context.fillText(String(x), px, bottom + 9);
   }
   context.textAlign = "right";
-  for (const y of ticks(panel.y, Math.max(2, height / 70))) {
+  for (const y of ticks(panel.y, Math.max(2, height / 60))) {
     const [, py] = place(at(panel, panel.x[0], y));
     line(left, py, right, py);
     context.fillText(String(y), left - 4, py);
@@ -83,6 +87,11 @@ export function axes({ context, width, height }, panel, place) {
 
 /** Closed outlines, filled faintly; those of one role in one colour. */
 export function outlines({ context }, panel, place, colour) {
+  const [left, bottom, right, top] = frameOf(panel, place);
+  context.save();
+  context.beginPath();
+  context.rect(left, top, right - left, bottom - top);
+  context.clip();
   for (const { role, lines, fill } of panel.outlines) {
     context.beginPath();
     for (const line of lines) {
@@ -103,14 +112,14 @@ export function outlines({ context }, panel, place, colour) {
     context.stroke();
     context.setLineDash([]);
   }
+  context.restore();
 }
 
 /** Points [n, dy] as dots, or as rings. Those outside the panel are left out. */
 export function points({ context }, panel, place, values, n, colour, rings) {
   const dy = values.length / n;
   const size = n > 200 ? 2.2 : 3;
-  const [left, bottom] = place(at(panel, panel.x[0], panel.y[0]));
-  const [right, top] = place(at(panel, panel.x[1], panel.y[1]));
+  const [left, bottom, right, top] = frameOf(panel, place);
   context.fillStyle = colour;
   context.strokeStyle = colour;
   context.lineWidth = 1;
