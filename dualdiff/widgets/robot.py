@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.members import stream
-from dualdiff.robot.dataset import SPECIAL, decode, encode, from_world
+from dualdiff.robot.dataset import SPECIAL, decode, from_world
 from dualdiff.robot.judge import column_of, oracle_places
 from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
 from dualdiff.robot.members import Workshop
@@ -22,8 +22,11 @@ from dualdiff.store import Store
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import Grid, Outline, Panel, Stage, StandardNormal, contours, midpoints
 
+Corner = tuple[float, float]
 CELLS, FINE = 12, 96
 """Cells along a side of the robot's grids: of the law, and of the places that succeed."""
+AWAY = 5.0
+"""From the ball to the edges of the grids: more than disc and arm together."""
 SCENES = 25
 DRAWS = 20_000
 """Oracle draws from which the law of a condition is known."""
@@ -47,30 +50,28 @@ def robot_stage(workshop: Workshop) -> Stage:
             f"not {setting.name!r}"
         )
     kind, features = KINDS[SPECIAL], unseen(workshop).features
-    away = ((features[:, :2] > 5) & (features[:, :2] < SIDE - 5)).all(1)
+    away = ((features[:, :2] > AWAY) & (features[:, :2] < SIDE - AWAY)).all(1)
     if not bool(away.any()):
-        raise Refused("the test rows have no ball five units away from all walls")
+        raise Refused(f"the test rows have no ball {AWAY:g} units away from all walls")
     rows = features[away][:SCENES]
     source = stream(workshop.seed, "widget", "robot")
     scenes = fresh_scenes(kind, rows, source)
-    ends = torch.tensor(kind.box).T  # low and high
-    corner = [encode("metric", rows, end.expand(len(rows), -1))[:, None] for end in ends]
-    unit = midpoints((0.0, 0.0), (1.0, 1.0), FINE).view(1, -1, 2)
-    places = decode("metric", rows[:, None], corner[0] + (corner[1] - corner[0]) * unit)
+    # Further than the box of offsets, from which the oracle draws: elsewhere it works as well.
+    low, high = (-AWAY, -AWAY), (AWAY, AWAY)
+    places = decode("metric", rows[:, None], midpoints(low, high, FINE).view(1, -1, 2))
     succeed = execute(scenes, kind, column_of(kind), places).success
     chosen = succeed.double().mean(1).argsort()[len(rows) // 2][None]
     row, scenes = rows[chosen], scenes.rows(chosen)
     inside = succeed[chosen].view(FINE, FINE)
-    low, high = (end[int(chosen), 0].tolist() for end in corner)
     law = _law(row, low, high, source)
     general, specialised = workshop.general.network, workshop.specialised.network
     return Stage(
         title="robot, trained networks",
         note=(
             "The robot (disc) has to reach the ball (filled square) with its arm and touch "
-            "nothing. Dots are places where the two networks would stand; the dashed outline holds the "
-            "places from which it works in this very scene, whose obstacles neither network sees. "
-            f"The general network has never seen a ball, the specialised one "
+            "nothing. Dots are places where the two networks would stand; the dashed outline holds "
+            "the places from which it works in this very scene, whose obstacles neither network "
+            "sees. The general network has never seen a ball, the specialised one "
             f"{workshop.scale.n_specialised} moves to one."
         ),
         inside="share that reaches the ball in this scene",
@@ -79,7 +80,7 @@ def robot_stage(workshop: Workshop) -> Stage:
             "specialised": specialised,
             "unconditional": StandardNormal(general.process),
         },
-        target=Grid((low[0], low[1]), (high[0], high[1]), law, inside),
+        target=Grid(low, high, law, inside),
         panels=[_robot_panel(scenes, row, low, high, inside)],
         condition=tuple(workshop.conditions(row)[0].tolist()),
         framed=False,
@@ -87,7 +88,7 @@ def robot_stage(workshop: Workshop) -> Stage:
     )
 
 
-def _law(row: Tensor, low: list[float], high: list[float], source: torch.Generator) -> Tensor:
+def _law(row: Tensor, low: Corner, high: Corner, source: torch.Generator) -> Tensor:
     """Masses of the law of targets at a condition, over all that the condition leaves open."""
     drawn = oracle_places(KINDS[SPECIAL], row, DRAWS, source)[0].float()
     metric = from_world("metric", row, drawn)
@@ -97,9 +98,7 @@ def _law(row: Tensor, low: list[float], high: list[float], source: torch.Generat
     return counts.double().view(CELLS, CELLS) / len(drawn)
 
 
-def _robot_panel(
-    scenes: Scenes, row: Tensor, low: list[float], high: list[float], inside: Tensor
-) -> Panel:
+def _robot_panel(scenes: Scenes, row: Tensor, low: Corner, high: Corner, inside: Tensor) -> Panel:
     origin = decode("metric", row, torch.zeros(1, 2))[0]
     rows = torch.stack([decode("metric", row, e[None])[0] - origin for e in torch.eye(2)], 1)
     affine = torch.cat([rows, origin[:, None]], 1).double()
