@@ -51,7 +51,7 @@ class Package:
 PACKAGES = (
     # Loads anywidget's module, which is AMD, for the next one.
     Package("npm", "requirejs", "2.3.8", {"package/require.js": "requirejs/"}),
-    # Shows the stored state of ipywidgets without a kernel. It loads the fonts for icons in widgets.
+    # Shows the stored state of ipywidgets without a kernel; loads the fonts for icons in them.
     Package(
         "npm",
         "@jupyter-widgets/html-manager",
