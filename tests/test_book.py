@@ -1,14 +1,30 @@
 """The whole book, built once at profile smoke in a copy of the project, read as a reader would."""
 
 import os
+import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from browser import (
+    launched,
+    needs_chromium,
+    overflowing,
+    portraits,
+    reading,
+    resize,
+    settle,
+    turn,
+    unfold,
+    violations,
+)
 from bs4 import BeautifulSoup
+from PIL import Image
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from dualdiff import book
 from dualdiff.cli import project_root
@@ -25,6 +41,7 @@ PAGES = (
     "notebooks/08_learned_weights",
     "notebooks/09_results",
 )
+DOCUMENTS = (*parse_toc_yaml(project_root() / "_toc.yml"), "index", "genindex", "search")
 
 
 @pytest.fixture(scope="module")
@@ -123,35 +140,138 @@ def test_a_second_build_runs_nothing(built: Path, monkeypatch: pytest.MonkeyPatc
     assert again == executed
 
 
-def _chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+def test_no_page_names_a_script_a_picture_or_a_style_from_elsewhere(built: Path) -> None:
+    loaded = [("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src")]
+    for path, page in html(built).items():
+        for tag, attribute in loaded:
+            for element in page.find_all(tag):
+                target = urllib.parse.urlparse(str(element.get(attribute) or ""))
+                assert target.scheme in ("", "data") and not target.netloc, f"{path}: {element}"
+    styles = list((built / "_build" / "html" / "_static").rglob("*.css"))
+    assert styles
+    for style in styles:
+        text = re.sub(r"/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL)
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), style
 
 
-@pytest.mark.skipif(
-    _chromium() is None and not os.environ.get("CI"),
-    reason="no Chromium on this computer (in CI this is a failure)",
-)
-@pytest.mark.parametrize("page", ["book/intro", *PAGES])
-def test_pages_in_a_real_browser(built: Path, page: str) -> None:
-    from playwright.sync_api import sync_playwright
+def test_the_book_is_small_enough_to_send(built: Path) -> None:
+    folder = built / "_build" / "html"
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert total < 40e6, f"{total / 1e6:.1f} MB"
+    for path, page in html(built).items():
+        pictures = {str(image["src"]) for image in page.find_all("img", src=True)}
+        local = {(folder / path).parent / source for source in pictures if ":" not in source}
+        size = sum(file.stat().st_size for file in {folder / path} | local)
+        assert size < 3e6, f"{path}: {size / 1e6:.1f} MB with its figures"
 
-    problems: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=_chromium(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        view = browser.new_page(viewport={"width": 1280, "height": 900})
-        view.on("pageerror", lambda error: problems.append(str(error)))
-        # Nothing outside the folder: what a page asks from elsewhere is refused at once.
-        view.route("http*://**", lambda route: route.abort())
-        view.goto((built / "_build" / "html" / f"{page}.html").as_uri(), wait_until="load")
-        broken = view.evaluate(
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as one:
+        yield one
+
+
+@needs_chromium
+def test_what_is_wrong_with_a_page_is_seen(browser: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        """<!doctype html><html lang="en" data-theme="light"><title>Wrong</title>
+        <article class="bd-article"><h1>Wrong</h1>
+        <p style="width: 2000px">Wide</p>
+        <div style="width: 99px; overflow: hidden; white-space: nowrap">Cut off at its edge</div>
+        <div style="width: 99px; overflow: auto"><p style="width: 2000px">Scrolls</p></div>
+        <p style="color: #aaa">Pale</p><img src="http://localhost:9/a.png"><img src="absent.png">
+        <script>console.error("a complaint"); throw Error("a failure");</script></article>"""
+    )
+    with reading(browser, page) as found:
+        assert found.outside == ["http://localhost:9/a.png"]
+        for problem in ("a complaint", "a failure", "absent.png"):
+            assert any(problem in text for text in found.problems)
+        wide = overflowing(found.page)
+        assert [line.split(" .")[0] for line in wide] == [
+            "the page",
+            "beyond the edge: P",
+            "cut: DIV",
+        ]
+        broken = {line.split(":")[0] for line in violations(found.page)}
+        assert broken == {"color-contrast", "image-alt"}
+
+
+def test_every_page_is_read_in_the_browser(built: Path) -> None:
+    assert {path.with_suffix("").as_posix() for path in html(built)} == set(DOCUMENTS)
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_pages_in_a_real_browser(built: Path, browser: Any, name: str) -> None:
+    with reading(browser, built / "_build" / "html" / f"{name}.html") as found:
+        page = found.page
+        assert page.locator("h1").first.is_visible()
+        assert not page.evaluate(
             "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
         )
-        width = view.evaluate("document.documentElement.scrollWidth")
-        assert view.locator("article h1").first.is_visible()
-        browser.close()
-    assert not broken
-    assert width <= 1280
-    assert not problems
+        # Every formula is set, and none of it is TeX that MathJax does not know.
+        assert page.locator(".math").count() == page.locator(".math mjx-container").count()
+        assert not page.locator("mjx-merror, [data-mjx-error], mjx-mtext[style*=color]").count()
+        assert not overflowing(page)
+        unfold(page)
+        assert not violations(page)
+        turn(page, "dark")
+        assert not violations(page)
+        resize(page, 390)
+        assert not overflowing(page)
+        assert not violations(page, "scrollable-region-focusable")
+        assert not found.outside
+        assert not found.problems
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("book/intro", "welcome"), ("notebooks/02_synthetic_scenarios", "scenario")],
+)
+def test_pictures_of_pages_are_kept(built: Path, browser: Any, page: str, name: str) -> None:
+    pictures = portraits(browser, built / "_build" / "html" / f"{page}.html", name)
+    assert set(pictures) == {"light", "dark", "phone"}
+    brightness = {}
+    for view, path in pictures.items():
+        with Image.open(path) as picture:
+            assert picture.width == (390 if view == "phone" else 1280)
+            brightness[view] = picture.convert("L").resize((1, 1)).getpixel((0, 0))
+    assert brightness["dark"] < 128 < brightness["light"]
+
+
+@needs_chromium
+def test_the_reader_can_choose_the_mode(built: Path, browser: Any) -> None:
+    with reading(browser, built / "_build" / "html" / "book" / "intro.html") as found:
+        modes = []
+        for _ in range(3):
+            found.page.locator(
+                ".theme-switch-button"
+            ).first.click()
+            modes.append(found.page.evaluate("document.documentElement.dataset.mode"))
+        assert sorted(modes) == ["auto", "dark", "light"]
+        assert not found.problems
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_search_works_from_the_disk(built: Path, browser: Any, width: int) -> None:
+    with reading(browser, built / "_build" / "html" / "book" / "intro.html", width=width) as found:
+        page = found.page
+        page.keyboard.press("Control+k")
+        page.keyboard.type("Langevin")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search.html?q=Langevin")
+        results = page.locator("#search-results li a")
+        results.first.wait_for()
+        settle(page)
+        assert any(
+            "07_correct_products" in str(link.get_attribute("href")) for link in results.all()
+        )
+        results.first.click()
+        page.wait_for_url("**/notebooks/*.html*")
+        settle(page)
+        assert page.locator("article h1").is_visible()
+        assert not found.outside
+        assert not found.problems

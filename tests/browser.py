@@ -1,0 +1,187 @@
+"""Pages of the book as a reader opens them: from the disk, in Chromium, without a network."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dualdiff.cli import project_root
+
+# What the theme and docutils do and neither settings nor a style sheet can undo: rule of axe, and
+# the beginning of the selector of the elements that may break it.
+TOLERATED = (
+    # docutils: the entries of a bibliography have a role that lists do not know.
+    ("aria-required-children", ".citation-list"),
+)
+STILL = "*, ::before, ::after { animation: none !important; transition: none !important }"
+
+
+def chromium() -> str | None:
+    """The browser of this computer, if it has one."""
+    return shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+
+
+needs_chromium = pytest.mark.skipif(
+    chromium() is None and not os.environ.get("CI"),
+    reason="no Chromium on this computer (in CI this is a failure)",
+)
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """One browser for as many pages as are to be read."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Reading:
+    """An open page, and what it has done so far that it should not.
+
+    Parameters
+    ----------
+    page : playwright.sync_api.Page
+    outside : list of str
+        What it asked from elsewhere than the disk.
+    problems : list of str
+        Errors of scripts, in the console, and files that are not there.
+    """
+
+    page: Any
+    outside: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def reading(
+    browser: Any, path: Path, *, width: int = 1280, mode: str = "light"
+) -> Iterator[Reading]:
+    """Open a page on a screen of that width, in the mode that the reader's system asks for."""
+    size = {"width": width, "height": 844}
+    context = browser.new_context(viewport=size, color_scheme=mode, offline=True)
+    page = context.new_page()
+    found = Reading(page)
+
+    def note(request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            found.outside.append(request.url)
+
+    def complain(message: Any) -> None:
+        if message.type == "error":
+            found.problems.append(message.text)
+
+    page.on("request", note)
+    page.on("websocket", lambda socket: found.outside.append(socket.url))
+    page.on("requestfailed", lambda request: found.problems.append(f"not there: {request.url}"))
+    page.on("pageerror", lambda error: found.problems.append(str(error)))
+    page.on("console", complain)
+    page.goto(path.as_uri(), wait_until="load")
+    # No colours in between: what fades in has little contrast for a while.
+    page.add_style_tag(content=STILL)
+    settle(page)
+    yield found
+    context.close()
+
+
+def settle(page: Any) -> None:
+    """Wait for the formulas and the fonts, and until what follows from them is drawn."""
+    page.evaluate(
+        """async () => {
+            await window.MathJax?.startup?.promise;
+            await document.fonts.ready;
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)));
+        }"""
+    )
+
+
+def turn(page: Any, mode: str) -> None:
+    """Let the reader's system change to light or dark."""
+    page.emulate_media(color_scheme=mode)
+    page.wait_for_function("mode => document.documentElement.dataset.theme === mode", arg=mode)
+    settle(page)
+
+
+def unfold(page: Any) -> None:
+    """Open everything that a reader can open."""
+    page.evaluate(
+        """() => {
+            for (const part of document.querySelectorAll("details")) part.open = true;
+            for (const part of document.querySelectorAll(".toggle-button-hidden")) part.click();
+        }"""
+    )
+    settle(page)
+
+
+def resize(page: Any, width: int) -> None:
+    """Let the reader turn to a screen of another width."""
+    page.set_viewport_size({"width": width, "height": 844})
+    page.wait_for_timeout(600)  # the theme waits a while before it looks what scrolls now
+    settle(page)
+
+
+def overflowing(page: Any) -> list[str]:
+    """What goes beyond the right edge, of the page or of a box that hides what does not fit."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const edge = document.documentElement.clientWidth, found = [];
+            if (document.documentElement.scrollWidth > edge) found.push("the page");
+            const says = (part) =>
+                `${part.tagName} .${part.className} ${part.textContent.slice(0, 40)}`;
+            const axis = (part) => getComputedStyle(part).overflowX;
+            for (const part of document.querySelectorAll(".bd-article *")) {
+                if (part.closest("svg, mjx-assistive-mml, .visually-hidden")) continue;
+                if (part.clientWidth && part.scrollWidth > part.clientWidth + 1 &&
+                    ["hidden", "clip"].includes(axis(part))) found.push(`cut: ${says(part)}`);
+                if (part.getBoundingClientRect().right <= edge + 1) continue;
+                let box = part.parentElement;
+                while (box && !["auto", "scroll"].includes(axis(box))) box = box.parentElement;
+                if (!box) found.push(`beyond the edge: ${says(part)}`);
+            }
+            return found;
+        }"""
+    )
+    return found
+
+
+def violations(page: Any, *rules: str) -> list[str]:
+    """What axe finds serious or critical, by these rules or by all: one line per element."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    # Without `preload` axe would read the style sheets anew, which browsers refuse from the disk.
+    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
+    if rules:
+        options["runOnly"] = list(rules)
+    result = page.evaluate("options => axe.run(document, options)", options)
+    return [
+        f"{rule['id']}: {node['target'][0]}: {node['failureSummary']}"
+        for rule in result["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+        if not any(rule["id"] == name and node["target"][0].startswith(s) for name, s in TOLERATED)
+    ]
+
+
+def portraits(browser: Any, path: Path, name: str) -> dict[str, Path]:
+    """Pictures of a whole page, kept in ``_build/screenshots``: light, dark, and on a phone."""
+    folder = project_root() / "_build" / "screenshots"
+    views = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
+    pictures = {}
+    for view, (width, mode) in views.items():
+        with reading(browser, path, width=width, mode=mode) as found:
+            pictures[view] = folder / f"{name}-{view}.png"
+            found.page.screenshot(path=pictures[view], full_page=True)
+    return pictures
