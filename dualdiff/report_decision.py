@@ -263,6 +263,14 @@ def entry(piece: Advice, measured: Sequence[Measured]) -> str:
     )
 
 
+def entries(
+    advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]], *keys: str
+) -> str:
+    """The pieces of advice with these keys, one below the other."""
+    known = {piece.key: piece for piece in advice}
+    return "\n".join(entry(known[key], found[key]) for key in keys)
+
+
 def overview(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]]) -> str:
     """The decision table as Markdown: situation, method, main evidence."""
     lines = ["| you have | take | the number behind it |", "|---|---|---|"]
