@@ -9,7 +9,7 @@ out, so a page that asserts that there is none cannot outlive its tables.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,8 +62,8 @@ class Claim:
     metric: str
     expected: int
     place: str
-    where: dict[str, object] = field(default_factory=dict)
-    theirs_where: dict[str, object] = field(default_factory=dict)
+    where: Mapping[str, object] = field(default_factory=dict)
+    theirs_where: Mapping[str, object] = field(default_factory=dict)
     theirs_part: str = ""
 
 
@@ -159,7 +159,7 @@ def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
     where = {"target": "specialised", **claim.where}
     ours = select(_table(claim.part, folder), claim.ours, claim.metric, **where)
     other = _table(claim.theirs_part or claim.part, folder)
-    theirs = select(other, claim.theirs, claim.metric, **(where | claim.theirs_where))
+    theirs = select(other, claim.theirs, claim.metric, **{**where, **claim.theirs_where})
     for name, rows in ((claim.ours, ours), (claim.theirs, theirs)):
         if rows.empty:
             raise ValueError(f"the table {claim.part} has no {claim.metric} of {name!r}: {where}")
@@ -185,7 +185,7 @@ def _table(part: str, folder: Path) -> pd.DataFrame:
 def gather(
     advice: Iterable[Advice], folder: Path = results.FOLDER
 ) -> dict[str, tuple[Measured, ...]]:
-    """What was measured for every piece of advice, by its key; tables that are not there, left out."""
+    """What was measured for every piece of advice, by its key, where its table is there."""
     found = {}
     for piece in advice:
         measured = []
@@ -263,9 +263,7 @@ def entry(piece: Advice, measured: Sequence[Measured]) -> str:
     )
 
 
-def entries(
-    advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]], *keys: str
-) -> str:
+def entries(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]], *keys: str) -> str:
     """The pieces of advice with these keys, one below the other."""
     known = {piece.key: piece for piece in advice}
     return "\n".join(entry(known[key], found[key]) for key in keys)

@@ -143,7 +143,12 @@ def evidence_figure(
             look = _look(getattr(measured.claim, side))
             value, low, high = own
             bars = [[max(value - low, 0)], [max(high - value, 0)]]
-            style = {"marker": MARKERS[look], "color": COLOURS[look], "ms": size, "lw": 1.1}
+            style: dict[str, Any] = {
+                "marker": MARKERS[look],
+                "color": COLOURS[look],
+                "ms": size,
+                "lw": 1.1,
+            }
             hollow: Any = "full" if side == "ours" else "none"
             axes.errorbar(value, place, xerr=bars, fillstyle=hollow, ls="", capsize=2, **style)
         _label(axes, place, piece, measured)

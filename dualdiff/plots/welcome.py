@@ -55,13 +55,12 @@ def panels(seed: int = 0) -> dict[str, Panel]:
 def svg(panel: Panel) -> str:
     """A panel as a file: the general disc dashed, the specialised one solid, samples as dots."""
     middle = (panel.distance + RADIUS - GENERAL_RADIUS) / 2 if panel.distance > 2 else 0.0
-    left, top = middle - WIDTH / 2, -HEIGHT / 2
+    box = f"{middle - WIDTH / 2:.2f} {-HEIGHT / 2:.2f} {WIDTH} {HEIGHT}"
     general, specialised, joint = (COLOURS[n] for n in ("general", "specialised", "joint"))
     dots = "\n".join(
-        f'<circle cx="{x:.2f}" cy="{-y:.2f}" r="0.055"/>'
-        for x, y in panel.samples[:SHOWN].tolist()
+        f'<circle cx="{x:.2f}" cy="{-y:.2f}" r="0.055"/>' for x, y in panel.samples[:SHOWN].tolist()
     )
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:.2f} {top:.2f} {WIDTH} {HEIGHT}">
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">
 <title>{LABELS["general"]}, {LABELS["specialised"]}, {LABELS["joint"]}</title>
 <circle id="general" cx="0" cy="0" r="{GENERAL_RADIUS:g}" fill="{general}" fill-opacity="0.16" \
 stroke="{general}" stroke-width="0.09" stroke-dasharray="0.3 0.2"/>
