@@ -112,8 +112,16 @@ def build_print(
     _jupyter_book(root, [*options, *["--quiet"] * (not verbose)], environment, verbose)
     shutil.move(folder / "_build" / printing.BUILDER, folder / "html")
     shutil.rmtree(folder / "_build")
-    page = folder / "html" / "index.html"
+    # Its index.html only leads there, which takes a browser that prints past its time.
+    page = folder / "html" / f"{_first(root)}.html"
     return page, printing.to_pdf(page, folder / "dualdiff.pdf")
+
+
+def _first(root: Path) -> str:
+    """The document that the contents begin with."""
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    return next(iter(parse_toc_yaml(root / "_toc.yml")))
 
 
 def _execute(root: Path, profile: str, jobs: int | None) -> dict[str, Path]:

@@ -97,6 +97,7 @@ def to_pdf(page: Path, output: Path, *, timeout: float = 600.0) -> Path:
             *("--disable-background-networking", f"--user-data-dir={profile}"),
             # The time that scripts think has passed: formulas are set by one of them.
             "--virtual-time-budget=60000",
+            "--generate-pdf-document-outline",
             *("--no-pdf-header-footer", f"--print-to-pdf={partial}", page.resolve().as_uri()),
         ]
         try:

@@ -1,0 +1,181 @@
+"""The book on one page and on paper, from a small book; what is said where there is no browser."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from test_runner import write
+
+from dualdiff import book, cli, printing
+
+ROOT = Path(__file__).parent.parent
+CONFIG = """\
+title: Small
+only_build_toc_files: true
+execute: {execute_notebooks: "off"}
+sphinx:
+  extra_extensions: [dualdiff.book]
+  config:
+    html_static_path: [book/assets]
+    html_css_files: [print.css]
+    html_theme_options: {use_download_button: true}
+    dualdiff_pages: {}
+"""
+TOC = """\
+format: jb-book
+root: book/intro
+chapters:
+  - file: book/running
+  - file: notebooks/01_first
+"""
+WIDGET = """\
+from IPython.display import display
+display(
+    {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "W", **more},
+    raw=True,
+)
+"""
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhg"
+    "GAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of three pages; the last has a widget with a picture and one without."""
+    root = tmp_path_factory.mktemp("small")
+    (root / "_config.yml").write_text(CONFIG)
+    (root / "_toc.yml").write_text(TOC)
+    (root / "book" / "assets").mkdir(parents=True)
+    shutil.copy(ROOT / "book" / "assets" / "print.css", root / "book" / "assets")
+    (root / "book" / "intro.md").write_text("# Welcome\n\nSee {doc}`../notebooks/01_first`.\n")
+    (root / "book" / "running.md").write_text("# Running\n\n% chapter times\n")
+    write(
+        root / "notebooks" / "01_first.ipynb",
+        f'more = {{"image/png": "{PNG}"}}\n{WIDGET}',
+        f"more = {{}}\n{WIDGET}",
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def printed(small: Path) -> Iterator[tuple[Path, str]]:
+    """The single page of a run that found no browser, and what that said."""
+    before = os.environ.get("DUALDIFF_CHROMIUM")
+    os.environ["DUALDIFF_CHROMIUM"] = "no-such-browser"
+    with pytest.raises(printing.PrintError) as error:
+        book.build_print(small, "smoke")
+    yield small / "_build" / "print" / "html" / "book" / "intro.html", str(error.value)
+    del os.environ["DUALDIFF_CHROMIUM"]
+    if before is not None:
+        os.environ["DUALDIFF_CHROMIUM"] = before
+
+
+def test_one_page_holds_all_and_widgets_are_pictures(printed: tuple[Path, str]) -> None:
+    page = BeautifulSoup(printed[0].read_text(), "html.parser")
+    titles = [title.get_text().strip("#") for title in page.find_all(["h1", "h2"])]
+    assert {"Welcome", "Running", "A chapter"} <= set(titles)
+    assert printing.WIDGET not in str(page)
+    assert len(page.select(".cell_output img")) == 1
+    assert "This part moves" in page.get_text()
+    assert any("print.css" in str(link.get("href")) for link in page.find_all("link"))
+    assert "this book, profile smoke" in page.get_text()  # the times, without the chapter's
+
+
+def test_without_a_browser_the_page_is_there_and_the_error_says_so(
+    printed: tuple[Path, str],
+) -> None:
+    page, message = printed
+    assert page.is_file() and str(page) in message
+    assert "the PDF is not" in message and "'no-such-browser', which is no program" in message
+
+
+def test_no_browser_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DUALDIFF_CHROMIUM", raising=False)
+    monkeypatch.setattr(printing, "_NAMES", ("no-such-browser",))
+    assert printing.find_chromium() is None
+    with pytest.raises(printing.PrintError, match="neither Chromium nor Chrome was found"):
+        printing.to_pdf(tmp_path / "page.html", tmp_path / "page.pdf")
+
+
+def test_a_browser_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "browser"
+    broken.write_text("#!/bin/sh\necho out of luck >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("DUALDIFF_CHROMIUM", str(broken))
+    with pytest.raises(printing.PrintError, match="made no PDF.*\n.*out of luck"):
+        printing.to_pdf(tmp_path / "page.html", tmp_path / "page.pdf")
+    assert not (tmp_path / "page.pdf").exists()
+
+
+def test_a_browser_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    slow = tmp_path / "browser"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("DUALDIFF_CHROMIUM", str(slow))
+    with pytest.raises(printing.PrintError, match="ended after 0.5 s"):
+        printing.to_pdf(tmp_path / "page.html", tmp_path / "page.pdf", timeout=0.5)
+
+
+@pytest.mark.skipif(
+    printing.find_chromium() is None and not os.environ.get("CI"),
+    reason="no Chromium on this computer (in CI this is a failure)",
+)
+def test_the_page_becomes_a_pdf(
+    printed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DUALDIFF_CHROMIUM")
+    pdf = printing.to_pdf(printed[0], tmp_path / "book.pdf")
+    data = pdf.read_bytes()
+    assert data[:5] == b"%PDF-" and data.count(b"/Type /Page\n") + data.count(b"/Type/Page") >= 1
+
+
+def test_the_command(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small)
+    made = (small / "page.html", small / "book.pdf")
+    monkeypatch.setattr(book, "build_print", lambda *_, **__: made)
+    assert cli.main(["book", "--print", "--profile", "smoke"]) == 0
+    assert "On paper: book.pdf" in capsys.readouterr().out
+
+    def fails(*_: object, **__: object) -> None:
+        raise printing.PrintError("no PDF")
+
+    monkeypatch.setattr(book, "build_print", fails)
+    assert cli.main(["book", "--print"]) == 1
+    assert "no PDF" in capsys.readouterr().err
+
+
+def test_downloads_of_the_html_book_are_the_sources(small: Path) -> None:
+    index = book.build(small, "smoke")
+    folder = index.parent
+    page = BeautifulSoup((folder / "notebooks" / "01_first.html").read_text(), "html.parser")
+    links = [str(a["href"]) for a in page.select("a[href$='.ipynb']")]
+    assert links
+    for link in links:
+        goal = (folder / "notebooks" / link).resolve()
+        notebook = nbformat.read(goal, 4)
+        nbformat.validate(notebook)
+        source = nbformat.read(small / "notebooks" / "01_first.ipynb", 4)
+        assert [c.source for c in notebook.cells] == [c.source for c in source.cells]
+    running = BeautifulSoup((folder / "book" / "running.html").read_text(), "html.parser")
+    assert "A chapter" in running.find("table").get_text()
+    # The times are those that the executed notebook says.
+    (executed,) = (small / "_build" / "executed").rglob("*.ipynb")
+    assert json.loads(executed.read_text())["metadata"]["dualdiff"]["seconds"] >= 0
+
+
+def test_static_keeps_what_is_no_widget() -> None:
+    text = {"output_type": "stream", "name": "stdout", "text": "1"}
+    shown = {"output_type": "display_data", "data": {"text/plain": "a"}, "metadata": {}}
+    cells = [{"cell_type": "code", "outputs": [text, shown]}, {"cell_type": "markdown"}]
+    content = json.dumps({"cells": cells, "metadata": {"widgets": {"state": {}}, "k": 1}})
+    found = json.loads(printing.static(content))
+    assert found["cells"] == cells and found["metadata"] == {"k": 1}
