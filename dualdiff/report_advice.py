@@ -71,7 +71,7 @@ ADVICE = (
             _sized(128, "energy_distance", "finetuned", "finetuned_joint", 1, scenario=AWAY),
             _exact("shifted by 7", "accuracy", "joint", "specialised", -1),
         ),
-        "nothing that a sum would have given: the product of the two laws does not exist.",
+        "nothing: the product that a sum would aim at does not exist.",
         "if you cannot tell that they share nothing. The sum gives no sign: it returns a tight "
         "cloud between the two, with perfect members too.",
         ("05_finetune_vs_joint", "03_overlap_study"),
@@ -87,7 +87,7 @@ ADVICE = (
             _sized(128, "energy_distance", "finetuned", "finetuned_joint", 1, scenario=HALF),
             _exact("shifted by 3", "total_variation", "specialised", "joint", 1),
         ),
-        "one network calls once per step, a sum twice.",
+        "less than the sum: one network call per step and not two.",
         "if accuracy is all you look at: samples of the sum lie inside and leave out whatever the "
         "general law does not cover. No corrector brings that back, it is what a product means.",
         ("05_finetune_vs_joint", "03_overlap_study", "07_correct_products"),

@@ -30,6 +30,7 @@ from dualdiff.report_weights import title
 HIGHER = ("accuracy", "precision", "recall", "density", "coverage", "success", "geometry")
 """Scores of which more is better; of all others less is."""
 WORDS = {1: "better", -1: "worse", 0: "not told apart"}
+MARKS = {1: "✓", -1: "✗", 0: "≈"}
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def verdict(difference: Difference) -> str:
     """Better, worse or neither, and how sure that is, in words."""
     seeds, word = len(difference.seeds), WORDS[difference.better]
     if seeds == 1:
-        return f"{word} (one training seed; interval over test conditions)"
+        return f"{word} (one run; interval over test conditions)"
     if difference.better == 0:
         return f"{word} (the {seeds} seeds disagree)"
     zero = difference.low <= 0 <= difference.high
@@ -240,26 +241,38 @@ def sentence(measured: Measured) -> str:
     theirs = name(claim.theirs, claim.theirs_part or claim.part)
     if claim.theirs_where:
         theirs += f" ({', '.join(map(str, claim.theirs_where.values()))})"
-    apart = interval(found.value, found.low, found.high)
+    sign = "+" if found.value > 0 else "−" if found.value < 0 else ""
+    size, half = abs(found.value), found.high - found.value
+    apart = interval(size, size - half, size + half)
     return (
-        f"{claim.place}: {metric_name(claim)} {interval(*measured.ours)} of "
-        f"*{name(claim.ours, claim.part)}* against {interval(*measured.theirs)} of *{theirs}*: "
-        f"{'+' if found.value > 0 else ''}{apart}, {verdict(found)}"
+        f"{MARKS[found.better]} {claim.place}: {metric_name(claim)} {interval(*measured.ours)} of "
+        f"*{name(claim.ours, claim.part)}*, {interval(*measured.theirs)} of *{theirs}*; "
+        f"{sign}{apart}, {verdict(found)}"
     )
 
 
 def _links(chapters: Sequence[str]) -> str:
-    return ", ".join(f"[{chapter.partition('_')[0]}]({chapter}.ipynb)" for chapter in chapters)
+    named = [(chapter, *chapter.split("_", 1)) for chapter in chapters]
+    return ", ".join(
+        f"[{number}{' (round table)' if rest == 'round_table' else ''}]({chapter}.ipynb)"
+        for chapter, number, rest in named
+    )
 
 
 def entry(piece: Advice, measured: Sequence[Measured]) -> str:
-    """A piece of advice as Markdown: what to take, the evidence, the price, when it fails."""
-    evidence = "\n".join(f"  - {sentence(one)}." for one in measured)
-    evidence = evidence or "  - The tables of this have not been made yet."
+    """A piece of advice as Markdown: what to take, the evidence, the price, when it fails.
+
+    The main evidence is in view, the rest is folded.
+    """
+    lines = [f"- {sentence(one)}." for one in measured]
+    first, *more = lines or ["- The tables of this have not been made yet."]
+    folded = "\n".join(more)
+    title = f"{len(more)} more number{'s' * (len(more) > 1)}"
     return (
-        f"**{piece.situation}.** Take {piece.take}\n\n"
-        f"- *Evidence*, from chapter {_links(piece.chapters)}:\n{evidence}\n"
+        f"**{piece.situation}.** Take {piece.take}\n\n{first}\n"
         f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n"
+        f"- *More* in chapter {_links(piece.chapters)}.\n\n"
+        + (f"<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n" if more else "")
     )
 
 

@@ -95,7 +95,9 @@ def test_a_claim_about_rows_that_are_not_there_is_refused() -> None:
 def test_entries_hold_both_scores_the_price_and_links_to_chapters() -> None:
     found = decision.gather(ADVICE)
     text = decision.entries(ADVICE, found, "weak", "strong")
-    assert "0.681 ± 0.077 of *joint* against 0.938 ± 0.014 of *specialised alone*" in text
+    assert (
+        "✓ Cabinet, recipe thesis: total variation 0.681 ± 0.077 of *joint*, 0.938 ± 0.014" in text
+    )
     assert text.count("*It costs*") == text.count("*It fails*") == 2
     chapters = {chapter for piece in ADVICE for chapter in piece.chapters}
     written = {path.stem for path in NOTEBOOKS.glob("*.ipynb")} | {"02_round_table"}
@@ -132,3 +134,12 @@ def test_names_of_claims() -> None:
         decision.paired(rows([0.5]), rows([0.6]), lower=True),
     )
     assert "of *LoRA (tuned)*" in decision.sentence(other)
+
+
+def test_further_numbers_are_folded() -> None:
+    piece = ADVICE[0]
+    found = decision.gather([piece])[piece.key]
+    text = decision.entry(piece, found)
+    folded = text.split("<details>")[1]
+    assert f"{len(found) - 1} more numbers" in folded and folded.count("\n- ") == len(found) - 1
+    assert "<details>" not in decision.entry(piece, found[:1])

@@ -19,11 +19,11 @@ from dualdiff.report_overlap import places_table
 from dualdiff.samplers import sample
 from dualdiff.study import exact_configurations
 
-DISTANCES = {"inside": 1.0, "partly": 2.7, "apart": 6.0}
+DISTANCES = {"inside": 1.0, "partly": 2.7, "apart": 5.0}
 """Distance of the centres of the two discs in each panel, radii 3 and 1."""
 FOLDER = Path(__file__).resolve().parents[2] / "book" / "assets"
 DRAWS, SHOWN = 2_000, 400
-WIDTH, HEIGHT = 10.4, 6.5  # of a panel in units of y: one scale for all three
+WIDTH, HEIGHT = 9.3, 6.3  # of a panel in units of y: one scale for all three
 
 
 class Panel(NamedTuple):
