@@ -112,8 +112,7 @@ def build_print(
     _jupyter_book(root, [*options, *["--quiet"] * (not verbose)], environment, verbose)
     shutil.move(folder / "_build" / printing.BUILDER, folder / "html")
     shutil.rmtree(folder / "_build")
-    # Its index.html only leads there, which takes a browser that prints past its time.
-    page = folder / "html" / f"{_first(root)}.html"
+    page = printing.at_root(folder / "html", _first(root))
     return page, printing.to_pdf(page, folder / "dualdiff.pdf")
 
 

@@ -56,6 +56,19 @@ def _pictured(data: dict[str, Any]) -> dict[str, Any]:
     return {"text/markdown": NO_PICTURE}
 
 
+def at_root(folder: Path, document: str) -> Path:
+    """Put the single page where its own paths say that it is, and return it.
+
+    Sphinx writes it in the place of the first document, ``book/intro.html``, and writes what it
+    needs relative to the root; an ``index.html`` that only leads there is in the way.
+    """
+    page, index = folder / f"{document}.html", folder / "index.html"
+    text = page.read_text("utf-8").replace(f'href="{document}.html', 'href="')
+    page.unlink()
+    index.write_text(text, "utf-8")
+    return index
+
+
 def find_chromium() -> str | None:
     """A Chromium or Chrome: the one that ``DUALDIFF_CHROMIUM`` names, else one that is found."""
     named = os.environ.get("DUALDIFF_CHROMIUM")

@@ -270,9 +270,9 @@ def entry(piece: Advice, measured: Sequence[Measured]) -> str:
     title = f"{len(more)} more number{'s' * (len(more) > 1)}"
     return (
         f"**{piece.situation}.** Take {piece.take}\n\n{first}\n"
-        f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n"
-        f"- *More* in chapter {_links(piece.chapters)}.\n\n"
-        + (f"<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n" if more else "")
+        f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n\n"
+        + (f"<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n\n" if more else "")
+        + f"More in chapter {_links(piece.chapters)}.\n"
     )
 
 

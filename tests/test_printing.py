@@ -71,7 +71,7 @@ def printed(small: Path) -> Iterator[tuple[Path, str]]:
     os.environ["DUALDIFF_CHROMIUM"] = "no-such-browser"
     with pytest.raises(printing.PrintError) as error:
         book.build_print(small, "smoke")
-    yield small / "_build" / "print" / "html" / "book" / "intro.html", str(error.value)
+    yield small / "_build" / "print" / "html" / "index.html", str(error.value)
     del os.environ["DUALDIFF_CHROMIUM"]
     if before is not None:
         os.environ["DUALDIFF_CHROMIUM"] = before
@@ -84,6 +84,11 @@ def test_one_page_holds_all_and_widgets_are_pictures(printed: tuple[Path, str]) 
     assert not page.find_all("script", type=printing.WIDGET)
     assert len(page.select(".cell_output img")) == 1
     assert "This part moves" in page.get_text()
+    for tag, attribute in (("link", "href"), ("script", "src"), ("img", "src")):
+        for element in page.find_all(tag):
+            target = str(element.get(attribute) or "").partition("?")[0]
+            if target and ":" not in target and not target.endswith((".html", "index.js")):
+                assert (printed[0].parent / target).exists(), element
     assert any("print.css" in str(link.get("href")) for link in page.find_all("link"))
     assert "this book, profile smoke" in page.get_text()  # the times, without the chapter's
 
