@@ -24,6 +24,7 @@ PAGES = (
     "notebooks/07_correct_products",
     "notebooks/08_learned_weights",
     "notebooks/09_results",
+    "notebooks/10_which_method",
 )
 
 
