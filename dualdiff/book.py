@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff import printing, runner, timing
+from dualdiff import download, printing, runner, timing
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -286,6 +286,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _on_builder)
     app.connect("env-get-outdated", _on_outdated)
     app.connect("source-read", _on_source)
+    app.connect("html-page-context", _on_page, priority=900)  # after the theme made its buttons
     app.connect("env-purge-doc", _on_purge)
     app.connect("env-merge-info", _on_merge)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
@@ -347,6 +348,13 @@ def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
     elif docname == timing.PAGE:
         executed, profile = app.dualdiff_executed, app.dualdiff_profile  # type: ignore[attr-defined]
         content[0] = timing.filled(content[0], executed, profile)
+
+
+def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
+    notebook = Path(app.srcdir) / f"{name}.ipynb"
+    pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    if name in pages and app.builder.name != printing.BUILDER:
+        download.offer(context, notebook)
 
 
 def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

@@ -29,7 +29,10 @@ from tqdm import tqdm
 from dualdiff import chapter, profiles
 
 # Parts of the package that no notebook imports: a change there changes no result.
-_OUTSIDE = {"bench.py", "book.py", "chapter.py", "cli.py", "printing.py", "runner.py", "timing.py"}
+_OUTSIDE = {
+    *("bench.py", "book.py", "chapter.py", "cli.py", "download.py"),
+    *("printing.py", "runner.py", "timing.py"),
+}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 

@@ -2,37 +2,15 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from test_runner import write
+from small_book import make
 
 from dualdiff import book, cli, printing
 
-ROOT = Path(__file__).parent.parent
-CONFIG = """\
-title: Small
-only_build_toc_files: true
-execute: {execute_notebooks: "off"}
-sphinx:
-  extra_extensions: [dualdiff.book]
-  config:
-    html_static_path: [book/assets]
-    html_css_files: [print.css]
-    html_theme_options: {use_download_button: true}
-    dualdiff_pages: {}
-"""
-TOC = """\
-format: jb-book
-root: book/intro
-chapters:
-  - file: book/running
-  - file: notebooks/01_first
-"""
 WIDGET = """\
 from IPython.display import display
 display(
@@ -49,19 +27,9 @@ PNG = (
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book of three pages; the last has a widget with a picture and one without."""
-    root = tmp_path_factory.mktemp("small")
-    (root / "_config.yml").write_text(CONFIG)
-    (root / "_toc.yml").write_text(TOC)
-    (root / "book" / "assets").mkdir(parents=True)
-    shutil.copy(ROOT / "book" / "assets" / "print.css", root / "book" / "assets")
-    (root / "book" / "intro.md").write_text("# Welcome\n\nSee {doc}`../notebooks/01_first`.\n")
-    (root / "book" / "running.md").write_text("# Running\n\n% chapter times\n")
-    write(
-        root / "notebooks" / "01_first.ipynb",
-        f'more = {{"image/png": "{PNG}"}}\n{WIDGET}',
-        f"more = {{}}\n{WIDGET}",
-    )
-    return root
+    picture = f'more = {{"image/png": "{PNG}"}}'
+    cells = f"{picture}\n{WIDGET}", f"more = {{}}\n{WIDGET}"
+    return make(tmp_path_factory.mktemp("small"), *cells)
 
 
 @pytest.fixture(scope="module")
@@ -156,25 +124,6 @@ def test_the_command(
     monkeypatch.setattr(book, "build_print", fails)
     assert cli.main(["book", "--print"]) == 1
     assert "no PDF" in capsys.readouterr().err
-
-
-def test_downloads_of_the_html_book_are_the_sources(small: Path) -> None:
-    index = book.build(small, "smoke")
-    folder = index.parent
-    page = BeautifulSoup((folder / "notebooks" / "01_first.html").read_text(), "html.parser")
-    links = [str(a["href"]) for a in page.select("a[href$='.ipynb']")]
-    assert links
-    for link in links:
-        goal = (folder / "notebooks" / link).resolve()
-        notebook = nbformat.read(goal, 4)
-        nbformat.validate(notebook)
-        source = nbformat.read(small / "notebooks" / "01_first.ipynb", 4)
-        assert [c.source for c in notebook.cells] == [c.source for c in source.cells]
-    running = BeautifulSoup((folder / "book" / "running.html").read_text(), "html.parser")
-    assert "A chapter" in running.find("table").get_text()
-    # The times are those that the executed notebook says.
-    (executed,) = (small / "_build" / "executed").rglob("*.ipynb")
-    assert json.loads(executed.read_text())["metadata"]["dualdiff"]["seconds"] >= 0
 
 
 def test_static_keeps_what_is_no_widget() -> None:
