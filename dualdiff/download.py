@@ -18,7 +18,8 @@ _SAVE = (
     "const text = document.getElementById('{identity}').textContent;"
     "const link = document.createElement('a');"
     # In an attribute the bare name is the address of the document.
-    "link.href = window.URL.createObjectURL(new Blob([text], {{type: 'application/x-ipynb+json'}}));"
+    "const data = new Blob([text], {{type: 'application/x-ipynb+json'}});"
+    "link.href = window.URL.createObjectURL(data);"
     "link.download = '{name}';"
     "link.click();"
     "}})()"

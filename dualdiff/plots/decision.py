@@ -53,7 +53,7 @@ QUESTIONS = (
         ),
     ),
 )
-WIDTH, SPLIT, ROW = 5.6, 1.95, 0.68  # inches: readable on a phone
+WIDTH, SPLIT, ROW = 4.9, 1.52, 0.68  # inches: readable on a phone
 ARROW = {"arrowstyle": "-|>", "color": "#555555", "lw": 1.3}
 LOOKS = {
     "finetuned: learned smc": "finetuned_smc",
@@ -135,7 +135,7 @@ def evidence_figure(
     for piece in advice:
         some = [m for m in found[piece.key] if m.claim.metric == metric and m.claim.expected >= 0]
         drawn += [(piece, measured) for measured in some[:1]]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.62 * len(drawn) + 1.0))
+    figure, axes = plt.subplots(figsize=(5.6, 0.62 * len(drawn) + 1.0))
     for place, (piece, measured) in enumerate(drawn):
         ends = [measured.theirs[0], measured.ours[0]]
         axes.plot(ends, [place, place], color="#999999", lw=1.2, zorder=1)
