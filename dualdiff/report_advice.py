@@ -136,7 +136,7 @@ ADVICE = (
             _robot("metric", "success", "joint", "finetuned", 1),
             _robot("metric", "coverage", "joint", "specialised", -1),
         ),
-        "coverage (the lines above that say *worse*), and a second network call per step.",
+        "coverage (the numbers marked ✗), and a second network call per step.",
         "where spread matters later: a planner that needs alternatives, data for another model.",
         (CABINET, "04_robot_data"),
     ),

@@ -143,3 +143,14 @@ def test_further_numbers_are_folded() -> None:
     folded = text.split("<details>")[1]
     assert f"{len(found) - 1} more numbers" in folded and folded.count("\n- ") == len(found) - 1
     assert "<details>" not in decision.entry(piece, found[:1])
+
+
+def test_what_the_page_says_of_the_robot_holds() -> None:
+    """More success than either member, less coverage than the specialised one."""
+    for rival in ("general", "specialised"):
+        where = {"recipe": "metric", "target": "fresh scenes"}
+        claim = Claim("robot", "joint", rival, "success", 1, "Robot", where)
+        assert decision.measure(claim).holds
+    where = {"recipe": "metric", "target": "oracle"}
+    claim = Claim("robot", "joint", "specialised", "coverage", -1, "Robot", where)
+    assert decision.measure(claim).holds
