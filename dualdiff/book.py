@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff import runner
+from dualdiff import download, printing, runner, timing
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -68,10 +68,7 @@ def build(
     BookError
         If Sphinx fails or warns.
     """
-    PARAMETERS["profile"].check(profile)
-    entries = variants(root)
-    write_variants(root, entries)
-    executed = runner.run_all(book_pages(root, entries, profile), root=root, jobs=jobs)
+    executed = _execute(root, profile, jobs)
     stamp, state = root / "_build" / "book.sha256", _state(root, executed.values())
     # Sphinx keeps parts of pages that did not change (their menus, their warnings), so a book is
     # built as a whole unless it is the one that is there.
@@ -82,6 +79,56 @@ def build(
     _jupyter_book(root, options, environment, verbose)
     stamp.write_text(state)
     return root / "_build" / "html" / "index.html"
+
+
+def build_print(
+    root: Path, profile: str = "quick", jobs: int | None = None, *, verbose: bool = False
+) -> tuple[Path, Path]:
+    """Execute what has to be, then write the book as one HTML page and as a PDF.
+
+    Parameters
+    ----------
+    root, profile, jobs, verbose
+        As in :func:`build`.
+
+    Returns
+    -------
+    (Path, Path)
+        The page and the PDF, in ``_build/print``.
+
+    Raises
+    ------
+    ValueError, ChapterError, BookError
+        As in :func:`build`.
+    PrintError
+        If no PDF can be made; the page is there then.
+    """
+    _execute(root, profile, jobs)
+    folder = root / "_build" / "print"
+    shutil.rmtree(folder, ignore_errors=True)
+    environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
+    # Into a folder of its own: what Sphinx keeps of the pages is not what the HTML book needs.
+    options = ["--builder", printing.BUILDER, "--path-output", str(folder)]
+    _jupyter_book(root, [*options, *["--quiet"] * (not verbose)], environment, verbose)
+    shutil.move(folder / "_build" / printing.BUILDER, folder / "html")
+    shutil.rmtree(folder / "_build")
+    page = printing.at_root(folder / "html", _first(root))
+    return page, printing.to_pdf(page, folder / "dualdiff.pdf")
+
+
+def _first(root: Path) -> str:
+    """The document that the contents begin with."""
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    return next(iter(parse_toc_yaml(root / "_toc.yml")))
+
+
+def _execute(root: Path, profile: str, jobs: int | None) -> dict[str, Path]:
+    """Write the variants and execute what has no executed notebook yet."""
+    PARAMETERS["profile"].check(profile)
+    entries = variants(root)
+    write_variants(root, entries)
+    return runner.run_all(book_pages(root, entries, profile), root=root, jobs=jobs)
 
 
 def _jupyter_book(
@@ -239,6 +286,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _on_builder)
     app.connect("env-get-outdated", _on_outdated)
     app.connect("source-read", _on_source)
+    app.connect("html-page-context", _on_page, priority=900)  # after the theme made its buttons
     app.connect("env-purge-doc", _on_purge)
     app.connect("env-merge-info", _on_merge)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
@@ -262,8 +310,9 @@ def _on_builder(app: Sphinx) -> None:
     from sphinx.errors import SphinxError
 
     root = Path(app.srcdir)
-    # Another book than the command's may come out of this: see `build`.
-    (root / "_build" / "book.sha256").unlink(missing_ok=True)
+    if app.builder.name != printing.BUILDER:
+        # Another book than the command's may come out of this: see `build`.
+        (root / "_build" / "book.sha256").unlink(missing_ok=True)
     profile, jobs = os.environ.get("DUALDIFF_PROFILE", "quick"), os.environ.get("DUALDIFF_JOBS")
     try:
         pages = book_pages(root, app.config.dualdiff_pages, profile)
@@ -271,6 +320,7 @@ def _on_builder(app: Sphinx) -> None:
     except (ValueError, runner.ChapterError) as error:
         raise SphinxError(str(error)) from error
     app.dualdiff_executed = executed  # type: ignore[attr-defined]
+    app.dualdiff_profile = profile  # type: ignore[attr-defined]
 
 
 def _shown(env: BuildEnvironment) -> dict[str, str]:
@@ -284,14 +334,27 @@ def _shown(env: BuildEnvironment) -> dict[str, str]:
 def _on_outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     executed: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
     shown = _shown(env)
-    return [name for name, path in executed.items() if shown.get(name) != path.name]
+    changed = [name for name, path in executed.items() if shown.get(name) != path.name]
+    return [*changed, *[timing.PAGE] * (bool(changed) and timing.PAGE in env.found_docs)]
 
 
 def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
     path = app.dualdiff_executed.get(docname)  # type: ignore[attr-defined]
     if path is not None:
         content[0] = path.read_text("utf-8")
+        if app.builder.name == printing.BUILDER:
+            content[0] = printing.static(content[0])
         _shown(app.env)[docname] = path.name
+    elif docname == timing.PAGE:
+        executed, profile = app.dualdiff_executed, app.dualdiff_profile  # type: ignore[attr-defined]
+        content[0] = timing.filled(content[0], executed, profile)
+
+
+def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
+    notebook = Path(app.srcdir) / f"{name}.ipynb"
+    pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    if name in pages and app.builder.name != printing.BUILDER:
+        download.offer(context, notebook)
 
 
 def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

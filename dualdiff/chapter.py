@@ -122,11 +122,16 @@ def _short_folder() -> str:
 
 
 def _tidy(path: Path) -> None:
-    """Take out what says where and when it ran, and fold the cell that papermill added."""
+    """Take out what says where and when it ran, and fold the cell that papermill added.
+
+    How long it took stays, as ``dualdiff.seconds`` of the notebook's metadata.
+    """
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
+    known = notebook.metadata.pop("papermill", {})
+    if known.get("duration") is not None:
+        notebook.metadata["dualdiff"] = {"seconds": round(known["duration"], 1)}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if INJECTED in cell.metadata.get("tags", []):

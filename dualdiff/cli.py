@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)} (quick)")
     book.add_argument("--jobs", type=int, help="chapters that run at a time (2, or 1 on one core)")
     book.add_argument("--verbose", action="store_true", help="show what Sphinx says")
+    book.add_argument(
+        "--print",
+        action="store_true",
+        dest="on_paper",
+        help="one HTML page and a PDF instead, in _build/print (the PDF needs Chromium)",
+    )
     book.set_defaults(command=_book)
 
     run = commands.add_parser("run", help="execute one chapter, with parameters")
@@ -155,9 +161,12 @@ def find_notebook(name: str) -> Path:
 def _book(options: argparse.Namespace) -> None:
     from dualdiff import book
 
-    index = book.build(
-        project_root(), parse("profile", options.profile), options.jobs, verbose=options.verbose
-    )
+    root, profile = project_root(), parse("profile", options.profile)
+    if options.on_paper:
+        page, pdf = book.build_print(root, profile, options.jobs, verbose=options.verbose)
+        print(f"The book on one page: {os.path.relpath(page)}\nOn paper: {os.path.relpath(pdf)}")
+        return
+    index = book.build(root, profile, options.jobs, verbose=options.verbose)
     print(f"The book is ready: {os.path.relpath(index)}\n{index.as_uri()}")
 
 

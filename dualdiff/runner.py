@@ -29,7 +29,7 @@ from tqdm import tqdm
 from dualdiff import chapter, profiles
 
 # Parts of the package that no notebook imports: a change there changes no result.
-_OUTSIDE = {"bench.py", "book.py", "chapter.py", "cli.py", "runner.py"}
+_OUTSIDE = {f"{n}.py" for n in "bench book chapter cli download printing runner timing".split()}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 

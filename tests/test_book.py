@@ -40,6 +40,7 @@ PAGES = (
     "notebooks/07_correct_products",
     "notebooks/08_learned_weights",
     "notebooks/09_results",
+    "notebooks/10_which_method",
 )
 DOCUMENTS = (*parse_toc_yaml(project_root() / "_toc.yml"), "index", "genindex", "search")
 

@@ -120,6 +120,7 @@ def test_run(tmp_path, monkeypatch):
     # What is shared must not say where it was made.
     metadata = json.loads(output.read_text())["metadata"]
     assert "papermill" not in metadata and str(tmp_path) not in json.dumps(metadata)
+    assert metadata["dualdiff"]["seconds"] >= 0
 
 
 TOGETHER = """\

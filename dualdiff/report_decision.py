@@ -1,0 +1,324 @@
+"""Which method when: advice whose evidence is measured anew from the committed tables.
+
+An :class:`Advice` is words and a list of claims. A :class:`Claim` names two configurations of one
+table and says which of them should be the better one; :func:`measure` looks. The words of a
+sentence follow what was found, and :func:`broken` lists every claim that the tables do not bear
+out, so a page that asserts that there is none cannot outlive its tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from scipy import stats
+
+from dualdiff import results
+from dualdiff.overlap import benefits
+from dualdiff.pooling import over_seeds
+from dualdiff.report import TITLES, interval
+from dualdiff.report_robot import LOWER, METRICS, Difference
+from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
+from dualdiff.report_weights import title
+
+HIGHER = ("accuracy", "precision", "recall", "density", "coverage", "success", "geometry")
+"""Scores of which more is better; of all others less is."""
+WORDS = {1: "better", -1: "worse", 0: "not told apart"}
+MARKS = {1: "✓", -1: "✗", 0: "≈"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Two configurations of a committed table, and which is the better one.
+
+    Parameters
+    ----------
+    part : str
+        The table.
+    ours, theirs : str
+        Configurations.
+    metric : str
+    expected : {1, 0, -1}
+        Ours is better in every seed, neither is, or ours is worse in every seed.
+    where : dict
+        Columns of the table and the value that each must have; ``target`` is the specialised law
+        unless it is named.
+    theirs_where : dict
+        What is another for ``theirs``, such as the recipe.
+    theirs_part : str
+        The table of ``theirs``; the same one if empty.
+    place : str
+        Where that is, in words.
+    """
+
+    part: str
+    ours: str
+    theirs: str
+    metric: str
+    expected: int
+    place: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    theirs_where: Mapping[str, object] = field(default_factory=dict)
+    theirs_part: str = ""
+
+
+class Measured(NamedTuple):
+    """A claim, both scores ``(value, low, high)`` and their difference paired by seed."""
+
+    claim: Claim
+    ours: tuple[float, float, float]
+    theirs: tuple[float, float, float]
+    difference: Difference
+
+    @property
+    def holds(self) -> bool:
+        """Whether the table bears the claim out."""
+        return self.difference.better == self.claim.expected
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A situation, what to take in it, why, at what price, and when it fails.
+
+    Parameters
+    ----------
+    key : str
+    situation, take, short : str
+        ``short`` is ``take`` in a few words.
+    claims : tuple of Claim
+        The first is the main one.
+    cost, fails : str
+    chapters : tuple of str
+        Where the experiment is, as the name of a notebook.
+    """
+
+    key: str
+    situation: str
+    take: str
+    short: str
+    claims: tuple[Claim, ...]
+    cost: str
+    fails: str
+    chapters: tuple[str, ...]
+
+
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, lower: bool) -> Difference:
+    r"""Ours minus theirs by training seed, with a 95 % interval.
+
+    A t interval over the differences of the seeds; with one seed :math:`\sqrt{h_1^2 + h_2^2}` of
+    the half-widths over test conditions.
+
+    Parameters
+    ----------
+    ours, theirs : DataFrame
+        One row per seed, columns ``seed, value, low, high``.
+    lower : bool
+        Whether less is better.
+
+    Raises
+    ------
+    ValueError
+        If they have no seed in common, or a seed twice.
+    """
+    a, b = (rows.set_index("seed")[["value", "low", "high"]] for rows in (ours, theirs))
+    seeds = a.index.intersection(b.index)
+    if seeds.empty or not (a.index.is_unique and b.index.is_unique):
+        raise ValueError("the two must have seeds in common, and one row for each seed")
+    each = (a["value"] - b["value"])[seeds]
+    if len(seeds) == 1:
+        half = math.hypot(*(float((own["high"] - own["value"])[seeds[0]]) for own in (a, b)))
+    else:
+        half = float(stats.t.ppf(0.975, len(seeds) - 1) * each.std() / len(seeds) ** 0.5)
+    mean = float(each.mean())
+    return Difference(mean, mean - half, mean + half, tuple(each), lower)
+
+
+def select(table: pd.DataFrame, configuration: str, metric: str, **where: object) -> pd.DataFrame:
+    """The rows of a configuration and metric where columns have the values of ``where``."""
+    keep = (table["configuration"] == configuration) & (table["metric"] == metric)
+    for column, value in where.items():
+        keep &= table[column] == value
+    return table[keep]
+
+
+def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
+    """Look a claim up in its table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table has not been made.
+    ValueError
+        If it does not have the rows.
+    """
+    where = {"target": "specialised", **claim.where}
+    ours = select(_table(claim.part, folder), claim.ours, claim.metric, **where)
+    other = _table(claim.theirs_part or claim.part, folder)
+    theirs = select(other, claim.theirs, claim.metric, **{**where, **claim.theirs_where})
+    for name, rows in ((claim.ours, ours), (claim.theirs, theirs)):
+        if rows.empty:
+            raise ValueError(f"the table {claim.part} has no {claim.metric} of {name!r}: {where}")
+    # Tables may have different numbers of seeds; what is said is of those that both have.
+    shared = set(ours["seed"]) & set(theirs["seed"])
+    ours, theirs = (rows[rows["seed"].isin(shared)] for rows in (ours, theirs))
+    lower = claim.metric in LOWER or claim.metric not in HIGHER
+    return Measured(claim, _score(ours), _score(theirs), paired(ours, theirs, lower))
+
+
+def _score(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean over the seeds and its interval."""
+    numbers = ["seed", "value", "low", "high"]  # what names the rows is the same in all of them
+    value, low, high = over_seeds(rows[numbers].assign(what=0))[["value", "low", "high"]].iloc[0]
+    return float(value), float(low), float(high)
+
+
+@cache
+def _table(part: str, folder: Path) -> pd.DataFrame:
+    return results.load(part, folder)[0]
+
+
+def gather(
+    advice: Iterable[Advice], folder: Path = results.FOLDER
+) -> dict[str, tuple[Measured, ...]]:
+    """What was measured for every piece of advice, by its key, where its table is there."""
+    found = {}
+    for piece in advice:
+        measured = []
+        for claim in piece.claims:
+            with suppress(FileNotFoundError):
+                measured.append(measure(claim, folder))
+        found[piece.key] = tuple(measured)
+    return found
+
+
+def broken(found: dict[str, tuple[Measured, ...]]) -> list[str]:
+    """Every claim that its table does not bear out, in words."""
+    return [
+        f"{key}: {sentence(measured)}; expected: {WORDS[measured.claim.expected]}"
+        for key, some in found.items()
+        for measured in some
+        if not measured.holds
+    ]
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def name(configuration: str, part: str) -> str:
+    """A configuration of a table in words."""
+    if part.startswith("robot"):
+        return TITLES_OF_ROBOT[configuration]
+    found = title(configuration)
+    return "joint" if configuration == "joint" else found
+
+
+def metric_name(claim: Claim) -> str:
+    """The score of a claim in words."""
+    found = METRICS.get(claim.metric, TITLES.get(claim.metric, claim.metric))
+    return f"{found} to the general law" if claim.where.get("target") == "general" else found
+
+
+def verdict(difference: Difference) -> str:
+    """Better, worse or neither, and how sure that is, in words."""
+    seeds, word = len(difference.seeds), WORDS[difference.better]
+    if seeds == 1:
+        return f"{word} (one run; interval over test conditions)"
+    if difference.better == 0:
+        return f"{word} (the {seeds} seeds disagree)"
+    zero = difference.low <= 0 <= difference.high
+    return f"{word} in each of {seeds} seeds" + ", though the interval holds zero" * zero
+
+
+def sentence(measured: Measured) -> str:
+    """Both scores with their intervals, and the difference, in the direction that was found."""
+    claim, found = measured.claim, measured.difference
+    theirs = name(claim.theirs, claim.theirs_part or claim.part)
+    if claim.theirs_where:
+        theirs += f" ({', '.join(map(str, claim.theirs_where.values()))})"
+    sign = "+" if found.value > 0 else "−" if found.value < 0 else ""
+    size, half = abs(found.value), found.high - found.value
+    apart = interval(size, size - half, size + half)
+    return (
+        f"{MARKS[found.better]} {claim.place}: {metric_name(claim)} {interval(*measured.ours)} of "
+        f"*{name(claim.ours, claim.part)}*, {interval(*measured.theirs)} of *{theirs}*; "
+        f"{sign}{apart}, {verdict(found)}"
+    )
+
+
+def _links(chapters: Sequence[str]) -> str:
+    named = [(chapter, *chapter.split("_", 1)) for chapter in chapters]
+    return ", ".join(
+        f"[{number}{' (round table)' if rest == 'round_table' else ''}]({chapter}.ipynb)"
+        for chapter, number, rest in named
+    )
+
+
+def entry(piece: Advice, measured: Sequence[Measured]) -> str:
+    """A piece of advice as Markdown: what to take, the evidence, the price, when it fails.
+
+    The main evidence is in view, the rest is folded.
+    """
+    lines = [f"- {sentence(one)}." for one in measured]
+    first, *more = lines or ["- The tables of this have not been made yet."]
+    folded = "\n".join(more)
+    title = f"{len(more)} more number{'s' * (len(more) > 1)}"
+    return (
+        f"**{piece.situation}.** Take {piece.take}\n\n{first}\n"
+        f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n\n"
+        + (f"<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n\n" if more else "")
+        + f"More in chapter {_links(piece.chapters)}.\n"
+    )
+
+
+def entries(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]], *keys: str) -> str:
+    """The pieces of advice with these keys, one below the other."""
+    known = {piece.key: piece for piece in advice}
+    return "\n".join(entry(known[key], found[key]) for key in keys)
+
+
+def overview(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]]) -> str:
+    """The decision table as Markdown: situation, method, main evidence."""
+    lines = ["| you have | take | the number behind it |", "|---|---|---|"]
+    for piece in advice:
+        main, number = found[piece.key][:1], "not made yet"
+        if main:
+            claim = main[0].claim
+            ours, theirs = (interval(*own) for own in (main[0].ours, main[0].theirs))
+            rival = name(claim.theirs, claim.theirs_part or claim.part)
+            number = f"{metric_name(claim)} {ours}, {rival} {theirs}"
+        lines.append(f"| {piece.situation} | {piece.short} | {number} |")
+    return "\n".join(lines)
+
+
+def held_out(folder: Path = results.FOLDER) -> pd.DataFrame:
+    """How often the energy score on held-out pairs tells whether joint sampling helps.
+
+    Columns ``recipe, settings, helps, right``: settings of the overlap sweep, in how many joint
+    sampling has the lower energy distance to the setting's own law, and in how many the sign of
+    the score's gain says so correctly.
+    """
+    table = pd.concat([_table(part, folder) for part in ("sweep", "sweep_tuned")])
+    gains = benefits(table)
+    helps, says = gains["energy_distance_gain"] > 0, gains["energy_score_gain"] > 0
+    counted = gains.assign(helps=helps, right=helps == says).groupby("recipe")[["helps", "right"]]
+    return counted.sum().assign(settings=gains.groupby("recipe").size()).reset_index()
+
+
+def held_out_sentence(counts: pd.DataFrame) -> str:
+    """The same in words."""
+    each = "; ".join(
+        f"recipe `{row['recipe']}`: it helps in {row['helps']} of {row['settings']}, and the sign "
+        f"is right in {row['right']}"
+        for _, row in counts.iterrows()
+    )
+    return (
+        f"Over the overlap sweep the sign of the energy score's gain on 32 held-out pairs tells "
+        f"rightly whether joint sampling comes nearer to the specialised law in "
+        f"{counts['right'].sum()} of {counts['settings'].sum()} settings ({each})."
+    )

@@ -1,0 +1,95 @@
+"""The first page: its picture is what the code draws, and its numbers are those of the tables."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from dualdiff import report_decision, results
+from dualdiff.overlap import shifted_table
+from dualdiff.plots import COLOURS, welcome
+from dualdiff.pooling import over_seeds
+
+SVG = "{http://www.w3.org/2000/svg}"
+INTRO = (Path(__file__).parent.parent / "book" / "intro.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def panels() -> dict[str, welcome.Panel]:
+    return welcome.panels()
+
+
+@pytest.mark.parametrize("name", welcome.DISTANCES)
+def test_the_committed_picture_is_what_the_code_draws(
+    name: str, panels: dict[str, welcome.Panel]
+) -> None:
+    drawn = ElementTree.fromstring(welcome.svg(panels[name]))
+    text = (welcome.FOLDER / f"welcome-{name}.svg").read_text()
+    committed = ElementTree.fromstring(text)
+    assert committed.attrib == drawn.attrib
+    for old, new in zip(committed.iter(f"{SVG}circle"), drawn.iter(f"{SVG}circle"), strict=True):
+        if "id" in new.attrib:  # the two discs
+            assert old.attrib == new.attrib
+            continue
+        places = [[float(c.attrib[k]) for k in ("cx", "cy")] for c in (old, new)]
+        # Another processor rounds in another way.
+        assert places[0] == pytest.approx(places[1], abs=0.05)
+    assert {COLOURS[n] for n in ("general", "specialised", "joint")} <= set(
+        re.findall("#[0-9A-F]{6}", text)
+    )
+
+
+def test_dots_are_samples_and_lie_where_the_page_says(panels: dict[str, welcome.Panel]) -> None:
+    assert panels["inside"].shares["in both"] == 1
+    assert panels["partly"].shares["in both"] == 1
+    assert panels["apart"].shares["in neither"] == 1 == sum(panels["apart"].shares.values())
+    assert [panels[n].overlap for n in ("inside", "apart")] == [1, 0]
+    assert f"Only {panels['partly'].overlap:.0%} of the home".replace("%", " %") in INTRO
+    assert "100 % of the samples are where *neither*" in INTRO
+    inside = panels["inside"].samples  # they reach every part of the small disc: all 8 sectors
+    offsets = inside - torch.tensor([panels["inside"].distance, 0.0])
+    sectors = ((torch.atan2(offsets[:, 1], offsets[:, 0]) / torch.pi + 1) * 4).long().clamp(max=7)
+    shares = torch.bincount(sectors, minlength=8) / len(sectors)
+    assert shares.min() > 0.06  # an eighth each, if perfectly even
+    assert (offsets.norm(dim=1) > 0.9).float().mean() > 0.05
+    world = shifted_table(panels["partly"].distance)
+    assert world.general != world.specialised
+
+
+def score(part: str, configuration: str, metric: str, **where: object) -> str:
+    rows = report_decision.select(results.load(part)[0], configuration, metric, **where)
+    (value,) = over_seeds(rows)["value"]
+    return f"{value:.2f}"
+
+
+def test_the_numbers_of_the_first_page_are_those_of_the_tables() -> None:
+    text = " ".join(INTRO.split())
+    pairs = {
+        name: (score(part, "specialised", metric), score(part, "joint", metric))
+        for name, part, metric in (
+            ("weak", "cabinet", "accuracy"),
+            ("strong", "cabinet_tuned", "accuracy"),
+            ("cost", "cabinet_tuned", "total_variation"),
+        )
+    }
+    for before, after in pairs.values():
+        assert f"from {before} to {after}" in text
+    eight = {"n_specialised": 8, "scenario": "cabinet", "target": "specialised"}
+    recital = [
+        score("adaptation_tuned", "specialised", metric, **eight)
+        for metric in ("accuracy", "memorisation", "total_variation")
+    ]
+    assert f"An accuracy of {recital[0]} can" in text
+    assert f"{{term}}`memorisation` {recital[1]}, total variation {recital[2]}" in text
+    metric = {"recipe": "metric", "target": "fresh scenes"}
+    robot = [score("robot", name, "success", **metric) for name in ("joint", "specialised")]
+    assert f"{robot[0]} against {robot[1]}" in text
+    cover = [
+        float(score("robot", name, "coverage", recipe="object", target="oracle"))
+        for name in ("joint", "specialised")
+    ]
+    assert cover[0] < cover[1]
+    counts = report_decision.held_out()
+    assert f"{counts['right'].sum()} of {counts['settings'].sum()} settings" in text

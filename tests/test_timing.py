@@ -1,0 +1,50 @@
+"""The page on running shows how long the chapters of this book took."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dualdiff import timing
+
+RUNNING = Path(__file__).parent.parent / "book" / "running.md"
+
+
+def executed(folder: Path, name: str, metadata: dict) -> Path:
+    path = folder / f"{name}.ipynb"
+    path.write_text(json.dumps({"cells": [], "metadata": metadata}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "less than 1 s"),
+        (12.4, "12 s"),
+        (60, "1 min 0 s"),
+        (59.7, "1 min 0 s"),
+        (75, "1 min 15 s"),
+        (3600, "1 h 0 min"),
+        (7321, "2 h 2 min"),
+    ],
+)
+def test_words(seconds: float, text: str) -> None:
+    assert timing.words(seconds) == text
+
+
+def test_the_marker_of_the_page_becomes_a_table(tmp_path: Path) -> None:
+    page = RUNNING.read_text()
+    assert page.count(timing.MARKER) == 1
+    chapters = {
+        "notebooks/01_theory": executed(tmp_path, "a", {"dualdiff": {"seconds": 61.2}}),
+        "notebooks/old": executed(tmp_path, "b", {}),
+    }
+    text = timing.filled(page, chapters, "smoke")
+    assert timing.MARKER not in text
+    assert "this book, profile `smoke`" in text
+    assert "| {doc}`/notebooks/01_theory` | 1 min 1 s |" in text
+    assert "notebooks/old" not in text and "| all, one after the other | 1 min 1 s |" in text
+
+
+def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
+    assert "was not recorded" in timing.table({"old": executed(tmp_path, "b", {})}, "quick")
