@@ -248,9 +248,7 @@ def test_the_reader_can_choose_the_mode(built: Path, browser: Any) -> None:
     with reading(browser, built / "_build" / "html" / "book" / "intro.html") as found:
         modes = []
         for _ in range(3):
-            found.page.locator(
-                ".theme-switch-button"
-            ).first.click()
+            found.page.locator(".theme-switch-button").first.click()
             modes.append(found.page.evaluate("document.documentElement.dataset.mode"))
         assert sorted(modes) == ["auto", "dark", "light"]
         assert not found.problems
