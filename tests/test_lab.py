@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from widget_page import chromium, needs_browser
 
 CELL = """
 from dualdiff.scenes import ring_and_bar
@@ -78,7 +77,7 @@ def _wait_for(address: str, server: "subprocess.Popen[bytes]", said: Path) -> No
     raise AssertionError(f"JupyterLab did not start: {said.read_text()}")
 
 
-@needs_browser
+@needs_chromium
 def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
     from playwright.sync_api import sync_playwright
 

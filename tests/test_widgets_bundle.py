@@ -8,8 +8,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from browser import needs_chromium
 from matplotlib.figure import Figure
-from widget_page import frames, needs_browser, overflow, shown, state
+from widget_page import frames, overflow, shown, state
 
 from dualdiff.plots import COLOURS
 from dualdiff.widgets import bundle as module
@@ -108,7 +109,7 @@ def test_the_books_pages_prefer_the_view_to_the_picture() -> None:
         assert kind in first
 
 
-@needs_browser
+@needs_chromium
 def test_the_page_of_tests_reports_what_goes_wrong(tmp_path: Path) -> None:
     """The tests of widgets rely on it."""
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import needs_chromium
 from scipy import stats as laws
-from widget_page import frames, needs_browser, overflow, pixels, saves, shown, state, theme
+from widget_page import frames, overflow, pixels, saves, shown, state, theme
 
 from dualdiff import metrics
 from dualdiff.chunks import chunked
@@ -290,7 +291,7 @@ def sampled(
     )
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", SCENES)
@@ -308,7 +309,7 @@ def test_the_browser_samples_what_torch_samples(
     assert theirs["timesteps"][-1] == -1 and len(theirs["timesteps"]) == asked.steps + 1
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("name", ["cabinet", "round_table", "robot"])  # ReLU and SiLU
 def test_single_precision_differs_by_rounding(
     page: Any, stages: dict[str, Stage], name: str
@@ -325,7 +326,7 @@ def test_the_compiled_loops_are_those_of_their_source() -> None:
     assert (FOLDER / "dense.js").read_text() == assembled()
 
 
-@needs_browser
+@needs_chromium
 def test_the_browser_chooses_the_same_ancestors(page: Any, stages: dict[str, Stage]) -> None:
     asked = request(stages["ring_and_bar"], "smc", points=500, steps=30)
     ours = run(stages["ring_and_bar"], asked, torch.float64).samples.flatten()
@@ -334,7 +335,7 @@ def test_the_browser_chooses_the_same_ancestors(page: Any, stages: dict[str, Sta
     assert float(((ours - theirs).abs() < 1e-4).double().mean()) > 0.95
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("rule", ["sum", "smc"])
 @pytest.mark.parametrize("name", SCENES)
 def test_the_browser_scores_as_the_module_does(
@@ -369,7 +370,7 @@ def on_grid(target: Grid, points: torch.Tensor) -> tuple[float, float]:
     return float(variation), float(share(len(target.inside))[target.inside.numpy()].sum())
 
 
-@needs_browser
+@needs_chromium
 def test_a_weight_moves_the_samples(page: Any) -> None:
     page.evaluate("window.model.set('rule', 'sum')")
     settled(page)
@@ -387,7 +388,7 @@ def test_a_weight_moves_the_samples(page: Any) -> None:
     assert state(page, "scores") == before and pixels(page) == seen
 
 
-@needs_browser
+@needs_chromium
 def test_a_weight_that_allows_no_product_says_so(page: Any) -> None:
     page.evaluate("window.model.set('w_general', -1); window.model.set('w_specialised', 1)")
     frames(page)
@@ -398,7 +399,7 @@ def test_a_weight_that_allows_no_product_says_so(page: Any) -> None:
     assert state(page, "w_general") == 1
 
 
-@needs_browser
+@needs_chromium
 def test_time_can_be_played_stopped_and_stepped(page: Any) -> None:
     last = state(page, "frame")
     assert last == 20
@@ -419,7 +420,7 @@ def test_time_can_be_played_stopped_and_stepped(page: Any) -> None:
     assert state(page, "frame") == 20
 
 
-@needs_browser
+@needs_chromium
 def test_the_condition_moves_by_keyboard_and_by_pointer(
     page: Any, stages: dict[str, Stage]
 ) -> None:
@@ -442,7 +443,7 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
     assert page.get_by_role("application").count() == 0
 
 
-@needs_browser
+@needs_chromium
 def test_torch_beside_the_browser(page: Any, stages: dict[str, Stage]) -> None:
     own = pixels(page)
     page.get_by_role("combobox", name="computed by").select_option("both")
@@ -472,7 +473,7 @@ def test_torch_beside_the_browser(page: Any, stages: dict[str, Stage]) -> None:
     assert pixels(page) == own
 
 
-@needs_browser
+@needs_chromium
 def test_dark_pages_and_phones(page: Any) -> None:
     light = pixels(page)
     theme(page, "dark")
@@ -485,7 +486,7 @@ def test_dark_pages_and_phones(page: Any) -> None:
     page.set_viewport_size({"width": 800, "height": 900})
 
 
-@needs_browser
+@needs_chromium
 def test_linked_widgets_hear_of_it(page: Any) -> None:
     page.get_by_role("button", name="new noise").click()
     assert any("seed" in saved for saved in saves(page))

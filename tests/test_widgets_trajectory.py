@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import needs_chromium
 from conftest import generator
-from widget_page import needs_browser, overflow, pixels, saves, shown, state, theme
+from widget_page import overflow, pixels, saves, shown, state, theme
 
 from dualdiff.process import Process
 from dualdiff.regions import Box
@@ -174,7 +175,7 @@ def test_other_dimensions_and_shapes_are_refused() -> None:
         product_law(object())  # type: ignore[arg-type]
 
 
-@needs_browser
+@needs_chromium
 def test_slider_and_buttons_move_the_points(tmp_path: Path) -> None:
     with shown(scrubber(), tmp_path) as view:
         slider, before = view.locator("input[type=range]"), pixels(view)
@@ -199,7 +200,7 @@ def test_slider_and_buttons_move_the_points(tmp_path: Path) -> None:
         assert state(view, "frame") == 10 and "Samples" in words.inner_text()
 
 
-@needs_browser
+@needs_chromium
 def test_play_advances_and_pause_stops(tmp_path: Path) -> None:
     with shown(scrubber(frames=20, n=5), tmp_path) as view:
         view.wait_for_timeout(300)
@@ -228,7 +229,7 @@ def test_play_advances_and_pause_stops(tmp_path: Path) -> None:
         assert view.evaluate("window.model.listeners()") == 0
 
 
-@needs_browser
+@needs_chromium
 def test_runs_trails_theme_and_width_redraw(tmp_path: Path) -> None:
     with shown(scrubber(frame=5), tmp_path, 390) as view:
         assert overflow(view) <= 0
@@ -252,7 +253,7 @@ def test_runs_trails_theme_and_width_redraw(tmp_path: Path) -> None:
         assert "chains" in canvas.get_attribute("aria-label")
 
 
-@needs_browser
+@needs_chromium
 def test_points_are_drawn_where_they_are(tmp_path: Path) -> None:
     """One point of the second run: its colour is found at its place, not at the other run's."""
     way = torch.tensor([[[0.0, 0.0]], [[1.4, -0.7]]])

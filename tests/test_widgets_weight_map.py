@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from widget_page import needs_browser, overflow, pixels, saves, shown, state, theme
+from browser import needs_chromium
+from widget_page import overflow, pixels, saves, shown, state, theme
 
 from dualdiff import results
 from dualdiff.report_plane import plane
@@ -131,7 +132,7 @@ def said(view: Any) -> list[str]:
     return lines
 
 
-@needs_browser
+@needs_chromium
 def test_clicks_drags_and_keys_move_the_marker(tmp_path: Path) -> None:
     with shown(weight_map(), tmp_path) as view:
         canvas = view.locator("canvas")
@@ -176,7 +177,7 @@ def test_clicks_drags_and_keys_move_the_marker(tmp_path: Path) -> None:
         assert state(view, "w_general") == 4.0
 
 
-@needs_browser
+@needs_chromium
 def test_lists_links_and_theme_redraw_the_map(tmp_path: Path) -> None:
     with shown(weight_map(), tmp_path) as view:
         first = pixels(view)
@@ -209,7 +210,7 @@ def test_lists_links_and_theme_redraw_the_map(tmp_path: Path) -> None:
         assert view.evaluate("window.model.listeners()") == 0
 
 
-@needs_browser
+@needs_chromium
 def test_a_finger_moves_it_on_a_narrow_page(tmp_path: Path) -> None:
     with shown(weight_map(), tmp_path, 340, has_touch=True, device_scale_factor=2) as view:
         assert overflow(view) <= 0

@@ -6,28 +6,15 @@ The page imports the widget's own script and gives it a model that behaves like 
 
 import base64
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from browser import chromium
 from ipywidgets.widgets.widget import _remove_buffers
 
 from dualdiff.widgets.base import Widget
-
-
-def chromium() -> str | None:
-    """The browser of this computer."""
-    return shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-
-
-needs_browser = pytest.mark.skipif(
-    chromium() is None and not os.environ.get("CI"),
-    reason="no Chromium on this computer (in CI this is a failure)",
-)
 
 _PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>widget</title>

@@ -13,6 +13,10 @@ requirejs.config({
   },
 });
 
+// The theme would put pictures in the place of the icons in widgets, which look for them again: a
+// player breaks. With this setting it replaces those of the page only, which are there already.
+window.FontAwesomeConfig = { observeMutations: false };
+
 // html-manager hands the labels of widgets to MathJax as version 2 wanted it; the pages have
 // version 3. This comes before html-manager's own listener, which makes the widgets.
 window.addEventListener("load", () => {
@@ -38,7 +42,8 @@ const name = () => {
   }
   for (const player of document.querySelectorAll(".widget-play")) {
     [...player.querySelectorAll("button")].forEach((button, index) => {
-      if (!button.title) button.title = ["Play or pause", "Stop", "Repeat"][index];
+      const action = ["Play or pause", "Stop", "Repeat"][index];
+      if (!button.hasAttribute("aria-label")) button.setAttribute("aria-label", button.title ||= action);
     });
   }
 };
