@@ -11,6 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import launched, needs_chromium
+
+from dualdiff.cli import project_root
 
 CELL = """
 from dualdiff.scenes import ring_and_bar
@@ -79,12 +82,7 @@ def _wait_for(address: str, server: "subprocess.Popen[bytes]", said: Path) -> No
 
 @needs_chromium
 def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launched() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(f"{lab}/lab/tree/live.ipynb?token={TOKEN}")
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=90_000)
@@ -122,7 +120,4 @@ def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
             }"""
         )
         assert apart < 1e-3
-        folder = Path(os.environ.get("DUALDIFF_SCREENSHOTS", "_build/screenshots"))
-        if folder.is_dir():
-            page.screenshot(path=folder / "jupyterlab.png")
-        browser.close()
+        page.screenshot(path=project_root() / "_build" / "screenshots" / "jupyterlab.png")
