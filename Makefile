@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 NEEDS  := requirements.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab bench clean
+.PHONY: help book test lab bench clean browser
 
 help: ## show this list
 	@echo "make TARGET, with TARGET one of"
@@ -17,11 +17,20 @@ help: ## show this list
 book: $(VENV)/.installed ## execute all chapters and build the HTML book
 	@$(BIN)/dualdiff book $(ARGS)
 
-test: $(VENV)/.installed-dev ## style, types and tests
+test: $(VENV)/.installed-dev browser ## style, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dualdiff
 	$(BIN)/python -m pytest $(ARGS)
+
+# Tests of pages need Chromium. Where it is missing it is installed if that asks nobody (a container of
+# Debian's, as root); elsewhere those tests are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		command -v chrome >/dev/null || \
+		{ [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && \
+		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+		echo "no Chromium: the tests that need a browser are skipped" >&2
 
 lab: $(VENV)/.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

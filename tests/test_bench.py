@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from browser import needs_chromium
 from conftest import generator
 
 from dualdiff import bench
@@ -59,3 +60,16 @@ def test_bad_values_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["bench", "--sizes", "0"]) == 2
     assert "sizes and repeats must be at least 1" in capsys.readouterr().err
+
+
+@needs_chromium
+def test_the_widget_is_timed_in_the_browser() -> None:
+    times = bench.browser_times(1)
+    assert set(times) == set(bench.SETTINGS)
+    assert all(fast > 0 and plain > 0 for fast, plain in times.values())
+
+
+def test_without_a_browser_the_widget_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(RuntimeError, match="needs Chromium"):
+        bench.browser_times(1)

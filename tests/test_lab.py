@@ -36,6 +36,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     options = ["--no-browser", f"--port={port}", f"--IdentityProvider.token={TOKEN}"]
+    options += ["--LabApp.news_url=None"]  # it would ask the network, and then the reader
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     own = {name: str(folder / name) for name in ("config", "runtime", "ipython")}
     environment = {
         **os.environ,
