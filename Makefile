@@ -21,7 +21,7 @@ test: $(VENV)/.installed-dev browser ## style, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dualdiff
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Tests of pages need Chromium. Where it is missing it is installed if that asks nobody (a container of
 # Debian's, as root); elsewhere those tests are skipped and say so.
