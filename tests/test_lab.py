@@ -87,8 +87,9 @@ def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
     with launched() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(f"{lab}/lab/tree/live.ipynb?token={TOKEN}")
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=90_000)
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=90_000)
+        # A key that comes before the kernel does is lost.
+        page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=90_000)
         page.keyboard.press("Control+Enter")
         widget = page.locator(".dualdiff-composition")
         widget.wait_for(timeout=90_000)
