@@ -19,6 +19,10 @@ from dualdiff.store import Store, write
 from dualdiff.train import one_thread
 
 
+MEASURED = ("begun", "finished", "seconds", "memory")
+"""Metrics that tell of the machine and the hour, and differ from run to run."""
+
+
 class Compared(NamedTuple):
     """A recomputed trial: its key, its number of rows, and the largest difference of a value."""
 
@@ -62,8 +66,12 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
 
 
 def _difference(new: pd.DataFrame, old: pd.DataFrame) -> float:
-    """Largest difference; infinite for a row or a number that only one of the two tables has."""
+    """Largest difference; infinite for a row or a number that only one of the two tables has.
+
+    What was measured about the run itself is left out.
+    """
     places = ["target", "metric"]
+    new, old = (table[~table["metric"].isin(MEASURED)] for table in (new, old))
     both = new.merge(old, on=places, suffixes=("", "_table"), how="outer", indicator=True)
     if (both["_merge"] != "both").any():
         return np.inf
