@@ -113,3 +113,12 @@ def test_refusals(output: Path) -> None:
     (output / "small.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="stale"):
         next(confirm.compare("small", 1, output))
+
+
+def test_what_a_run_measures_of_itself_may_differ() -> None:
+    columns = ["target", "metric", "value"]
+    before = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 3.0)], columns=columns)
+    later = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 9.0)], columns=columns)
+    assert confirm._difference(later, before) == 0
+    later.loc[0, "value"] = 8.0
+    assert confirm._difference(later, before) == 1
