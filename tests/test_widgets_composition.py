@@ -438,9 +438,13 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
     low, high = stages["round_table"].movable[:2]
     assert state(page, "condition")[:2] == pytest.approx([low[0], high[1]], abs=0.3)
     settled(page)
+    times = "document.querySelector('.dualdiff').view.times.length"
+    before = page.evaluate(times)
     page.get_by_role("combobox", name="scene").select_option("ring_and_bar")
     settled(page)
     assert page.get_by_role("application").count() == 0
+    # Two results: nothing was sampled at the condition of the scene before.
+    assert page.evaluate(times) == before + 2
 
 
 @needs_chromium

@@ -9,7 +9,10 @@ const ROUGH = { ancestral: { points: 100, steps: 30 }, "dpm++": { points: 100, s
 const REFINE_AFTER = 180; // ms of rest
 const PLAY_EVERY = 120; // ms per step
 const NO_KERNEL_AFTER = 4000; // ms without an answer
-const ASKED = ["scene", "rule", "w_general", "w_specialised", "guidance", "sampler", "steps", "points", "seed"];
+const ASKED = [
+  ...["rule", "w_general", "w_specialised", "guidance"],
+  ...["sampler", "steps", "points", "seed", "condition"],
+];
 const SAMPLES = { sum: "joint", composable: "told", guidance: "guided", smc: "smc" };
 const NAMES = { general: "general model", specialised: "specialised model", truth: "wanted law" };
 
@@ -37,6 +40,7 @@ class View {
     this.root = root;
     this.result = null; // the latest answer of the worker
     this.id = 0;
+    this.opened = new Set(); // the scenes that the worker has
     this.timers = {};
     this.times = [];
     this.build();
@@ -44,7 +48,6 @@ class View {
     const stops = [
       ...this.pickers.map((list) => list.stop),
       listen(model, ASKED, () => this.changed()),
-      listen(model, ["condition"], () => this.changed()),
       listen(model, ["scene"], () => this.newScene()),
       listen(model, ["frame"], () => this.again()),
       listen(model, ["source", "torch"], () => this.showSource()),
@@ -230,12 +233,13 @@ class View {
   }
 
   newScene(reset = true) {
-    this.opened ??= new Set();
+    const { condition, note } = this.scene;
     this.result = null;
-    if (reset) assign(this.model, { condition: this.scene.condition });
-    this.note.textContent = this.scene.note;
+    this.note.textContent = note;
     this.buildPanels();
-    this.changed();
+    const same = JSON.stringify(condition) === JSON.stringify(this.model.get("condition"));
+    if (reset && !same) assign(this.model, { condition }); // which is heard
+    else this.changed();
   }
 
   newNoise() {
@@ -324,7 +328,7 @@ class View {
     const { settings, numbers } = this.model.get("torch");
     if (this.model.get("source") === "browser" || !numbers) return null;
     const same = (name) => JSON.stringify(settings[name]) === JSON.stringify(this.model.get(name));
-    if (![...ASKED, "condition"].every(same)) return null;
+    if (![...ASKED, "scene"].every(same)) return null;
     const end = numbers.byteOffset + numbers.byteLength;
     return new Float32Array(numbers.buffer.slice(numbers.byteOffset, end));
   }
@@ -396,7 +400,7 @@ class View {
   }
 
   say(frame) {
-    const { result, model } = this;
+    const { result, model, scene } = this;
     this.slider.max = this.lastFrame;
     this.slider.value = frame;
     this.slider.setAttribute("aria-valuetext", `step ${frame} of ${this.lastFrame}`);
@@ -406,13 +410,18 @@ class View {
     }
     if (!result) return;
     const t = result.timesteps[frame];
-    const abar = t < 0 ? 1 : this.scene.process.alpha_bar[t];
+    const abar = t < 0 ? 1 : scene.process.alpha_bar[t];
     this.level.textContent =
       `step ${frame} of ${this.lastFrame}: ` +
       (t < 0 ? "samples, no noise left" : `${percent(1 - abar)} of the variance is noise`);
     this.readout.replaceChildren(...this.scoreBoxes(result));
+    const found = `accuracy ${percent(result.scores.accuracy)}`;
+    this.canvases.forEach((figure, index) => {
+      const label = `${scene.panels[index].title}: ${result.points} samples, ${found}`;
+      figure.firstChild.setAttribute("aria-label", label);
+    });
     const rough = result.fine ? "" : " (refined when you pause)";
-    const c = this.scene.movable
+    const c = scene.movable
       ? `, c = (${model.get("condition").map(number).join(", ")})`
       : "";
     const torch = this.torchWords();
