@@ -18,7 +18,6 @@ from dualdiff.profiles import PROFILES
 from dualdiff.store import Store, write
 from dualdiff.train import one_thread
 
-
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""
 

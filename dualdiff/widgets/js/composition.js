@@ -92,8 +92,6 @@ class View {
       button("reset", "All settings as at the start", () => this.reset()),
     );
     this.readout = element("div", { className: "dualdiff-scores" });
-    this.side = element("div", { className: "dualdiff-side" });
-    const body = element("div", { className: "dualdiff-body" }, this.panels, this.side);
     this.status = element("p", { className: "dualdiff-faint", "aria-live": "polite" });
     this.root.className = "dualdiff dualdiff-composition";
     const titles = this.model.get("titles");
@@ -106,7 +104,7 @@ class View {
       { className: "dualdiff-row" },
       ...this.pickers.map((list) => list.place),
     );
-    this.root.append(choices, this.note, body, row, this.level, this.status);
+    this.root.append(choices, this.note, this.panels, this.readout, row, this.level, this.status);
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -119,7 +117,6 @@ class View {
     });
     this.legend = this.buildLegend();
     this.panels.replaceChildren(...this.canvases, this.legend);
-    this.side.replaceChildren(this.readout);
     this.pad = null;
     if (scene.movable) {
       const label = "condition: arrow keys move it, Shift makes the steps larger";
@@ -132,7 +129,7 @@ class View {
       this.pad.addEventListener("pointermove", (event) => event.buttons && move(event));
       this.pad.addEventListener("keydown", (event) => this.padKey(event));
       const caption = element("figcaption", { textContent: "the condition c: drag it" });
-      this.side.prepend(element("figure", { className: "dualdiff-pad" }, this.pad, caption));
+      this.legend.before(element("figure", { className: "dualdiff-pad" }, this.pad, caption));
     }
   }
 
