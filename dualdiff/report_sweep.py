@@ -24,7 +24,7 @@ def runs(table: pd.DataFrame) -> pd.DataFrame:
     if "profile" in own and own["profile"].nunique() > 1:
         own = own.assign(size=own["profile"])  # a column that names, not one of a run
     own = own.assign(**{end: own.get(end, float("nan")) for end in ("low", "high")})
-    names = [name for name in own if name not in OF_A_RUN]
+    names = [str(name) for name in own if name not in OF_A_RUN]
     # A name that some rows lack is a name, too; grouping would leave these rows out.
     own[names] = own[names].astype(object).where(own[names].notna(), "–").infer_objects()
     if "seed" not in own:
@@ -42,7 +42,8 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
 
 def names_of(pooled: pd.DataFrame) -> list[str]:
     """The columns of :func:`means` that say what was measured, ``metric`` apart."""
-    return [n for n in pooled if n not in ("metric", "value", "low", "high", "spread", "seeds")]
+    numbers = ("metric", "value", "low", "high", "spread", "seeds")
+    return [str(name) for name in pooled if name not in numbers]
 
 
 def axis_of(pooled: pd.DataFrame) -> str | None:
