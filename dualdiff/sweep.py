@@ -142,17 +142,18 @@ def _work(job: _Job, point: Point) -> None:
     from distributed import get_worker
 
     worker, files, begun = get_worker(), job.folder / "runs" / point.name, time.monotonic()
+    who = str(worker.name).removeprefix("inproc://")
     files.parent.mkdir(parents=True, exist_ok=True)
 
     def say(words: str, **event: Any) -> None:
         with open(f"{files}.log", "a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}\n")
-        worker.log_event(job.sweep, {"point": point.name, "worker": worker.address, **event})
+        worker.log_event(job.sweep, {"point": point.name, "worker": who, **event})
 
     def report(cell: int, cells: int) -> None:
         say(f"cell {cell} of {cells}", cell=cell, cells=cells)
 
-    say(f"started on {worker.address}, a worker on {platform.node()}", cell=0, cells=0)
+    say(f"started on worker {who} of {platform.node()}", cell=0, cells=0)
     try:
         _run(job, point, files, report)
     except Exception as error:

@@ -68,7 +68,7 @@ class Status:
         if not message["cells"]:
             self.running[name] = {"since": time.monotonic()}
             if not self.table:
-                self.say(f"{name}: started on {message['worker']}")
+                self.say(f"{name}: started on worker {message['worker']}")
         self.running.setdefault(name, {"since": time.monotonic()}).update(message)
         self.refresh()
 
@@ -78,7 +78,7 @@ class Status:
         self.done += 1
         if not self.table:
             took, count = time.monotonic() - since, self.kept + self.done
-            self.say(f"{name}: done in {took:.0f} s ({count} of {self.total}{self._left()})")
+            self.say(f"{name}: done in {took:.0f} s ({count} of {self.total}, {self._left()})")
         self.bar.update()
         self.refresh()
 
@@ -96,8 +96,9 @@ class Status:
             if not workers:
                 self.say("no worker yet: waiting for one")
             self.last_workers = workers
-        failed = f", {len(self.failed)} failed" if self.failed else ""
-        self.bar.set_postfix_str(f"{self._left()}{failed}", refresh=False)
+        failed = f"{len(self.failed)} failed" if self.failed else ""
+        said = ", ".join(filter(None, [self._left(), failed]))
+        self.bar.set_postfix_str(said, refresh=False)
         self.bar.refresh()
         if not self.rows:
             return
@@ -117,4 +118,4 @@ class Status:
         if not ended:
             return ""
         left = (time.monotonic() - self.start) / ended * (self.total - self.kept - ended)
-        return f", about {datetime.timedelta(seconds=round(left))} left"
+        return f"about {datetime.timedelta(seconds=round(left))} left"

@@ -123,7 +123,7 @@ def test_eight_points_over_two_processes(eight, cluster):
         assert row.value == expected(row.seed, row.distance)
     assert table[table["metric"] == "threads"]["value"].eq(1).all()
     logs = [path.read_text() for path in (out / "runs").glob("*.log")]
-    workers = {log.split("started on ")[1].split(",")[0] for log in logs}
+    workers = {log.split("started on ")[1].split(" of ")[0] for log in logs}
     assert len(logs) == 8 and len(workers) == 2 and all("done in" in log for log in logs)
     assert len(list((out / "runs").glob("*.ipynb"))) == 8
     made_from = json.loads((out / "table.json").read_text())
@@ -161,7 +161,7 @@ def test_a_damaged_result_is_reported_and_run_again(eight, tmp_path, capfd):
     assert log.count("started on") == 2
 
 
-def test_interrupted_and_resumed(eight, tmp_path, capsys):
+def test_interrupted_and_resumed(tmp_path, capsys, monkeypatch):
     notebook, _, file = asked(tmp_path, THREE)
     (tmp_path / "hold").touch()  # its first point waits
     command = [sys.executable, "-m", "dualdiff.cli", "sweep", str(notebook), "-f", str(file)]
@@ -182,7 +182,7 @@ def test_interrupted_and_resumed(eight, tmp_path, capsys):
     until(lambda: not alive(kernel) and not alive(chapter), 10)
     (tmp_path / "hold").unlink()
 
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert cli.main([*command[3:], "--list"]) == 0
     states = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
     assert states == ["run", "done", "done"]
