@@ -46,10 +46,11 @@ def connect(
     if sum(given is not None for given in (workers, scheduler, jobqueue)) > 1:
         raise ValueError("only one of workers, scheduler and jobqueue may be given")
     from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
-    # We say ourselves what goes wrong; its log speaks of connections.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
+        # We say ourselves what goes wrong; its log speaks of connections.
+        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         if scheduler is not None:
             _check_scheduler(scheduler)
             where: Any = scheduler

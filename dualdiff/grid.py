@@ -64,8 +64,8 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
         )
     found: dict[str, Point] = {}
     try:
-        for given in _combinations(spec):
-            full = runner.validate(notebook, given)
+        for common, given in _combinations(spec):
+            full = runner.validate(notebook, common | given)
             fingerprint = runner.fingerprint(notebook, full)
             words = "-".join(f"{name}={value}" for name, value in given.items())
             words = re.sub(r"[^\w.=+-]", "_", words)[:60]  # of files, everywhere
@@ -76,8 +76,8 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
     return list(found.values())
 
 
-def _combinations(spec: Any) -> Iterator[dict[str, Any]]:
-    """What the file says of every point, values in the types of their parameters."""
+def _combinations(spec: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the file says of all points and of each, values in the types of their parameters."""
     names = ("parameters", "grid", "points")
     if not isinstance(spec, dict) or not set(spec) <= set(names) or not set(spec) & set(names[1:]):
         raise ValueError("it must have 'grid' or 'points' or both, may have 'parameters', no more")
@@ -92,7 +92,11 @@ def _combinations(spec: Any) -> Iterator[dict[str, Any]]:
             raise ValueError(f"grid: {name!r} is {values!r}; it must be a list of values")
     product = itertools.product(*grid.values()) if grid else ()
     for some in (*(dict(zip(grid or {}, values, strict=True)) for values in product), *points):
-        yield {name: _value(name, value) for name, value in {**common, **some}.items()}
+        yield _typed(common), _typed(some)
+
+
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _value(name, value) for name, value in values.items()}
 
 
 def _value(name: str, value: Any) -> Any:

@@ -280,15 +280,14 @@ def _execute(
             try:
                 message = messages.get(timeout=0.5)
             except queue.Empty:
-                if client.status != "running":
-                    words = "the scheduler is gone; finished points are stored"
-                    raise ConnectionError(words) from None
                 status.refresh(len(client.scheduler_info()["workers"]))
                 continue
             if isinstance(message, dict):
                 status.event(message)
                 continue
             future = futures.pop(message.name)
+            if future.status in ("cancelled", "lost"):  # by nobody here
+                raise ConnectionError("the scheduler is gone; finished points are stored")
             if future.status == "error":
                 status.fail(message.name, str(future.exception()))
                 continue
