@@ -69,7 +69,7 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
             fingerprint = runner.fingerprint(notebook, full)
             words = "-".join(f"{name}={value}" for name, value in given.items())
             words = re.sub(r"[^\w.=+-]", "_", words)[:60]  # of files, everywhere
-            name = f"{words}-{fingerprint[:12]}"
+            name = "-".join(filter(None, [words, fingerprint[:12]]))
             found.setdefault(fingerprint, Point(name, full, fingerprint))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error

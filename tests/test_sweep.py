@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import psutil
@@ -19,8 +20,9 @@ import pytest
 import yaml
 from test_runner import alive, write
 
-from dualdiff import cli, grid, report_sweep, runner, sweep
+from dualdiff import cli, grid, report_sweep, sweep
 from dualdiff.clusters import connect
+from dualdiff.plots.sweep import small_multiples
 from dualdiff.store import Store
 
 PARAMETERS = """\
@@ -281,6 +283,16 @@ def test_retries(faked, tmp_path, capfd):
     assert log.count("failed: out of memory") == 2 and "done in" in log
 
 
+def test_a_table_of_what_runs_on_a_terminal(faked, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    notebook, points, _ = asked(tmp_path, {"points": [{"seed": 5}]})
+    faked[:] = [lambda *both: time.sleep(1) or store(*both)]
+    sweep.run(notebook, points, tmp_path / "out", workers=1)
+    said = capsys.readouterr().err
+    assert f"{'point':<44} {'cell':>9}" in said and f"{points[0].name[:44]:<44}    1 of 2" in said
+    assert "1 of 1 points" in said and "started on" not in said
+
+
 def test_an_edited_notebook_is_noticed_by_the_worker(tmp_path):
     notebook, points, _ = asked(tmp_path, {"points": [{"seed": 5}]})
     write(notebook, CODE + "\n2", parameters=PARAMETERS)
@@ -440,4 +452,18 @@ def test_report_tables():
     # Two points that hold the same training run: it counts once.
     twice = pd.concat([table.assign(recorded_seed=1), table.assign(recorded_seed=table["seed"])])
     assert report_sweep.means(twice)["seeds"].max() == 2
-    assert runner.THREADS[0] == "OMP_NUM_THREADS"
+
+
+@pytest.mark.parametrize("varied", [{"distance": [0.0, 1.0]}, {"recipe": ["a", "b"]}, {}])
+def test_small_multiples_of_any_table(varied):
+    points = [{name: values[n] for name, values in varied.items()} for n in (0, 1)]
+    table = pd.DataFrame(
+        [{"seed": 0, "way": way, "value": 1.0} | point for point in points for way in "xy"]
+    )
+    pooled = report_sweep.means(table)
+    figure = small_multiples(pooled)
+    (panel,) = figure.axes
+    assert panel.get_xlabel() == next(iter(varied), "") and len(panel.containers) == 2
+    assert len(report_sweep.means_table(pooled)) == 2 * (2 if varied else 1)
+    assert "one seed" in report_sweep.sentence(table)
+    plt.close(figure)
