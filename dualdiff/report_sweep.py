@@ -76,6 +76,7 @@ def sentence(table: pd.DataFrame) -> str:
     source = (
         f"over {seeds} seeds (Student's t), so they hold what training varies"
         if seeds > 1
-        else "those that the notebook recorded for its one seed, if it did: not over training runs"
+        else "those that the notebook recorded; with one seed they hold nothing of what training "
+        "varies"
     )
     return f"Varied: {what}. The 95 % intervals are {source}."

@@ -157,7 +157,7 @@ def _work(job: _Job, point: Point) -> None:
     try:
         _run(job, point, files, report)
     except Exception as error:
-        say(f"failed: {error}")
+        say(f"failed: {error}", failed=str(error))
         raise
     say(f"done in {time.monotonic() - begun:.1f} s")
 
@@ -249,7 +249,9 @@ def run(
             with connect(workers, scheduler, jobqueue) as client:
                 tables |= _execute(client, job, todo, retries, status)
         failed = dict(status.failed)
-    path = gather(notebook, [point for point in points if point.name in tables], tables, folder)
+    path = folder / "table.parquet"
+    if tables:
+        gather(notebook, [point for point in points if point.name in tables], tables, folder)
     if failed:
         raise SweepError(
             "\n".join(f"{name} failed: {words}" for name, words in failed.items())

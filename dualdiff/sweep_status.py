@@ -62,9 +62,11 @@ class Status:
 
     def event(self, message: dict[str, Any]) -> None:
         """What a worker says of a point."""
+        name = message["point"]
+        if "failed" in message:
+            self.say(f"{name}: an attempt failed: {message['failed'].splitlines()[0]}")
         if "cell" not in message:
             return
-        name = message["point"]
         if not message["cells"]:
             self.running[name] = {"since": time.monotonic()}
             if not self.table:

@@ -274,6 +274,7 @@ def test_retries(faked, tmp_path, capfd):
         assert pd.read_parquet(path)["value"].tolist() == [5.0] and not faked
     said = capfd.readouterr().err
     assert "damaged" in said and "its table is not there; run again" in said
+    assert said.count("an attempt failed: out of memory") == 2
     for steps, words in (([fail, fail], "out of memory"), ([store_badly, store_badly], "damaged")):
         faked[:] = steps
         with pytest.raises(sweep.SweepError, match=words):
