@@ -313,7 +313,7 @@ def _execute(
 def gather(
     notebook: Path, points: list[Point], tables: Mapping[str, pd.DataFrame], folder: Path
 ) -> Path:
-    """Write the tables of the points, in their order, as one with the parameters as columns.
+    """Write the tables of points, one at least, in their order as one, parameters as columns.
 
     A column that a notebook recorded under the name of a parameter is left out if it says the same
     in every row, and gets the name ``recorded_...`` if it does not.
@@ -328,7 +328,7 @@ def gather(
             columns={name: f"recorded_{name}" for name in point.parameters}
         )
         parts.append(pd.concat([pd.DataFrame(point.parameters, index=own.index), own], axis=1))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
     for name in [name for name in table if str(name).startswith("recorded_")]:
         if table[name].equals(table[str(name).removeprefix("recorded_")]):
             table = table.drop(columns=name)

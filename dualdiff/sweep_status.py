@@ -64,7 +64,7 @@ class Status:
         """What a worker says of a point."""
         name = message["point"]
         if "failed" in message:
-            self.say(f"{name}: an attempt failed: {message['failed'].splitlines()[0]}")
+            self.say(f"{name}: an attempt failed: {_first(message['failed'])}")
         if "cell" not in message:
             return
         if not message["cells"]:
@@ -88,7 +88,7 @@ class Status:
         """A point failed for good."""
         self.running.pop(name, None)
         self.failed[name] = words
-        self.say(f"{name}: failed: {words.splitlines()[0] if words else ''}")
+        self.say(f"{name}: failed: {_first(words)}")
         self.bar.update()
         self.refresh()
 
@@ -121,3 +121,8 @@ class Status:
             return ""
         left = (time.monotonic() - self.start) / ended * (self.total - self.kept - ended)
         return f"about {datetime.timedelta(seconds=round(left))} left"
+
+
+def _first(words: str) -> str:
+    """The first line."""
+    return words.partition("\n")[0]
