@@ -248,11 +248,10 @@ def run(
         if todo:
             with connect(workers, scheduler, jobqueue) as client:
                 tables |= _execute(client, job, todo, retries, status)
-        failed = dict(status.failed)
     path = folder / "table.parquet"
     if tables:
         gather(notebook, [point for point in points if point.name in tables], tables, folder)
-    if failed:
+    if failed := status.failed:
         raise SweepError(
             "\n".join(f"{name} failed: {words}" for name, words in failed.items())
             + f"\n{len(failed)} of {len(points)} points failed; their logs are in {folder / 'runs'}"
@@ -324,9 +323,8 @@ def gather(
 
     parts = []
     for point in points:
-        own = tables[point.name].rename(
-            columns={name: f"recorded_{name}" for name in point.parameters}
-        )
+        names = {name: f"recorded_{name}" for name in point.parameters}
+        own = tables[point.name].rename(columns=names)
         parts.append(pd.concat([pd.DataFrame(point.parameters, index=own.index), own], axis=1))
     table = pd.concat(parts, ignore_index=True)
     for name in [name for name in table if str(name).startswith("recorded_")]:
