@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def main() -> None:
         channel.write(json.dumps(words) + "\n")
 
     job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     partial, output = Path(job["partial"]), Path(job["output"])
     for path in (partial, output):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +54,16 @@ def main() -> None:
     _tidy(partial)
     os.replace(partial, output)
     say(done=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the other end of its standard input is closed.
+
+    A runner that is killed cannot end its children, and a cell may take hours.
+    """
+    while os.read(0, 1):  # not sys.stdin, whose lock a thread must not hold when Python ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def execute(

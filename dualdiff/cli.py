@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", type=Path, help="the executed notebook")
     run.set_defaults(command=_run)
 
+    _add_sweep(commands)
+
     chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
     chapters.set_defaults(command=_list)
 
@@ -82,6 +84,37 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
     clean.set_defaults(command=_clean)
     return parser
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="execute one chapter at many points of its parameters",
+        description="Execute a notebook at every point of a grid and gather the tables that it "
+        "records into FOLDER/table.parquet, with a report beside it. All points are checked "
+        "before anything runs. Points that are done are kept: start it again after an "
+        "interruption, a failure, or with a larger grid.",
+        epilog="grid.yaml, for example: {parameters: {profile: smoke}, grid: {distance: [0, 3], "
+        "seed: [0, 1]}, points: [{distance: 4.05}]}",
+    )
+    sweep.add_argument("notebook", help="a path, or a chapter's number or name such as 03")
+    sweep.add_argument("-f", "--file", type=Path, required=True, help="the points, as YAML")
+    sweep.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(NAME-sweep, of FILE)")
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="points at a time, here (2, or 1 on one core)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, tcp://host:port")
+    where.add_argument(
+        "--jobqueue",
+        type=Path,
+        metavar="SPEC",
+        help="YAML for dask-jobqueue: {cluster: SLURMCluster, jobs: 10, cores: 2, memory: 8GB}",
+    )
+    sweep.add_argument("--retries", type=int, default=1, help="of a point that fails (1)")
+    sweep.add_argument("--threads", type=int, default=1, help="for each point (1)")
+    sweep.add_argument("--list", action="store_true", help="the points, and which are done")
+    sweep.add_argument("--no-report", action="store_true", help="only the table")
+    sweep.add_argument("--quiet", action="store_true", help="no progress")
+    sweep.set_defaults(command=_sweep)
 
 
 def _add_results(commands: Any) -> None:
@@ -178,6 +211,25 @@ def _run(options: argparse.Namespace) -> None:
     # Names that it does not know go on as they are, to be refused together with the right hint.
     given = {name: parse(name, text) if name in known else text for name, text in options.parameter}
     print(runner.run(notebook, given, options.output))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from dualdiff import grid, sweep
+
+    notebook = find_notebook(options.notebook)
+    points = grid.points_of(options.file, notebook)
+    folder = options.output or Path(f"{options.file.stem}-sweep")
+    if options.list:
+        for point in points:
+            table, wrong = sweep.kept(point, folder)
+            print(point.name, "done" if table is not None else wrong or "to run", sep="  ")
+        return
+    where = {name: getattr(options, name) for name in ("workers", "scheduler", "jobqueue")}
+    sizes = {name: getattr(options, name) for name in ("retries", "threads", "quiet")}
+    path = sweep.run(notebook, points, folder, **where, **sizes)
+    print(os.path.relpath(path))
+    if not options.no_report:
+        print(os.path.relpath(sweep.report(path)))
 
 
 def _list(options: argparse.Namespace) -> None:

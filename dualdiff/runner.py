@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from dualdiff import chapter, profiles
 
 # Parts of the package that no notebook imports: a change there changes no result.
 _OUTSIDE = {f"{n}.py" for n in "bench book chapter cli download printing runner timing".split()}
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 
 Report = Callable[[int, int], None]
@@ -202,7 +202,7 @@ def run(
     output = output or Path(f"{notebook.stem}-executed.ipynb")
     partial = output.with_name(f"{output.stem}-failed.ipynb")
     page = Page(notebook.stem, notebook, parameters)
-    with _Children(threads or _CORES) as children:
+    with Children(threads or _CORES) as children:
         with _Progress(quiet).of(page.name) as report:
             children.execute(page, output, partial, report)
     return output
@@ -248,7 +248,7 @@ def run_all(
         if page not in todo:
             progress.say(page.name, "up to date")
     threads = max(1, _CORES // max(1, min(jobs, len(todo))))
-    with ThreadPoolExecutor(jobs) as pool, _Children(threads) as children:
+    with ThreadPoolExecutor(jobs) as pool, Children(threads) as children:
 
         def work(page: Page) -> None:
             if not children.closed:
@@ -316,20 +316,20 @@ def _lines(pipe: int) -> Iterator[bytes]:
                 yield from lines
 
 
-class _Children:
-    """Child processes that end when the block is left, whatever the reason."""
+class Children:
+    """Child processes that end when the block is left; `environment` wins over the user's own."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
         package = str(Path(__file__).parent.parent)
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         # The user's own limits win; kernels import the package that was fingerprinted, this one.
-        limits = dict.fromkeys(_THREADS, str(threads))
-        self.environment = {**limits, **os.environ, "PYTHONPATH": path}
+        limits, ours = dict.fromkeys(THREADS, str(threads)), {"PYTHONPATH": path}
+        self.environment = {**limits, **os.environ, **ours, **(environment or {})}
         self.running: set[subprocess.Popen[str]] = set()
         self.lock = threading.Lock()
         self.closed = False
 
-    def __enter__(self) -> _Children:
+    def __enter__(self) -> Children:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -360,9 +360,9 @@ class _Children:
         with tempfile.TemporaryFile("w+", errors="replace") as complaints:
             process = self._start(complaints)
             assert process.stdin and process.stdout
-            with process:
-                with suppress(BrokenPipeError), process.stdin as stdin:
-                    stdin.write(json.dumps(job) + "\n")
+            with suppress(BrokenPipeError), process:  # it may have ended before it was asked
+                process.stdin.write(json.dumps(job) + "\n")
+                process.stdin.flush()  # and stays open: its end is how the child sees ours
                 for line in _lines(process.stdout.fileno()):
                     last = json.loads(line)
                     if last.keys() == {"cell", "cells"}:

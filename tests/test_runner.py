@@ -256,7 +256,8 @@ def test_lines_come_whole_however_they_are_cut() -> None:
     os.close(there)
 
 
-def test_ctrl_c_leaves_no_kernel(tmp_path):
+@pytest.mark.parametrize("end,code", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_the_end_of_the_runner_leaves_no_kernel(end, code, tmp_path):
     say_who = "import os, pathlib\npathlib.Path('pid').write_text(str(os.getpid()))"
     notebook = write(tmp_path / "a.ipynb", say_who, "import time\ntime.sleep(600)")
     command = [sys.executable, "-m", "dualdiff.cli", "run", str(notebook)]
@@ -268,16 +269,16 @@ def test_ctrl_c_leaves_no_kernel(tmp_path):
         # A test run in the background of a shell ignores Ctrl-C, and its children would, too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    end = time.monotonic() + 60
+    limit = time.monotonic() + 60
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
-        assert time.monotonic() < end and process.poll() is None
+        assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.05)
     kernel = int((tmp_path / "pid").read_text())
     assert alive(kernel)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     errors = process.communicate(timeout=30)[1]
-    assert process.returncode == 130 and "Traceback" not in errors
-    end = time.monotonic() + 10
+    assert process.returncode == code and "Traceback" not in errors
+    limit = time.monotonic() + 10
     while alive(kernel):
-        assert time.monotonic() < end, "the kernel is still there"
+        assert time.monotonic() < limit, "the kernel is still there"
         time.sleep(0.05)

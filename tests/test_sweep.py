@@ -1,0 +1,471 @@
+"""Sweeps: what is refused, what runs where, what survives, and that numbers never change."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from test_runner import alive, write
+
+from dualdiff import cli, grid, report_sweep, sweep
+from dualdiff.clusters import connect
+from dualdiff.plots.sweep import small_multiples
+from dualdiff.store import Store
+
+PARAMETERS = """\
+profile: str = "smoke"  # how much is computed
+seed: int = 0
+distance: float = 3.0
+quiet: bool = True
+"""
+CODE = """\
+import os, random, time
+from pathlib import Path
+from dualdiff.sweep import record
+begun = Path(f"begun-{seed}-{distance:g}")
+begun.write_text(f"{os.getpid()} {os.getppid()}")
+while Path("hold").exists() and seed == 1 and distance == 3:
+    time.sleep(0.05)
+score = random.Random(f"{seed} {distance}").random()
+record({"score": score, "threads": int(os.environ["OMP_NUM_THREADS"])})"""
+EIGHT = {"grid": {"distance": [0, 1.5, 3, 7], "seed": [0, 1]}}
+THREE = {"points": [{"distance": 3, "seed": 1}, {"distance": 0, "seed": 0}, {"distance": 7}]}
+TWO = {"points": THREE["points"][:2]}
+
+
+def asked(folder, spec, code=CODE):
+    """The notebook, its points, and the YAML file that names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = write(folder / "tiny.ipynb", code, parameters=PARAMETERS)
+    file = folder / "grid.yaml"
+    file.write_text(yaml.safe_dump(spec))
+    return notebook, grid.points_of(file, notebook), file
+
+
+def until(condition, seconds=60):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A scheduler and workers, each in a process of its own, as a user starts them."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+        file = folder / "scheduler.json"
+        here = ["--host", "127.0.0.1"]
+        self.start("scheduler", *here, "--port", "0", "--no-dashboard", "--scheduler-file", file)
+        until(lambda: file.exists() and file.read_text().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
+        for _ in range(2):
+            own = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", folder]
+            self.start("worker", self.address, *own)
+
+    def start(self, what, *words):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, words)]
+        log = open(self.folder / "dask.log", "a")
+        with log:
+            self.processes.append(
+                subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+            )
+
+    def close(self):
+        for process in self.processes:
+            process.kill()  # a worker that is asked waits for the scheduler, and for killed ones
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def eight(cluster, tmp_path_factory):
+    """Eight points over two workers; gives the folders of the notebook and of the sweep."""
+    folder = tmp_path_factory.mktemp("eight")
+    with connect(scheduler=cluster.address) as client:
+        client.wait_for_workers(2, timeout=60)
+    notebook, points, _ = asked(folder, EIGHT)
+    out = folder / "out"
+    sweep.run(notebook, points, out, scheduler=cluster.address)
+    return folder, out
+
+
+def expected(seed, distance):
+    import random
+
+    return random.Random(f"{seed} {distance}").random()
+
+
+def test_eight_points_over_two_processes(eight, cluster):
+    _, out = eight
+    table = pd.read_parquet(out / "table.parquet")
+    assert list(table) == ["profile", "seed", "distance", "quiet", "metric", "value"]
+    scores = table[table["metric"] == "score"]
+    assert scores["distance"].tolist() == [0.0, 0.0, 1.5, 1.5, 3.0, 3.0, 7.0, 7.0]
+    assert scores["seed"].tolist() == [0, 1] * 4 and table["profile"].eq("smoke").all()
+    for row in scores.itertuples():
+        assert row.value == expected(row.seed, row.distance)
+    assert table[table["metric"] == "threads"]["value"].eq(1).all()
+    logs = [path.read_text() for path in (out / "runs").glob("*.log")]
+    workers = {log.split("started on ")[1].split(" of ")[0] for log in logs}
+    assert len(logs) == 8 and len(workers) == 2 and all("done in" in log for log in logs)
+    assert len(list((out / "runs").glob("*.ipynb"))) == 8
+    made_from = json.loads((out / "table.json").read_text())
+    assert made_from["notebook"] == "tiny.ipynb" and len(made_from["points"]) == 8
+
+
+def test_one_worker_gives_the_same_table_and_kept_points_do_not_run(eight, tmp_path, capfd):
+    folder, out = eight
+    notebook, points, _ = asked(folder, TWO)
+    one = pd.read_parquet(sweep.run(notebook, points, tmp_path / "one", workers=1, quiet=True))
+    table = pd.read_parquet(out / "table.parquet")
+    for (seed, distance), rows in one.groupby(["seed", "distance"]):
+        same = table[(table["seed"] == seed) & (table["distance"] == distance)]
+        pd.testing.assert_frame_equal(rows.reset_index(drop=True), same.reset_index(drop=True))
+    # Of a larger grid only what is new runs; of the same one nothing, and no scheduler is asked.
+    before = (tmp_path / "one" / "table.parquet").read_bytes()
+    nowhere = "tcp://127.0.0.1:9"
+    sweep.run(notebook, points, tmp_path / "one", scheduler=nowhere)
+    assert "2 points: 2 kept, 0 to run" in capfd.readouterr().err
+    assert (tmp_path / "one" / "table.parquet").read_bytes() == before
+
+
+def test_a_damaged_result_is_reported_and_run_again(eight, tmp_path, capfd):
+    folder, out = eight
+    notebook, points, _ = asked(folder, EIGHT)
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    damaged = Store(again).path("points", points[3].config(), "parquet")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    sweep.run(notebook, points, again, workers=1)
+    said = capfd.readouterr().err
+    assert "7 kept, 1 to run" in said and points[3].name in said and "damaged" in said
+    assert (again / "table.parquet").read_bytes() == (out / "table.parquet").read_bytes()
+    log = (again / "runs" / f"{points[3].name}.log").read_text()
+    assert log.count("started on") == 2
+
+
+def test_interrupted_and_resumed(tmp_path, capsys, monkeypatch):
+    notebook, _, file = asked(tmp_path, THREE)
+    (tmp_path / "hold").touch()  # its first point waits
+    command = [sys.executable, "-m", "dualdiff.cli", "sweep", str(notebook), "-f", str(file)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    stored, begun = tmp_path / "grid-sweep" / "points", tmp_path / "begun-1-3"
+    until(lambda: len(list(stored.glob("*.parquet"))) == 2 and begun.exists())
+    kernel, chapter = map(int, begun.read_text().split())
+    assert alive(kernel)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "Traceback" not in errors
+    until(lambda: not alive(kernel) and not alive(chapter), 10)
+    (tmp_path / "hold").unlink()
+
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*command[3:], "--list"]) == 0
+    states = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert states == ["run", "done", "done"]
+    assert cli.main([*command[3:], "--workers", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "3 points: 2 kept, 1 to run" in shown.err
+    assert shown.out.split() == ["grid-sweep/table.parquet", "grid-sweep/report.ipynb"]
+    table = pd.read_parquet(tmp_path / "grid-sweep" / "table.parquet")
+    scores = table[table["metric"] == "score"]
+    assert scores["value"].tolist() == [expected(1, 3.0), expected(0, 0.0), expected(0, 7.0)]
+    report = nbformat.read(tmp_path / "grid-sweep" / "report.ipynb", 4)
+    kinds = [out.get("data", {}) for cell in report.cells for out in cell.get("outputs", [])]
+    assert any("image/png" in data for data in kinds) and any("text/html" in d for d in kinds)
+
+
+def test_a_worker_that_is_killed_loses_nothing(eight, cluster, tmp_path):
+    notebook, points, _ = asked(tmp_path, TWO)
+    (tmp_path / "hold").touch()
+    begun, killed = tmp_path / "begun-1-3", []
+
+    def kill():
+        until(begun.exists)
+        kernel, chapter = map(int, begun.read_text().split())
+        killed.extend([psutil.Process(chapter).ppid(), chapter, kernel])
+        (tmp_path / "hold").unlink()
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    table = pd.read_parquet(
+        sweep.run(notebook, points, tmp_path / "out", scheduler=cluster.address, quiet=True)
+    )
+    killer.join()
+    assert killed[0] in [process.pid for process in cluster.processes[1:]]
+    scores = table[table["metric"] == "score"]
+    assert scores["value"].tolist() == [expected(1, 3.0), expected(0, 0.0)]
+    log = (tmp_path / "out" / "runs" / f"{points[0].name}.log").read_text()
+    assert log.count("started on") == 2
+    until(lambda: not any(map(alive, killed[1:])), 10)
+
+
+def test_a_point_that_fails(tmp_path, capfd):
+    code = "from dualdiff.sweep import record\nx = seed\nassert x != 1\nrecord({'a': x})"
+    notebook, _, file = asked(tmp_path, {"grid": {"seed": [1, 2]}}, code)
+    out = tmp_path / "out"
+    words = ["sweep", str(notebook), "-f", str(file), "-o", str(out), "--retries", "0"]
+    assert cli.main([*words, "--no-report"]) == 1
+    said = capfd.readouterr().err
+    assert "1 of 2 points failed" in said and "AssertionError" in said and "Traceback" not in said
+    (partial,) = (out / "runs").glob("*-failed.ipynb")
+    assert str(partial) in said and "x != 1" in said
+    assert pd.read_parquet(out / "table.parquet")["seed"].tolist() == [2]
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """No notebook runs: the given functions stand for points, one after the other."""
+    steps = []
+
+    def run(job, point, files, report):
+        report(1, 2)
+        steps.pop(0)(job, point)
+
+    monkeypatch.setattr(sweep, "_run", run)
+    return steps
+
+
+def store(job, point):
+    table = pd.DataFrame({"metric": ["a"], "value": [float(point.parameters["seed"])]})
+    Store(job.folder).table("points", point.config(), lambda: table)
+
+
+def store_badly(job, point):
+    store(job, point)
+    Store(job.folder).path("points", point.config(), "parquet").write_bytes(b"PAR1")
+
+
+def fail(job, point):
+    raise RuntimeError("out of memory")
+
+
+def test_retries(faked, tmp_path, capfd):
+    notebook, points, _ = asked(tmp_path, {"points": [{"seed": 5}]})
+    for number, steps in enumerate(([fail, fail, store], [store_badly, lambda *_: None, store])):
+        faked[:] = steps
+        path = sweep.run(notebook, points, tmp_path / str(number), workers=1, retries=2)
+        assert pd.read_parquet(path)["value"].tolist() == [5.0] and not faked
+    said = capfd.readouterr().err
+    assert "damaged" in said and "its table is not there; run again" in said
+    assert said.count("an attempt failed: out of memory") == 2
+    for steps, words in (([fail, fail], "out of memory"), ([store_badly, store_badly], "damaged")):
+        faked[:] = steps
+        with pytest.raises(sweep.SweepError, match=words):
+            sweep.run(notebook, points, tmp_path / words, workers=1, quiet=True)
+        assert not faked
+    log = (tmp_path / "0" / "runs" / f"{points[0].name}.log").read_text()
+    assert log.count("failed: out of memory") == 2 and "done in" in log
+
+
+def test_a_table_of_what_runs_on_a_terminal(faked, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    notebook, points, _ = asked(tmp_path, {"points": [{"seed": 5}]})
+    faked[:] = [lambda *both: time.sleep(1) or store(*both)]
+    sweep.run(notebook, points, tmp_path / "out", workers=1)
+    said = capsys.readouterr().err
+    assert f"{'point':<44} {'cell':>9}" in said and f"{points[0].name[:44]:<44}    1 of 2" in said
+    assert "1 of 1 points" in said and "started on" not in said
+
+
+def test_an_edited_notebook_is_noticed_by_the_worker(tmp_path):
+    notebook, points, _ = asked(tmp_path, {"points": [{"seed": 5}]})
+    write(notebook, CODE + "\n2", parameters=PARAMETERS)
+    with pytest.raises(sweep.SweepError, match="differ here from what the sweep began with"):
+        sweep.run(notebook, points, tmp_path / "out", workers=1, retries=0, quiet=True)
+
+
+BAD = [
+    ({"grid": {"distnce": [1]}}, "unknown parameter 'distnce' .* did you mean 'distance'"),
+    ({"grid": {"seed": [0, -1]}}, "'seed' is -1; it must be an integer from 0"),
+    ({"grid": {"seed": [0.5]}}, "'seed' is 0.5; it must be an integer"),
+    ({"grid": {"distance": ["far"]}}, "'distance' is 'far'; it must be a number from 0 to 20"),
+    ({"grid": {"quiet": [1]}}, "'quiet' is 1; it must be True or False"),
+    ({"points": [{"seed": 1}, {"profile": "huge"}]}, "'profile' is 'huge'; it must be one of"),
+    ({"parameters": {"recipe": "tuned"}, "grid": {"seed": [1]}}, "unknown parameter 'recipe'"),
+    ({"grid": {"seed": 3}}, "'seed' is 3; it must be a list of values"),
+    ({"grid": {"seed": []}}, "'seed' is .*; it must be a list of values"),
+    ({"grid": [1]}, r"'grid' is \[1\]; it must be names with values"),
+    ({"points": {"seed": 1}}, "it must be a list of names with values"),
+    ({"seeds": [1]}, "it must have 'grid' or 'points'"),
+    ([], "it must have 'grid' or 'points'"),
+]
+
+
+@pytest.mark.parametrize("spec,message", BAD)
+def test_refused_before_anything_runs(spec, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a process was started"))
+    notebook = write(tmp_path / "tiny.ipynb", CODE, parameters=PARAMETERS)
+    file, out = tmp_path / "grid.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(spec))
+    assert cli.main(["sweep", str(notebook), "-f", str(file), "-o", str(out)]) == 2
+    with pytest.raises(ValueError, match=message):
+        grid.points_of(file, notebook)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "grid.yaml" in said and not out.exists()
+
+
+def test_points(tmp_path):
+    spec = {"grid": {"distance": [1, "1e0", 1.0]}, "points": [{"distance": 1, "seed": 0}, {}]}
+    _, points, file = asked(tmp_path, spec)
+    assert [point.parameters["distance"] for point in points] == [1.0, 3.0]
+    assert points[0].name.startswith("distance=1.0-") and len({p.name for p in points}) == 2
+    silent = write(tmp_path / "silent.ipynb", "1 + 1", parameters=PARAMETERS)
+    with pytest.raises(ValueError, match=r"silent.ipynb hands over no results; .*record"):
+        grid.points_of(file, silent)
+    with pytest.raises(ValueError, match="cannot be read"):
+        grid.points_of(tmp_path / "nothing.yaml", silent)
+
+
+def test_an_unreachable_scheduler_is_said_at_once(tmp_path, capsys):
+    with socket.socket() as taken:  # bound, and listening to nobody
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        notebook, _, file = asked(tmp_path, THREE)
+        words = ["sweep", str(notebook), "-f", str(file), "-o", str(tmp_path / "out")]
+        start = time.monotonic()
+        assert cli.main([*words, "--scheduler", address]) == 1
+        assert time.monotonic() - start < 5
+    assert f"dualdiff: no scheduler answers at {address}" in capsys.readouterr().err
+    for bad in ("localhost:8786", "tcp://localhost", "http://a:1", "tcp://a:b"):
+        assert cli.main([*words, "--scheduler", bad]) == 2
+        assert "it must be like tcp://host:8786" in capsys.readouterr().err
+
+
+def test_bad_clusters(tmp_path, capsys, monkeypatch):
+    notebook, _, file = asked(tmp_path, THREE)
+    words = ["sweep", str(notebook), "-f", str(file), "-o", str(tmp_path / "out")]
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{cluster: SLURMCluster, cores: 1, memory: 1GB}")
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    for given, message in (
+        (["--workers", "0"], "workers is 0; it must be at least 1"),
+        (["--retries", "-1"], "retries is -1"),
+        (["--jobqueue", str(spec)], r"pip install 'dualdiff\[cluster\]'"),
+    ):
+        assert cli.main([*words, *given]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_jobqueue_files(tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    spec = tmp_path / "spec.yaml"
+    for text, message in (
+        ("{cluster: SlurmCluster}", "cluster is 'SlurmCluster'; it must be one of .*SLURMCluster"),
+        ("[1]", "cluster is None; it must be one of"),
+        ("{cluster: SLURMCluster, jobs: many}", "jobs is 'many'; it must be an integer from 1"),
+        ("{cluster: SLURMCluster, cores: 1}", "needs the command sbatch, which is not here"),
+        ("{", "cannot be read"),
+    ):
+        spec.write_text(text)
+        with pytest.raises(ValueError, match=message), connect(jobqueue=spec):
+            pass
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["sweep", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    for word in ("--scheduler", "--jobqueue", "--retries", "grid.yaml", "Points that are done"):
+        assert word in words
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "03"])
+    assert "-f/--file" in capsys.readouterr().err
+
+
+def test_record(tmp_path, monkeypatch):
+    file = tmp_path / "table.parquet"
+    good = pd.DataFrame({"what": ["a", "b"], "value": [1.0, 2.0]}, index=[7, 9])
+    sweep.record(good)  # outside of a sweep: nothing to write
+    monkeypatch.setenv(sweep.VARIABLE, str(file))
+    for table, message in (
+        (good.drop(columns="value"), "a column 'value'"),
+        (good.iloc[:0], "0 rows"),
+        (good.rename(columns={"what": 3}), "names must be text"),
+        (good.astype({"value": str}), "must be numbers"),
+        ({}, "0 rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sweep.record(table)
+    assert not file.exists()
+    sweep.record(good)
+    pd.testing.assert_frame_equal(pd.read_parquet(file), good.reset_index(drop=True))
+    with pytest.raises(RuntimeError, match="was called before"):
+        sweep.record(good)
+
+
+def test_columns_that_a_notebook_records_under_the_name_of_a_parameter(tmp_path):
+    points = [grid.Point(str(seed), {"seed": seed, "distance": 1.0}, "") for seed in (0, 1)]
+    tables = {
+        point.name: pd.DataFrame(
+            {"seed": [point.parameters["seed"]] * 2, "distance": [1.0, 2.0], "value": [3.0, 4.0]}
+        )
+        for point in points
+    }
+    path = sweep.gather(Path("a.ipynb"), points, tables, tmp_path)
+    table = pd.read_parquet(path)
+    assert list(table) == ["seed", "distance", "recorded_distance", "value"]
+    assert table["recorded_distance"].tolist() == [1.0, 2.0, 1.0, 2.0]
+
+
+def test_report_tables():
+    rows = [
+        {"profile": "smoke", "seed": s, "distance": d, "quiet": True, "metric": m, "value": d + s}
+        for d in (0.0, 1.0)
+        for s in (0, 1)
+        for m in ("a", "b")
+    ]
+    table = pd.DataFrame(rows)
+    pooled = report_sweep.means(table)
+    assert list(pooled)[:2] == ["distance", "metric"] and report_sweep.axis_of(pooled) == "distance"
+    assert pooled["value"].tolist() == [0.5, 0.5, 1.5, 1.5] and pooled["seeds"].eq(2).all()
+    half = 12.706204736 * 0.5**0.5 / 2**0.5
+    assert pooled["high"].iloc[0] == pytest.approx(0.5 + half)
+    assert report_sweep.means_table(pooled).shape == (2, 2)
+    assert "over 2 seeds" in report_sweep.sentence(table)
+    # Two points that hold the same training run: it counts once.
+    twice = pd.concat([table.assign(recorded_seed=1), table.assign(recorded_seed=table["seed"])])
+    assert report_sweep.means(twice)["seeds"].max() == 2
+
+
+@pytest.mark.parametrize("varied", [{"distance": [0.0, 1.0]}, {"recipe": ["a", "b"]}, {}])
+def test_small_multiples_of_any_table(varied):
+    points = [{name: values[n] for name, values in varied.items()} for n in (0, 1)]
+    table = pd.DataFrame(
+        [{"seed": 0, "way": way, "value": 1.0} | point for point in points for way in "xy"]
+    )
+    pooled = report_sweep.means(table)
+    figure = small_multiples(pooled)
+    (panel,) = figure.axes
+    assert panel.get_xlabel() == next(iter(varied), "") and len(panel.containers) == 2
+    assert len(report_sweep.means_table(pooled)) == 2 * (2 if varied else 1)
+    assert "one seed" in report_sweep.sentence(table)
+    plt.close(figure)
