@@ -41,6 +41,7 @@ PAGES = (
     "notebooks/08_learned_weights",
     "notebooks/09_results",
     "notebooks/10_which_method",
+    "notebooks/11_rerun",
     "notebooks/playground",
 )
 DOCUMENTS = (*parse_toc_yaml(project_root() / "_toc.yml"), "genindex", "search")
