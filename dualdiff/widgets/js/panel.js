@@ -64,13 +64,13 @@ export function axes({ context, width, height }, panel, place) {
   context.strokeStyle = grid;
   context.textBaseline = "middle";
   context.textAlign = "center";
-  for (const x of ticks(panel.x, Math.max(2, width / 70))) {
+  for (const x of ticks(panel.x, Math.max(2, width / 60))) {
     const [px] = place(at(panel, x, panel.y[0]));
     line(px, bottom, px, top);
     context.fillText(String(x), px, bottom + 9);
   }
   context.textAlign = "right";
-  for (const y of ticks(panel.y, Math.max(2, height / 60))) {
+  for (const y of ticks(panel.y, Math.max(2, height / 50))) {
     const [, py] = place(at(panel, panel.x[0], y));
     line(left, py, right, py);
     context.fillText(String(y), left - 4, py);
