@@ -8,7 +8,6 @@ out, so a page that asserts that there is none cannot outlive its tables.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from scipy import stats
 
 from dualdiff import results
 from dualdiff.overlap import benefits
 from dualdiff.pooling import over_seeds
 from dualdiff.report import TITLES, interval
-from dualdiff.report_robot import LOWER, METRICS, Difference
+from dualdiff.report_robot import LOWER, METRICS, Difference, over_common_seeds
 from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
 from dualdiff.report_weights import title
 
@@ -130,13 +128,7 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, lower: bool) -> Difference:
     seeds = a.index.intersection(b.index)
     if seeds.empty or not (a.index.is_unique and b.index.is_unique):
         raise ValueError("the two must have seeds in common, and one row for each seed")
-    each = (a["value"] - b["value"])[seeds]
-    if len(seeds) == 1:
-        half = math.hypot(*(float((own["high"] - own["value"])[seeds[0]]) for own in (a, b)))
-    else:
-        half = float(stats.t.ppf(0.975, len(seeds) - 1) * each.std() / len(seeds) ** 0.5)
-    mean = float(each.mean())
-    return Difference(mean, mean - half, mean + half, tuple(each), lower)
+    return over_common_seeds(a, b, lower)
 
 
 def select(table: pd.DataFrame, configuration: str, metric: str, **where: object) -> pd.DataFrame:

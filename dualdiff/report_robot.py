@@ -217,16 +217,19 @@ def difference(
     too narrow since both were tried in the same scenes.
     """
     a, b = (_scores(table, which, metric) for which in (ours, theirs))
+    return None if a.index.intersection(b.index).empty else over_common_seeds(a, b, metric in LOWER)
+
+
+def over_common_seeds(a: pd.DataFrame, b: pd.DataFrame, lower: bool) -> Difference:
+    """a minus b over the seeds, their index, that both have; columns ``value, low, high``."""
     seeds = a.index.intersection(b.index)
-    if seeds.empty:
-        return None
     each = (a["value"] - b["value"])[seeds]
     if len(seeds) == 1:
         half = math.hypot(*(float((own["high"] - own["value"])[seeds[0]]) for own in (a, b)))
     else:
         half = float(stats.t.ppf(0.975, len(seeds) - 1) * each.std() / len(seeds) ** 0.5)
     mean = float(each.mean())
-    return Difference(mean, mean - half, mean + half, tuple(each), metric in LOWER)
+    return Difference(mean, mean - half, mean + half, tuple(each), lower)
 
 
 def contest(table: pd.DataFrame, metric: str = "success") -> pd.DataFrame:
