@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-NEEDS  := requirements.txt constraints.txt pyproject.toml
+NEEDS  := requirements.txt requirements-labs.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lab bench clean browser
@@ -46,7 +46,7 @@ clean: ## remove what was built (book, results, caches), but not .venv
 # A stamp says that the installation is newer than what it was made from.
 $(VENV)/.installed: $(NEEDS) | $(VENV)/pyvenv.cfg
 	@echo "Installing into $(VENV): some minutes the first time."
-	@$(PIP) --editable .
+	@$(PIP) --editable . --requirement requirements-labs.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
