@@ -7,12 +7,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 NEEDS  := requirements.txt requirements-labs.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab bench clean browser
+.PHONY: help book test lab labs grade bench clean browser
 
 help: ## show this list
 	@echo "make TARGET, with TARGET one of"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  %-6s  %s\n", $$1, $$2 }'
-	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book or test."
+	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book, test, labs or grade."
 
 book: $(VENV)/.installed ## execute all chapters and build the HTML book
 	@$(BIN)/dualdiff book $(ARGS)
@@ -34,6 +34,14 @@ browser:
 
 lab: $(VENV)/.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+labs: $(VENV)/.installed ## make the labs: notebooks for students, solutions, tests
+	@$(BIN)/dualdiff labs $(ARGS)
+	@echo "_build/labs/student is what students get, _build/labs/solutions and autograder are yours."
+
+grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
+	@test -n "$(SUBMISSIONS)" || { echo "which folder? make grade SUBMISSIONS=folder" >&2; exit 2; }
+	@$(BIN)/dualdiff grade "$(SUBMISSIONS)" $(ARGS)
 
 bench: $(VENV)/.installed-dev ## measure the speed of sampling
 	@$(BIN)/dualdiff bench

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     _add_sweep(commands)
+    _add_labs(commands)
 
     chapters = commands.add_parser("list", help="the chapters, their parameters, what is allowed")
     chapters.set_defaults(command=_list)
@@ -115,6 +116,37 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument("--no-report", action="store_true", help="only the table")
     sweep.add_argument("--quiet", action="store_true", help="no progress")
     sweep.set_defaults(command=_sweep)
+
+
+def _add_labs(commands: Any) -> None:
+    labs = commands.add_parser(
+        "labs",
+        help="make the labs' notebooks for students and the tests for marking",
+        description="Make of every lab in notebooks/labs a notebook for students (student/), one "
+        "with the solutions (solutions/) and the tests that mark it (autograder/).",
+    )
+    labs.add_argument("names", nargs="*", metavar="LAB", help="all by default")
+    labs.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(_build/labs)")
+    labs.set_defaults(command=_labs)
+
+    grade = commands.add_parser(
+        "grade",
+        help="mark a folder of submitted labs",
+        description="Run every notebook of a folder in a box of its own, without network and "
+        "without the hidden tests, and write marks.csv, open_answers.md and feedback/. A second "
+        "call marks only what is new or could not be marked completely.",
+    )
+    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="folder of notebooks")
+    grade.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(SUBMISSIONS-marks)")
+    grade.add_argument("--labs", type=Path, metavar="FOLDER", help="made by `labs` (_build/labs)")
+    grade.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time (cores)")
+    grade.add_argument("--seconds", type=float, default=600, help="for each (600)")
+    grade.add_argument("--memory", type=float, default=2, metavar="GIB", help="for each (2)")
+    grade.add_argument("--size", default="full", help="full, as in class, or smoke: quicker (full)")
+    grade.add_argument("--again", action="store_true", help="also what is marked already")
+    grade.add_argument("--unconfined", action="store_true", help="without a box: trust them all")
+    grade.add_argument("--quiet", action="store_true", help="no progress")
+    grade.set_defaults(command=_grade)
 
 
 def _add_results(commands: Any) -> None:
@@ -230,6 +262,39 @@ def _sweep(options: argparse.Namespace) -> None:
     print(os.path.relpath(path))
     if not options.no_report:
         print(os.path.relpath(sweep.report(path)))
+
+
+def _labs(options: argparse.Namespace) -> None:
+    _made_labs(options.output or project_root() / "_build" / "labs", options.names)
+
+
+def _made_labs(folder: Path, names: list[str] | None = None) -> list[str]:
+    from dualdiff import labs
+
+    made = []
+    for name, new in labs.build(project_root(), folder, names or None):
+        made.append(name)
+        if new:
+            print(f"{os.path.relpath(folder)}: {name}", file=sys.stderr)
+    return made
+
+
+def _grade(options: argparse.Namespace) -> None:
+    from dualdiff import confine, grading
+
+    grading.submissions(options.submissions)  # before work is put into anything
+    limits = confine.Limits(options.seconds, int(options.memory * 2**30))
+    folder = options.labs
+    if folder is None:
+        folder = project_root() / "_build" / "labs"
+        _made_labs(folder)
+    labs = grading.labs_of(folder)
+    given = options.submissions.resolve()
+    out = options.output or given.with_name(f"{given.name}-marks")
+    sizes = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet")}
+    confined = not options.unconfined
+    path = grading.grade(options.submissions, out, labs, limits, confined=confined, **sizes)
+    print(os.path.relpath(path))
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -1,0 +1,278 @@
+"""One submission, marked: its notebook plays in a box, the tests run here."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dualdiff import confine
+from dualdiff.handover import Closed, Line, Message
+from dualdiff.labs import SIZE
+
+LARGEST = 20 * 2**20  # bytes of a notebook file
+CELL_SHARE = 1 / 3  # of the time limit, that one cell may take
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a question: its result."""
+
+    points: float
+    passed: bool
+    hidden: bool
+    hint: str  # what its author says when it fails
+    reason: str  # what the failure was
+
+
+@dataclass
+class Marked:
+    """What came out of a submission.
+
+    Attributes
+    ----------
+    file : str
+        Its path in the folder of submissions.
+    lab : str
+        Empty if nobody knows.
+    questions : dict
+        The tests of each question, empty if they could not be run.
+    open_answers : dict
+        The text of each question that is answered in words.
+    remarks : list of str
+        What its author and the teacher should know: cells that failed, limits exceeded.
+    complete : bool
+        Whether all tests were run.
+    entry : dict or None
+        What it achieves where a lab has a competition.
+    """
+
+    file: str
+    lab: str = ""
+    questions: dict[str, list[Test]] = field(default_factory=dict)
+    open_answers: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    complete: bool = False
+    seconds: float = 0.0
+    memory: int = 0
+    printed: str = ""
+    entry: dict[str, float] | None = None
+
+    def marks(self, question: str) -> float:
+        """Points of a question; 0 if its tests were not run."""
+        return sum(test.points for test in self.questions.get(question, ()) if test.passed)
+
+
+class Unreadable(ValueError):
+    """Why a file is no submission."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The notebook in a file.
+
+    Raises
+    ------
+    Unreadable
+        If there is none.
+    """
+    if path.stat().st_size > LARGEST:
+        size = path.stat().st_size / 2**20
+        raise Unreadable(f"the file has {size:.0f} MiB, more than {LARGEST / 2**20:.0f}")
+    try:
+        notebook = json.loads(path.read_text("utf-8"))
+        cells = notebook["cells"]
+        for cell in cells:
+            cell["source"] = "".join(cell["source"])
+            cell["cell_type"] = str(cell["cell_type"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"the file is not a notebook ({type(error).__name__}: {error})") from None
+    return dict(notebook)
+
+
+def lab_of(notebook: dict[str, Any]) -> str:
+    """The lab that a student's copy says it is; empty if it says nothing."""
+    try:
+        return str(notebook["metadata"]["otter"]["assignment_name"])
+    except (KeyError, TypeError):
+        return ""
+
+
+def tests_of(archive: Path) -> dict[str, str]:
+    """The source of the tests of each question, hidden ones too, from Otter's archive."""
+    with zipfile.ZipFile(archive) as files:
+        names = sorted(name for name in files.namelist() if name.startswith("tests/"))
+        return {Path(name).stem: files.read(name).decode() for name in names}
+
+
+def open_answers(notebook: dict[str, Any]) -> dict[str, str]:
+    """What was answered in words: the cells after the prompts that Otter marks."""
+    answers: dict[str, str] = {}
+    for cell in notebook["cells"]:
+        tags = cell.get("metadata", {}).get("tags", [])
+        if cell["cell_type"] == "markdown" and "otter_answer_cell" in tags:
+            answers[f"open{len(answers) + 1}"] = cell["source"]
+    return answers
+
+
+def mark(
+    result: Marked,
+    notebook: dict[str, Any],
+    tests: dict[str, str],
+    limits: confine.Limits,
+    *,
+    size: str = "full",
+    confined: bool = True,
+    compete: Callable[[Names], dict[str, float]] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Play a notebook, run its tests, and write down in `result` what came out.
+
+    Parameters
+    ----------
+    result : Marked
+    notebook : dict
+    tests : dict
+        The source of the tests of each question: see :func:`tests_of`.
+    limits : Limits
+    size : str
+        ``full`` or ``smoke``: how much the lab computes.
+    confined : bool
+        Whether it plays in a box.
+    compete : callable, optional
+        What is measured of the names of the submission after the tests.
+    say : callable
+        Gets in words what is going on.
+    """
+    from otter.test_files.exception_test import ExceptionTestFile
+
+    started = time.monotonic()
+    at = ["before its first cell"]
+
+    def answer(message: Message) -> None:
+        at[0] = f"in cell {int(message['cell'])} of the code"
+        say(at[0])
+
+    with _playing(limits, size, confined) as (connection, watch):
+        line = Line(connection, answer)
+        names = Names(line)
+        cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
+        try:
+            seconds = limits.seconds * CELL_SHARE
+            failed = line.ask({"play": cells, "seconds": seconds})
+            result.remarks += [
+                f"cell {int(number)} of the code: {plain(reason)}" for number, reason in failed[:20]
+            ]
+            for question, source in tests.items():
+                at[0] = f"in the tests of {question}"
+                say(at[0])
+                names.missing.clear()
+                file = ExceptionTestFile.from_string(source, question)
+                file.run(names)
+                result.questions[question] = [_test(case) for case in file.test_case_results]
+                result.remarks += [f"{question}: {name} is not defined" for name in names.missing]
+                names.check_open()
+            if compete is not None:
+                at[0] = "in the competition"
+                result.entry = _competed(compete, names, result)
+            result.complete = True
+        except Closed:
+            reason = watch.exceeded or "its process ended (did it ask to exit?)"
+            result.remarks.append(f"{reason}; it was {at[0]}")
+        except Exception as error:  # of the player: it speaks, but not as it should
+            why = f"{type(error).__name__}: {error}"
+            result.remarks.append(f"it could not be played: {plain(why)}")
+    result.seconds = time.monotonic() - started
+    result.memory = watch.peak
+    result.printed = watch.printed.decode(errors="replace")
+
+
+class Names:
+    """What a submission has defined, for tests: its functions are called where they live."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.missing: list[str] = []
+        self._closed = False
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a name; the default if it has none."""
+        try:
+            return self._line.ask({"get": name})
+        except NameError:
+            if name not in self.missing:
+                self.missing.append(name)
+            return default
+        except Closed:
+            self._closed = True
+            raise
+
+    def check_open(self) -> None:
+        """Raise :class:`Closed` if the submission has ended: a test took that for a failure."""
+        self.get("__name__")
+
+
+def plain(text: object, length: int = 300) -> str:
+    """What a submission says, as one line that no terminal or table takes for an instruction."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: 10 * length])
+    line = " ".join(line.split())
+    return line if len(line) <= length else line[:length] + " ..."
+
+
+def _test(case: Any) -> Test:
+    spec = case.test_case
+    reason = "" if case.passed else plain(str(case.message).strip().splitlines()[-1])
+    return Test(
+        float(spec.points), bool(case.passed), spec.hidden, spec.failure_message or "", reason
+    )
+
+
+def _competed(
+    compete: Callable[[Names], dict[str, float]], names: Names, result: Marked
+) -> dict[str, float] | None:
+    try:
+        return compete(names)
+    except Closed:
+        raise
+    except Exception as error:
+        result.remarks.append(
+            f"not in the competition: {plain(f'{type(error).__name__}: {error}')}"
+        )
+        return None
+
+
+@contextmanager
+def _playing(
+    limits: confine.Limits, size: str, confined: bool
+) -> Iterator[tuple[socket.socket, confine.Watch]]:
+    """A player in its box, and who watches it; both gone at the end."""
+    here, there = socket.socketpair()
+    folder = nullcontext("/tmp") if confined else tempfile.TemporaryDirectory()
+    with here, folder as home:
+        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(limits.memory)]
+        store = {SIZE: size, "DUALDIFF_STORE": f"{home}/store"}
+        process = subprocess.Popen(
+            confine.command(arguments, confined=confined),
+            cwd=None if confined else home,
+            env=confine.environment(home, **store),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[there.fileno()],
+            start_new_session=True,
+        )
+        there.close()
+        watch = confine.Watch(process, limits)
+        try:
+            yield here, watch
+        finally:
+            watch.end()
+            assert process.stdout is not None
+            process.stdout.close()
