@@ -30,14 +30,14 @@ from dualdiff.labs import SIZES
 from dualdiff.submission import (
     Marked,
     Names,
-    Test,
+    Outcome,
     Unreadable,
+    archived_tests,
     lab_of,
     mark,
     open_answers,
     plain,
     read,
-    tests_of,
 )
 from dualdiff.workers import check_jobs
 
@@ -56,7 +56,7 @@ class Lab:
         """Read Otter's archive."""
         from otter.test_files.exception_test import ExceptionTestFile
 
-        tests = tests_of(archive)
+        tests = archived_tests(archive)
         files = {name: ExceptionTestFile.from_string(text, name) for name, text in tests.items()}
         return cls(tests, {name: float(file.possible) for name, file in files.items()})
 
@@ -251,7 +251,9 @@ def _kept(path: Path, file: str) -> Marked | None:
     """What was marked before; nothing if it is not there or damaged."""
     try:
         values = json.loads(path.read_text("utf-8"))
-        tests = {name: [Test(**test) for test in row] for name, row in values["questions"].items()}
+        tests = {
+            name: [Outcome(**test) for test in row] for name, row in values["questions"].items()
+        }
         return Marked(**values | {"file": file, "questions": tests})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -19,8 +19,6 @@ from typing import Any
 
 from dualdiff.handover import Line, Message
 
-CALL_SECONDS = 20.0  # for one call of a function of the submission
-
 
 class _Late(BaseException):
     """A cell or a function took too long. No ``except Exception`` of a submission catches it."""
@@ -32,20 +30,35 @@ class Player:
     def __init__(self, connection: socket.socket) -> None:
         from IPython.core.interactiveshell import InteractiveShell
 
-        self.line = Line(connection, self.answer, around=_call)
+        self.line = Line(connection, self.answer, around=self.call)
+        self.call_seconds = 1.0
         self.shell = InteractiveShell.instance()
+        # What a shell without a terminal and without a window lacks.
         self.shell.ask_exit = lambda: None  # type: ignore[attr-defined]
+        self.shell.enable_gui = lambda *_: None
         self.shell.colors = "nocolor"
         self.names = self.shell.user_ns
 
     def answer(self, message: Message) -> Any:
         """Play a notebook, or give the value of a name."""
         if "play" in message:
-            return self.play(message["play"], message["seconds"])
+            self.call_seconds = message["call_seconds"]
+            return self.play(message["play"], message["cell_seconds"])
         name = message["get"]
         if name not in self.names:
             raise NameError(name)
         return self.names[name]
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """The context of a function of the submission that is called from outside."""
+        try:
+            with _at_most(self.call_seconds):
+                yield
+        except _Late as late:
+            raise TimeoutError(str(late)) from None
+        except SystemExit:
+            raise RuntimeError("it asked to exit") from None
 
     def play(self, cells: list[str], seconds: float) -> list[tuple[int, str]]:
         """Execute the cells; the numbers of those that failed, with the reason of each."""
@@ -64,17 +77,6 @@ class Player:
             _close_figures()
             sys.stdout.flush()
         return failed
-
-
-@contextmanager
-def _call() -> Iterator[None]:
-    try:
-        with _at_most(CALL_SECONDS):
-            yield
-    except _Late as late:
-        raise TimeoutError(str(late)) from None
-    except SystemExit:
-        raise RuntimeError("it asked to exit") from None
 
 
 @contextmanager

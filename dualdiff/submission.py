@@ -19,11 +19,12 @@ from dualdiff.handover import Closed, Line, Message
 from dualdiff.labs import SIZE
 
 LARGEST = 20 * 2**20  # bytes of a notebook file
-CELL_SHARE = 1 / 3  # of the time limit, that one cell may take
+CELL_SHARE = 1 / 3  # of the time limit, that one cell may take ...
+CALL_SHARE = 1 / 30  # ... and one call of a function in a test
 
 
 @dataclass(frozen=True)
-class Test:
+class Outcome:
     """One test of a question: its result."""
 
     points: float
@@ -57,7 +58,7 @@ class Marked:
 
     file: str
     lab: str = ""
-    questions: dict[str, list[Test]] = field(default_factory=dict)
+    questions: dict[str, list[Outcome]] = field(default_factory=dict)
     open_answers: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     complete: bool = False
@@ -105,7 +106,7 @@ def lab_of(notebook: dict[str, Any]) -> str:
         return ""
 
 
-def tests_of(archive: Path) -> dict[str, str]:
+def archived_tests(archive: Path) -> dict[str, str]:
     """The source of the tests of each question, hidden ones too, from Otter's archive."""
     with zipfile.ZipFile(archive) as files:
         names = sorted(name for name in files.namelist() if name.startswith("tests/"))
@@ -140,7 +141,7 @@ def mark(
     result : Marked
     notebook : dict
     tests : dict
-        The source of the tests of each question: see :func:`tests_of`.
+        The source of the tests of each question: see :func:`archived_tests`.
     limits : Limits
     size : str
         ``full`` or ``smoke``: how much the lab computes.
@@ -165,8 +166,9 @@ def mark(
         names = Names(line)
         cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
         try:
-            seconds = limits.seconds * CELL_SHARE
-            failed = line.ask({"play": cells, "seconds": seconds})
+            shares = {"cell_seconds": CELL_SHARE, "call_seconds": CALL_SHARE}
+            seconds = {name: share * limits.seconds for name, share in shares.items()}
+            failed = line.ask({"play": cells} | seconds)
             result.remarks += [
                 f"cell {int(number)} of the code: {plain(reason)}" for number, reason in failed[:20]
             ]
@@ -226,10 +228,10 @@ def plain(text: object, length: int = 300) -> str:
     return line if len(line) <= length else line[:length] + " ..."
 
 
-def _test(case: Any) -> Test:
+def _test(case: Any) -> Outcome:
     spec = case.test_case
     reason = "" if case.passed else plain(str(case.message).strip().splitlines()[-1])
-    return Test(
+    return Outcome(
         float(spec.points), bool(case.passed), spec.hidden, spec.failure_message or "", reason
     )
 

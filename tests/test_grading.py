@@ -1,0 +1,254 @@
+"""A folder of submissions becomes a table, whatever is in the folder."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_lab import built, load, needs_box, with_cell
+
+from dualdiff import confine, grading
+from dualdiff.cli import main
+from dualdiff.confine import Limits
+from dualdiff.grading import Lab, grade, labs_of, submissions
+from dualdiff.submission import Marked, Outcome
+
+NAME = "lab0_small"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("checkout"))
+
+
+def hand_in(folder: Path, lab: Path) -> Path:
+    """Six submissions, one of each kind."""
+    solved = load(lab / "solutions" / f"{NAME}.ipynb")
+    student = load(lab / "student" / f"{NAME}.ipynb")
+    wrong = with_cell(solved, "def twice(f):\n    return lambda x: x + 2")
+    ends = with_cell(solved, "import os\nos._exit(1)", 0)
+    notebooks = {
+        "ada/lab.ipynb": solved,
+        "ben/lab.ipynb": student,
+        "=cleo.ipynb": wrong,
+        "dan.ipynb": ends,
+        "eve.ipynb": {"cells": [], "metadata": {}},
+    }
+    for cell in student["cells"]:
+        if "otter_answer_cell" in cell["metadata"].get("tags", []) and cell["cell_type"] != "code":
+            cell["source"] = "Nobody *knows*."
+    for name, notebook in notebooks.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(notebook))
+    (folder / "fay.ipynb").write_text("no notebook")
+    (folder / "notes.txt").write_text("not for marking")
+    checkpoints = folder / ".ipynb_checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "dan-checkpoint.ipynb").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graded(lab, tmp_path_factory):
+    """A folder of submissions that has been marked."""
+    folder = hand_in(tmp_path_factory.mktemp("class") / "in", lab)
+    out = folder.parent / "marks"
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    return folder, out
+
+
+def rows(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "marks.csv", index_col="submission", keep_default_na=False)
+
+
+@needs_box
+def test_the_table_has_a_row_for_each_and_a_column_for_each_question(graded):
+    table = rows(graded[1])
+    names = [
+        "'=cleo.ipynb",
+        "ada/lab.ipynb",
+        "ben/lab.ipynb",
+        "dan.ipynb",
+        "eve.ipynb",
+        "fay.ipynb",
+    ]
+    assert sorted(table.index) == names
+    assert list(table.columns[-3:]) == ["q1", "q2", "open1"]
+    assert table["marks"].to_dict() == dict(zip(names, [2, 4, 0, 0, 0, 0], strict=True))
+    assert table["of"].to_dict() == dict(zip(names, [4, 4, 4, 4, 0, 0], strict=True))
+    words = ["marked", "marked", "marked", "stopped", "unreadable", "unreadable"]
+    assert table["status"].to_dict() == dict(zip(names, words, strict=True))
+    assert table.loc["ada/lab.ipynb", ["q1", "q2", "open1"]].tolist() == ["3", "1", ""]
+    assert table.loc["'=cleo.ipynb", ["q1", "q2"]].tolist() == ["1", "1"]
+    assert table.loc["eve.ipynb", ["q1", "q2"]].tolist() == ["", ""]
+
+
+@needs_box
+def test_every_reason_can_be_read(graded):
+    remarks = rows(graded[1])["remarks"]
+    assert remarks["ada/lab.ipynb"] == ""
+    assert "its process ended" in remarks["dan.ipynb"] and "in cell 1" in remarks["dan.ipynb"]
+    assert "names nothing as its lab, not one of lab0_small" in remarks["eve.ipynb"]
+    assert "the file is not a notebook (JSONDecodeError" in remarks["fay.ipynb"]
+
+
+@needs_box
+def test_each_author_gets_a_page(graded):
+    pages = {path.stem: path.read_text() for path in (graded[1] / "feedback").iterdir()}
+    assert set(pages) == {"ada__lab", "ben__lab", "=cleo", "dan", "eve", "fay"}
+    assert "lab0_small: **4 of 4 points**" in pages["ada__lab"]
+    assert "## q1: 1 of 3" in pages["=cleo"] and "It works on tensors" in pages["=cleo"]
+    assert "Its tests were not run." in pages["dan"]
+
+
+@needs_box
+def test_answers_in_words_stand_side_by_side(graded):
+    text = (graded[1] / "open_answers.md").read_text()
+    assert "## lab0_small, open1" in text and "> Nobody *knows*." in text
+    assert text.index("### ada/lab.ipynb") < text.index("### ben/lab.ipynb")
+
+
+@needs_box
+def test_a_second_call_marks_only_what_is_new_or_was_not_completed(graded, lab, monkeypatch):
+    folder, out = graded
+    before = rows(out)
+    played = []
+    mark = grading.mark
+    spy = lambda result, *rest, **more: (played.append(result.file), mark(result, *rest, **more))  # noqa: E731
+    monkeypatch.setattr(grading, "mark", spy)
+    (folder / "gus.ipynb").write_text(json.dumps(load(lab / "student" / f"{NAME}.ipynb")))
+    (folder / "hal.ipynb").write_text((folder / "ada" / "lab.ipynb").read_text())
+    (out / "marks.csv").unlink()
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    assert sorted(played) == ["dan.ipynb", "gus.ipynb"]
+    after = rows(out)
+    same = ["marks", "of", "status", "remarks", "q1", "q2"]
+    assert after.loc[before.index, same].equals(before[same])
+    assert after.loc["hal.ipynb", "marks"] == 4  # the same file as another's is the same result
+    for name in ("gus.ipynb", "hal.ipynb"):
+        (folder / name).unlink()
+
+
+@needs_box
+def test_a_damaged_result_is_made_anew(graded, lab):
+    folder, out = graded
+    for path in (out / ".done").iterdir():
+        path.write_text(path.read_text()[:50])
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
+
+
+@needs_box
+def test_the_marks_do_not_depend_on_how_many_play_at_a_time(graded, lab, tmp_path):
+    folder, out = graded
+    grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), jobs=1, quiet=True)
+    measured = ["seconds", "memory_mib"]
+    assert rows(tmp_path).drop(columns=measured).equals(rows(out).drop(columns=measured))
+
+
+@needs_box
+def test_a_competition_is_measured_and_a_failure_in_it_is_said(graded, lab, tmp_path):
+    folder, _ = graded
+
+    def compete(names):
+        return {"success": float(names.get("twice")(lambda x: x + 1)(0))}
+
+    shown = {}
+    original = grading.table
+
+    def table(results, labs):
+        shown.update({result.file: result for result in results})
+        return original(results, labs)
+
+    grading.table = table
+    try:
+        chosen = {"competitions": {NAME: compete}, "quiet": True}
+        grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
+    finally:
+        grading.table = original
+    assert shown["ada/lab.ipynb"].entry == {"success": 2.0}
+    assert shown["ben/lab.ipynb"].entry is None
+    assert "not in the competition" in shown["ben/lab.ipynb"].remarks[-1]
+    assert shown["ben/lab.ipynb"].complete
+
+
+@needs_box
+def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    solved = load(lab / "solutions" / f"{NAME}.ipynb")
+    (folder / "a.ipynb").write_text(json.dumps(solved))
+    (folder / "b.ipynb").write_text(json.dumps(with_cell(solved, "while True: pass")))
+    start = "import sys; from dualdiff.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, "grade", str(folder), "--labs", str(lab)]
+    process = subprocess.Popen([*command, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
+    done = tmp_path / "in-marks" / ".done"
+    while not (done.is_dir() and any(done.iterdir())):
+        assert process.poll() is None
+        time.sleep(0.1)
+    boxes = []
+    while not boxes:  # the second submission is at work
+        boxes = [child.pid for child in confine.psutil.Process(process.pid).children(True)]
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "1 of 2 are marked; start it again to go on" in said
+    assert boxes and not any(confine.psutil.pid_exists(pid) for pid in boxes)
+
+
+def test_only_notebooks_count_and_hidden_folders_do_not(lab, tmp_path):
+    hand_in(tmp_path / "in", lab)
+    names = [path.relative_to(tmp_path / "in").as_posix() for path in submissions(tmp_path / "in")]
+    assert names == sorted(names) and len(names) == 6
+    assert not any("checkpoint" in name for name in names)
+
+
+def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
+    assert main(["grade", str(tmp_path / "nowhere")]) == 2
+    assert "which is not a folder" in capsys.readouterr().err
+    assert main(["grade", str(tmp_path)]) == 2
+    assert "there is no notebook (.ipynb) in" in capsys.readouterr().err
+    (tmp_path / "a.ipynb").write_text("{}")
+    given = ["grade", str(tmp_path), "--labs", str(lab)]
+    for more, words in {
+        ("--jobs", "0"): "jobs must be at least 1, not 0",
+        ("--size", "tiny"): "size must be one of full, smoke, not 'tiny'",
+        ("--seconds", "0"): "seconds must be at least 1, not 0",
+        ("--memory", "0.1"): "memory must be at least",
+        ("--labs", str(tmp_path)): "holds no labs",
+    }.items():
+        assert main([*given, *more]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_lab_knows_its_points(lab):
+    (only,) = labs_of(lab).values()
+    assert only.points == {"q1": 3, "q2": 1} and "def test_tensor" in only.tests["q1"]
+
+
+def result(**more) -> Marked:
+    outcomes = [Outcome(1, True, False, "", ""), Outcome(2, False, True, "a hint", "`x`")]
+    return Marked("a.ipynb", NAME, {"q1": outcomes}, complete=True, **more)
+
+
+LABS = {NAME: Lab({}, {"q1": 3.0, "q2": 1.0, "q10": 1.0})}
+
+
+def test_columns_are_in_the_order_of_the_questions():
+    head = grading.table([result()], LABS).splitlines()[0].split(",")
+    assert head[-3:] == ["q1", "q2", "q10"]
+
+
+def test_a_quotation_in_the_feedback_stays_inside():
+    page = grading.feedback(result(printed="```\nx"), LABS)
+    assert "- a hint (2): ` x `" in page and "Its tests were not run." in page
+
+
+def test_a_table_is_the_same_after_it_was_read(tmp_path):
+    text = grading.table([result(remarks=['a "b", c', "+1"])], LABS)
+    (tmp_path / "t.csv").write_text(text)
+    read = pd.read_csv(tmp_path / "t.csv")
+    assert read.loc[0, "remarks"] == 'a "b", c; +1' and read.loc[0, "marks"] == 1
