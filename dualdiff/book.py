@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff import download, printing, runner, timing
+from dualdiff import download, labs, printing, runner, timing
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -33,6 +33,9 @@ _JUPYTER_BOOK = (
     "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
 )
+
+
+LABS = "book/labs"  # the page that offers the labs
 
 
 class BookError(RuntimeError):
@@ -153,6 +156,7 @@ def _state(root: Path, executed: Any) -> str:
     """A digest of all that the HTML is made from."""
     digest = hashlib.sha256("\n".join(sorted(map(str, executed))).encode())
     sources = [root / "_config.yml", root / "_toc.yml", Path(__file__)]
+    sources += labs.sources(root).values()
     for path in sources + sorted(path for path in (root / "book").rglob("*") if path.is_file()):
         digest.update(f"\n{path.relative_to(root) if path.is_relative_to(root) else path}".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -287,6 +291,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", _on_outdated)
     app.connect("source-read", _on_source)
     app.connect("html-page-context", _on_page, priority=900)  # after the theme made its buttons
+    app.connect("build-finished", _on_finished)
     app.connect("env-purge-doc", _on_purge)
     app.connect("env-merge-info", _on_merge)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
@@ -317,7 +322,8 @@ def _on_builder(app: Sphinx) -> None:
     try:
         pages = book_pages(root, app.config.dualdiff_pages, profile)
         executed = runner.run_all(pages, root=root, jobs=int(jobs) if jobs else None)
-    except (ValueError, runner.ChapterError) as error:
+        list(labs.build(root, root / "_build" / "labs"))
+    except (ValueError, RuntimeError) as error:
         raise SphinxError(str(error)) from error
     app.dualdiff_executed = executed  # type: ignore[attr-defined]
     app.dualdiff_profile = profile  # type: ignore[attr-defined]
@@ -353,8 +359,28 @@ def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
 def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
     notebook = Path(app.srcdir) / f"{name}.ipynb"
     pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
-    if name in pages and app.builder.name != printing.BUILDER:
+    if app.builder.name == printing.BUILDER:
+        return
+    if name in pages:
         download.offer(context, notebook)
+    elif name == LABS:
+        for copy in _student_copies(app):
+            download.carry(context, copy, copy.stem)
+
+
+def _student_copies(app: Sphinx) -> list[Path]:
+    folder = Path(app.srcdir) / "_build" / "labs" / "student"
+    return [folder / path.name for path in labs.sources(Path(app.srcdir)).values()]
+
+
+def _on_finished(app: Sphinx, exception: Exception | None) -> None:
+    """Put the students' notebooks where the page of the labs links them."""
+    if exception is None and app.builder.name == "html":
+        folder = Path(app.outdir) / "labs"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for copy in _student_copies(app):
+            shutil.copy(copy, folder)
 
 
 def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

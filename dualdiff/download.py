@@ -44,9 +44,17 @@ def offer(context: dict[str, Any], notebook: Path) -> bool:
         button["javascript"] = _SAVE.format(identity=IDENTITY, name=notebook.name)
         button["tooltip"] = "Download the notebook, without outputs"
     if found:
-        # A slash may be escaped in JSON, and must be where it would end the element.
-        text = notebook.read_text("utf-8").replace("</", r"<\/")
-        context["body"] += (
-            f'\n<script type="application/x-ipynb+json" id="{IDENTITY}">{text}</script>\n'
-        )
+        carry(context, notebook, IDENTITY)
     return bool(found)
+
+
+def carry(context: dict[str, Any], notebook: Path, identity: str) -> None:
+    """Put a notebook into a page, where scripts find it by this identity.
+
+    ``book.js`` saves it when a link with ``data-notebook="identity"`` is clicked.
+    """
+    # A slash may be escaped in JSON, and must be where it would end the element.
+    text = notebook.read_text("utf-8").replace("</", r"<\/")
+    context["body"] += (
+        f'\n<script type="application/x-ipynb+json" id="{identity}">{text}</script>\n'
+    )

@@ -81,7 +81,7 @@ def build(root: Path, out: Path, names: list[str] | None = None) -> Iterator[tup
     for name in names or ():
         if name not in known:
             raise ValueError(f"there is no lab {name!r}; the labs are {', '.join(known)}")
-    otter = _otter()
+    otter = _otter() if known else ""
     for name in names or known:
         yield name, _build_one(known[name], out, otter)
 

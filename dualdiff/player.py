@@ -35,7 +35,7 @@ class Player:
         self.shell = InteractiveShell.instance()
         # What a shell without a terminal and without a window lacks.
         self.shell.ask_exit = lambda: None  # type: ignore[attr-defined]
-        self.shell.enable_gui = lambda *_: None
+        self.shell.enable_gui = lambda *_: None  # type: ignore[method-assign]
         self.shell.colors = "nocolor"
         self.names = self.shell.user_ns
 

@@ -23,3 +23,18 @@ window.addEventListener("load", async () => {
   document.querySelectorAll(".bd-article .math").forEach((one) => sizes.observe(one));
   document.fonts.addEventListener("loadingdone", reachable);
 });
+
+// Browsers let no page from the disk say that a link is a download, so the page carries what the
+// link leads to, and saves it.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-notebook]");
+  const carried = link && document.getElementById(link.dataset.notebook);
+  if (!carried) return;
+  event.preventDefault();
+  const saved = document.createElement("a");
+  const data = new Blob([carried.textContent], { type: "application/x-ipynb+json" });
+  saved.href = URL.createObjectURL(data);
+  saved.download = `${link.dataset.notebook}.ipynb`;
+  saved.click();
+  URL.revokeObjectURL(saved.href);
+});
