@@ -103,6 +103,8 @@ def _package() -> Path:
 
 def _box() -> list[str]:
     box = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # First, because what follows may lie in it.
+    box += ["--proc", "/proc", "--dev", "/dev", "--size", str(DISK), "--tmpfs", "/tmp"]
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
@@ -113,7 +115,6 @@ def _box() -> list[str]:
     seen |= {str(Path(folder).resolve()) for folder in seen}
     for folder in sorted(seen):  # an outer folder before what lies in it
         box += ["--ro-bind", folder, folder]
-    box += ["--proc", "/proc", "--dev", "/dev", "--size", str(DISK), "--tmpfs", "/tmp"]
     # Looking for all fonts of a machine takes a while: the list that we have will do.
     for path in Path(matplotlib.get_cachedir()).glob("fontlist-*.json"):
         box += ["--ro-bind", str(path), f"/tmp/.cache/matplotlib/{path.name}"]

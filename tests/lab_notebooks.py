@@ -1,10 +1,12 @@
 """Submissions made of the labs: with the solutions, with a mistake, with what a test needs."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from nbformat import v4
 
 from dualdiff.labs import questions, sources
 
@@ -29,13 +31,38 @@ def with_answers(solutions: Path, lab: str, answers: dict[str, str]) -> dict[str
     return notebook
 
 
-if __name__ == "__main__":
-    # python tests/lab_notebooks.py BUILT LAB OUT: the wrong answers of a lab as notebooks
-    import sys
+# What a class also hands in, and no lab is about.
+STRANGE = {
+    "endless_loop": "while True:\n    pass",
+    "endless_output": "while True:\n    print('x' * 10**5)",
+    "exit": "import os\nos._exit(0)",
+    "syntax_error": "def f(:",
+}
 
-    built, lab, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+
+def a_class(built: Path, out: Path) -> list[Path]:
+    """A folder of thirty submissions: solutions, untouched copies, mistakes, and strange ones."""
+    made: dict[str, dict[str, Any] | str] = {"not_a_notebook": "hello"}
+    for lab in LABS:
+        solutions = built / "solutions" / f"{lab}.ipynb"
+        made[f"{lab}_solution"] = with_answers(solutions, lab, {})
+        made[f"{lab}_untouched"] = json.loads(
+            (built / "student" / f"{lab}.ipynb").read_text("utf-8")
+        )
+        for number, mistake in enumerate(mistakes(lab)[:3], 1):
+            answers = {mistake["question"]: mistake["answer"]}
+            made[f"{lab}_mistake{number}"] = with_answers(solutions, lab, answers)
+    for (name, code), lab in zip(STRANGE.items(), LABS, strict=False):
+        notebook = with_answers(built / "solutions" / f"{lab}.ipynb", lab, {})
+        notebook["cells"].append(v4.new_code_cell(code))
+        made[f"{lab}_{name}"] = notebook
     out.mkdir(parents=True, exist_ok=True)
-    for number, mistake in enumerate(mistakes(lab), 1):
-        answers = {mistake["question"]: mistake["answer"]}
-        notebook = with_answers(built / "solutions" / f"{lab}.ipynb", lab, answers)
-        (out / f"mistake{number}.ipynb").write_text(json.dumps(notebook), "utf-8")
+    for name, notebook in made.items():
+        text = notebook if isinstance(notebook, str) else json.dumps(notebook)
+        (out / f"{name}.ipynb").write_text(text, "utf-8")
+    return sorted(out.glob("*.ipynb"))
+
+
+if __name__ == "__main__":
+    # python tests/lab_notebooks.py _build/labs OUT: to try `make grade SUBMISSIONS=OUT`
+    print(len(a_class(Path(sys.argv[1]), Path(sys.argv[2]))), "submissions")
