@@ -35,7 +35,8 @@ _JUPYTER_BOOK = (
 )
 
 
-LABS = "book/labs"  # the page that offers the labs
+LABS = "book/labs"  # the page that offers the labs ...
+GUIDE = "book/labs_guide"  # ... and the one for teachers
 
 
 class BookError(RuntimeError):
@@ -156,8 +157,9 @@ def _state(root: Path, executed: Any) -> str:
     """A digest of all that the HTML is made from."""
     digest = hashlib.sha256("\n".join(sorted(map(str, executed))).encode())
     sources = [root / "_config.yml", root / "_toc.yml", Path(__file__)]
-    sources += labs.sources(root).values()
-    for path in sources + sorted(path for path in (root / "book").rglob("*") if path.is_file()):
+    folders = [root / "book", root / "notebooks" / "labs"]
+    sources += sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    for path in sources:
         digest.update(f"\n{path.relative_to(root) if path.is_relative_to(root) else path}".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -354,6 +356,8 @@ def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
     elif docname == timing.PAGE:
         executed, profile = app.dualdiff_executed, app.dualdiff_profile  # type: ignore[attr-defined]
         content[0] = timing.filled(content[0], executed, profile)
+    elif docname == GUIDE:
+        content[0] = labs.guide(content[0], Path(app.srcdir))
 
 
 def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import yaml
 
 T = TypeVar("T")
 
@@ -139,15 +142,53 @@ def questions(source: Path) -> dict[str, str]:
     A question has one cell of code between ``# BEGIN SOLUTION`` and ``# END SOLUTION``, or none if
     it is answered in words.
     """
-    answers, question, inside = {}, "", False
+    return {question: text for question, part, text in _parts(source) if part == "SOLUTION"}
+
+
+def points(source: Path) -> dict[str, int]:
+    """The points of each question of a source, the sum over its tests."""
+    found: dict[str, int] = {}
+    for question, part, text in _parts(source):
+        if part == "TESTS" and (points := re.search(r"^points: *(\d+)", text, re.M)):
+            found[question] = found.get(question, 0) + int(points[1])
+    return found
+
+
+def _parts(source: Path) -> Iterator[tuple[str, str, str]]:
+    """The cells of code in the blocks of a source: question, kind of the block, code."""
+    question = part = ""
     for cell in json.loads(source.read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "raw":
-            if text.startswith("# BEGIN QUESTION"):
-                lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-                question = lines["name"].strip()
-            elif text.startswith(("# BEGIN SOLUTION", "# END SOLUTION")):
-                inside = text.startswith("# BEGIN")
-        elif inside and cell["cell_type"] == "code":
-            answers[question] = text
-    return answers
+            if named := re.match(r"# BEGIN QUESTION\n(?:.*\n)*?name: *(\S+)", text):
+                question = named[1]
+            block = re.match(r"# (BEGIN|END) (SOLUTION|TESTS)", text)
+            part = block[2] if block and block[1] == "BEGIN" else ""
+        elif part and cell["cell_type"] == "code":
+            yield question, part, text
+
+
+def mistakes(source: Path) -> list[dict[str, Any]]:
+    """Typical wrong answers to a lab.
+
+    Each has a ``title``, the ``question``, the ``answer`` in the place of the solution, the
+    ``marks`` of the questions that lose some, and ``caught_by``, the hint of the test that tells.
+    """
+    path = source.parent / "mistakes" / f"{source.stem}.yaml"
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text("utf-8"))
+    return found
+
+
+def guide(content: str, root: Path) -> str:
+    """The teacher's guide with a table of mistakes in the place of each ``% mistakes of LAB``."""
+    known = sources(root)
+    return re.sub(r"^% mistakes of (\w+)$", lambda m: _table(known[m[1]]), content, flags=re.M)
+
+
+def _table(source: Path) -> str:
+    full = points(source)
+    rows = ["| mistake | keeps | the test that catches it says |", "|---|---|---|"]
+    for mistake in mistakes(source):
+        marks = (f"{name}: {got} of {full[name]}" for name, got in mistake["marks"].items())
+        rows.append(f"| {mistake['title']} | {', '.join(marks)} | {mistake['caught_by']} |")
+    return "\n".join(rows)

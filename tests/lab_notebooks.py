@@ -5,19 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from nbformat import v4
 
-from dualdiff.labs import questions, sources
+from dualdiff.labs import mistakes, questions, sources
 
 ROOT = Path(__file__).parents[1]
 LABS = sources(ROOT)
-
-
-def mistakes(lab: str) -> list[dict[str, Any]]:
-    """The typical wrong answers of a lab: title, question, answer, marks, caught_by."""
-    path = ROOT / "notebooks" / "labs" / "mistakes" / f"{lab}.yaml"
-    return yaml.safe_load(path.read_text("utf-8"))
 
 
 def with_answers(solutions: Path, lab: str, answers: dict[str, str]) -> dict[str, Any]:
@@ -49,7 +42,7 @@ def a_class(built: Path, out: Path) -> list[Path]:
         made[f"{lab}_untouched"] = json.loads(
             (built / "student" / f"{lab}.ipynb").read_text("utf-8")
         )
-        for number, mistake in enumerate(mistakes(lab)[:3], 1):
+        for number, mistake in enumerate(mistakes(LABS[lab])[:3], 1):
             answers = {mistake["question"]: mistake["answer"]}
             made[f"{lab}_mistake{number}"] = with_answers(solutions, lab, answers)
     for (name, code), lab in zip(STRANGE.items(), LABS, strict=False):

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from lab_notebooks import LABS, ROOT, mistakes, with_answers
+from lab_notebooks import LABS, ROOT, with_answers
 from small_lab import load, needs_box, source
 
 from dualdiff import labs
@@ -90,19 +90,19 @@ def test_the_untouched_copy_gets_nothing(made, name):
     assert {q: result.marks(q) for q in result.questions} == dict.fromkeys(result.questions, 0)
 
 
-WRONG = [(name, number) for name in LABS for number in range(len(mistakes(name)))]
+WRONG = [(name, number) for name in LABS for number in range(len(labs.mistakes(LABS[name])))]
 
 
 @pytest.mark.parametrize("name", LABS)
 def test_each_lab_has_three_typical_mistakes(name):
-    assert len(mistakes(name)) >= 3
-    assert len({mistake["title"] for mistake in mistakes(name)}) == len(mistakes(name))
+    titles = [mistake["title"] for mistake in labs.mistakes(LABS[name])]
+    assert len(set(titles)) == len(titles) >= 3
 
 
 @needs_box
 @pytest.mark.parametrize(("name", "number"), WRONG)
 def test_a_typical_mistake_gets_the_marks_that_it_deserves(made, tmp_path, name, number):
-    mistake = mistakes(name)[number]
+    mistake = labs.mistakes(LABS[name])[number]
     solution = made / "solutions" / f"{name}.ipynb"
     path = tmp_path / "wrong.ipynb"
     answers = {mistake["question"]: mistake["answer"]}
@@ -117,9 +117,19 @@ def test_a_typical_mistake_gets_the_marks_that_it_deserves(made, tmp_path, name,
 
 @pytest.mark.parametrize("name", LABS)
 def test_the_teachers_guide_has_every_mistake_with_the_test_that_catches_it(name):
-    guide = " ".join((ROOT / "book" / "labs_guide.md").read_text("utf-8").split())
-    for mistake in mistakes(name):
-        assert mistake["title"] in guide and mistake["caught_by"] in guide, mistake["title"]
+    source = (ROOT / "book" / "labs_guide.md").read_text("utf-8")
+    assert f"% mistakes of {name}\n" in source
+    page = labs.guide(source, ROOT)
+    for mistake in labs.mistakes(LABS[name]):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {mistake['title']} |")]
+        assert row.endswith(f"| {mistake['caught_by']} |") and row.count("|") == 4
+        for question, got in mistake["marks"].items():
+            assert f"{question}: {got} of {labs.points(LABS[name])[question]}" in row
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_points_of_a_source_are_those_of_its_tests(made, name):
+    assert labs.points(LABS[name]) == Lab.load(made / "autograder" / f"{name}.zip").points
 
 
 def small(folder: Path) -> Path:
@@ -154,7 +164,7 @@ def otter_run(archive: Path, notebook: Path, out: Path) -> dict[str, float]:
 @needs_box
 def test_the_marks_are_those_of_otter_run(made, tmp_path):
     name = next(iter(LABS))
-    mistake = mistakes(name)[0]
+    mistake = labs.mistakes(LABS[name])[0]
     solution = made / "solutions" / f"{name}.ipynb"
     path = tmp_path / f"{name}.ipynb"
     answers = {mistake["question"]: mistake["answer"]}
