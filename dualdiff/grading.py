@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from dualdiff import confine
+from dualdiff import arena, confine
 from dualdiff.labs import SIZES
 from dualdiff.submission import (
     Marked,
@@ -41,7 +42,9 @@ from dualdiff.submission import (
 )
 from dualdiff.workers import check_jobs
 
-Competition = Callable[[Names], dict[str, float]]
+ROBOT_LAB = "lab5_robot"
+
+Competition = Callable[[Names], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def grade(
     folder : Path
         The submissions: notebooks, in folders if you like.
     out : Path
-        Gets ``marks.csv``, ``open_answers.md`` and ``feedback/``, one page per submission.
+        Gets ``marks.csv``, ``open_answers.md``, ``feedback/`` with one page per submission and, if
+        there is a competition, ``leaderboard.csv``.
     labs : dict
         How each lab is marked.
     limits : Limits
@@ -131,7 +135,7 @@ def grade(
     quiet : bool
         No progress.
     competitions : dict, optional
-        What is measured of a lab's submissions after the tests.
+        What is measured of a lab's submissions after the tests; by default of the robot lab.
 
     Returns
     -------
@@ -153,6 +157,8 @@ def grade(
         confine.check()
     done = out / ".done"
     done.mkdir(parents=True, exist_ok=True)
+    if competitions is None:
+        competitions = {ROBOT_LAB: _robot_game(done / "seed")}
 
     def one(path: Path) -> Marked:
         result = Marked(str(path.relative_to(folder)))
@@ -163,7 +169,7 @@ def grade(
         kept = done / f"{_key(path, lab, size)}.json"
         if not again and (known := _kept(kept, result.file)) is not None:
             return known
-        compete = (competitions or {}).get(result.lab)
+        compete = competitions.get(result.lab)
         mark(result, notebook, lab.tests, limits, size=size, confined=confined, compete=compete)
         if result.complete:
             _write(kept, json.dumps(asdict(result)))
@@ -172,9 +178,29 @@ def grade(
     results = _all(paths, one, jobs, labs, quiet)
     _write(out / "marks.csv", table(results, labs))
     _write(out / "open_answers.md", answers_page(results))
+    if any(result.entry for result in results):
+        _write(out / "leaderboard.csv", leaderboard(results, done / "leaderboard.json"))
     for result in results:
         _write(out / "feedback" / f"{_flat(result.file)}.md", feedback(result, labs))
     return out / "marks.csv"
+
+
+def _robot_game(path: Path) -> Competition:
+    """A game of the robot lab with a seed that nobody knows, the same in every call."""
+    if not path.is_file():
+        _write(path, str(secrets.randbits(60)))
+    seed = int(path.read_text())
+    return lambda names: dict(arena.success(names.get("propose"), seed))
+
+
+def leaderboard(results: list[Marked], board: Path) -> str:
+    """Who achieved what in the competition, as CSV, the best first."""
+    board.unlink(missing_ok=True)
+    for result in results:
+        if result.entry:
+            name = plain(_flat(result.file), arena.LONGEST - 4) or "?"
+            shown = arena.enter(board, name, result.entry)
+    return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
 def _all(

@@ -65,7 +65,7 @@ class Marked:
     seconds: float = 0.0
     memory: int = 0
     printed: str = ""
-    entry: dict[str, float] | None = None
+    entry: dict[str, Any] | None = None
 
     def marks(self, question: str) -> float:
         """Points of a question; 0 if its tests were not run."""
@@ -131,7 +131,7 @@ def mark(
     *,
     size: str = "full",
     confined: bool = True,
-    compete: Callable[[Names], dict[str, float]] | None = None,
+    compete: Callable[[Names], dict[str, Any]] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Play a notebook, run its tests, and write down in `result` what came out.
@@ -237,8 +237,8 @@ def _test(case: Any) -> Outcome:
 
 
 def _competed(
-    compete: Callable[[Names], dict[str, float]], names: Names, result: Marked
-) -> dict[str, float] | None:
+    compete: Callable[[Names], dict[str, Any]], names: Names, result: Marked
+) -> dict[str, Any] | None:
     try:
         return compete(names)
     except Closed:
