@@ -83,12 +83,15 @@ def command(arguments: list[str], *, confined: bool) -> list[str]:
 def environment(home: str, **more: str) -> dict[str, str]:
     """The environment variables of the process: none of those that we have, but for PATH."""
     return {
+        # Arrow's own allocator reserves a gigabyte, which would count as taken.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
         "HOME": home,
         "IPYTHONDIR": f"{home}/.ipython",
         "LANG": "C.UTF-8",
         "MPLBACKEND": "agg",
         "MKL_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         "PATH": os.defpath,
         # Where this package is found: the folder around it stays out of sight.
         "PYTHONPATH": str(_package().parent),

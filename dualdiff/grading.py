@@ -198,7 +198,7 @@ def leaderboard(results: list[Marked], board: Path) -> str:
     board.unlink(missing_ok=True)
     for result in results:
         if result.entry:
-            name = plain(_flat(result.file), arena.LONGEST - 4) or "?"
+            name = _cell(plain(_flat(result.file), arena.LONGEST - 5)) or "?"
             shown = arena.enter(board, name, result.entry)
     return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 

@@ -161,6 +161,7 @@ def mark(
         at[0] = f"in cell {int(message['cell'])} of the code"
         say(at[0])
 
+    ended: str | None = None
     with _playing(limits, size, confined) as (connection, watch):
         line = Line(connection, answer)
         names = Names(line)
@@ -186,11 +187,12 @@ def mark(
                 result.entry = _competed(compete, names, result)
             result.complete = True
         except Closed:
-            reason = watch.exceeded or "its process ended (did it ask to exit?)"
-            result.remarks.append(f"{reason}; it was {at[0]}")
+            ended = watch.exceeded
         except Exception as error:  # of the player: it speaks, but not as it should
             why = f"{type(error).__name__}: {error}"
             result.remarks.append(f"it could not be played: {plain(why)}")
+    if ended is not None:
+        result.remarks.append(_end(ended, watch.printed, at[0]))
     result.seconds = time.monotonic() - started
     result.memory = watch.peak
     result.printed = watch.printed.decode(errors="replace")
@@ -234,6 +236,14 @@ def _test(case: Any) -> Outcome:
     return Outcome(
         float(spec.points), bool(case.passed), spec.hidden, spec.failure_message or "", reason
     )
+
+
+def _end(exceeded: str, printed: bytes, at: str) -> str:
+    """Why a submission ended, and where."""
+    if exceeded:
+        return f"{exceeded}; it was {at}"
+    last = (printed.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+    return f"its process ended; it was {at}, and the last it printed was: {plain(last, 100)}"
 
 
 def _competed(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from small_lab import built, load, needs_box, with_cell
 
-from dualdiff import confine, grading
+from dualdiff import arena, confine, grading
 from dualdiff.cli import main
 from dualdiff.confine import Limits
 from dualdiff.grading import Lab, grade, labs_of, submissions
@@ -151,29 +151,35 @@ def test_the_marks_do_not_depend_on_how_many_play_at_a_time(graded, lab, tmp_pat
 
 
 @needs_box
-def test_a_competition_is_measured_and_a_failure_in_it_is_said(graded, lab, tmp_path):
+def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, lab, tmp_path):
     folder, _ = graded
 
     def compete(names):
-        return {"success": float(names.get("twice")(lambda x: x + 1)(0))}
+        share = min(1.0, float(names.get("twice")(lambda x: x / 2)(1.0)))
+        shares = dict.fromkeys(arena.SHARES, 0.0) | {"success": share, "error": 0.01}
+        return shares | {"rows": 90, "tasks": 10, "game": "a game"}
 
-    shown = {}
-    original = grading.table
+    chosen = {"competitions": {NAME: compete}, "quiet": True}
+    grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
+    board = pd.read_csv(tmp_path / "leaderboard.csv")
+    found = board[["place", "name", "success"]].to_numpy().tolist()
+    assert found == [[1, "'=cleo", 1.0], [2, "ada__lab", 0.25]]
+    remarks = rows(tmp_path)["remarks"]
+    assert "not in the competition" in remarks["ben/lab.ipynb"]
+    assert rows(tmp_path).loc["ben/lab.ipynb", "status"] == "marked"
 
-    def table(results, labs):
-        shown.update({result.file: result for result in results})
-        return original(results, labs)
 
-    grading.table = table
-    try:
-        chosen = {"competitions": {NAME: compete}, "quiet": True}
-        grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
-    finally:
-        grading.table = original
-    assert shown["ada/lab.ipynb"].entry == {"success": 2.0}
-    assert shown["ben/lab.ipynb"].entry is None
-    assert "not in the competition" in shown["ben/lab.ipynb"].remarks[-1]
-    assert shown["ben/lab.ipynb"].complete
+def test_the_robots_game_is_the_same_in_every_call_and_another_elsewhere(tmp_path):
+    seeds = []
+    for folder in ("a", "a", "b"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        grading._robot_game(tmp_path / folder / "seed")
+        seeds.append((tmp_path / folder / "seed").read_text())
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_a_leaderboard_without_a_competitor_is_not_written(graded):
+    assert not (graded[1] / "leaderboard.csv").exists()
 
 
 @needs_box
@@ -187,16 +193,17 @@ def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path):
     command = [sys.executable, "-c", start, "grade", str(folder), "--labs", str(lab)]
     process = subprocess.Popen([*command, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
     done = tmp_path / "in-marks" / ".done"
-    while not (done.is_dir() and any(done.iterdir())):
+    while not list(done.glob("*.json")):
         assert process.poll() is None
         time.sleep(0.1)
     boxes = []
     while not boxes:  # the second submission is at work
-        boxes = [child.pid for child in confine.psutil.Process(process.pid).children(True)]
+        boxes = confine.psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "1 of 2 are marked; start it again to go on" in said
-    assert boxes and not any(confine.psutil.pid_exists(pid) for pid in boxes)
+    _, alive = confine.psutil.wait_procs(boxes, timeout=30)
+    assert not alive
 
 
 def test_only_notebooks_count_and_hidden_folders_do_not(lab, tmp_path):

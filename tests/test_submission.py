@@ -185,7 +185,7 @@ def test_what_exceeds_a_limit_is_stopped_and_said(lab, solved, tmp_path, code, r
     result = marked(with_cell(solved, code), lab, tmp_path, limits)
     assert not result.complete and result.seconds < 25
     assert result.remarks[-1].startswith(reason)
-    assert result.remarks[-1].endswith(f"it was in cell {LAST} of the code")
+    assert f"it was in cell {LAST} of the code" in result.remarks[-1]
 
 
 @needs_box
@@ -196,7 +196,7 @@ def test_what_was_marked_before_the_end_counts(lab, solved, tmp_path):
     tests["q2"] = tests["q2"].replace("assert seven == 7", "assert seven() == 7")
     result = marked(ends, lab, tmp_path, tests=tests)
     assert not result.complete and marks(result) == {"q1": 3, "q2": 0}
-    assert result.remarks[-1].endswith("it was in the tests of q2")
+    assert "it was in the tests of q2" in result.remarks[-1]
 
 
 SPY = """
