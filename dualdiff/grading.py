@@ -37,6 +37,7 @@ from dualdiff.submission import (
     lab_of,
     mark,
     open_answers,
+    parsed,
     plain,
     read,
 )
@@ -57,10 +58,8 @@ class Lab:
     @classmethod
     def load(cls, archive: Path) -> Lab:
         """Read Otter's archive."""
-        from otter.test_files.exception_test import ExceptionTestFile
-
         tests = archived_tests(archive)
-        files = {name: ExceptionTestFile.from_string(text, name) for name, text in tests.items()}
+        files = {name: parsed(text, name) for name, text in tests.items()}
         return cls(tests, {name: float(file.possible) for name, file in files.items()})
 
 

@@ -28,6 +28,11 @@ T = TypeVar("T")
 SIZE = "DUALDIFF_LAB_SIZE"
 SIZES = ("full", "smoke")
 FOLDERS = {"student": ".ipynb", "solutions": ".ipynb", "autograder": ".zip"}
+# Otter in a process of its own, without the seconds that `chapter.papermill` explains.
+_OTTER = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from otter.cli import cli; cli(prog_name='otter')"
+)
 
 
 def size() -> str:
@@ -122,7 +127,7 @@ def _assign(source: Path, folder: Path) -> dict[str, Path]:
     """What Otter Assign makes of a source: which file is which."""
     # Its copy: Otter Assign leaves files beside what it reads.
     copy = shutil.copy(source, folder)
-    command = [sys.executable, "-m", "otter", "assign", "--no-run-tests", "--no-pdfs"]
+    command = [sys.executable, "-c", _OTTER, "assign", "--no-run-tests", "--no-pdfs"]
     result = subprocess.run(
         [*command, copy, str(folder / "out")], capture_output=True, text=True, errors="replace"
     )

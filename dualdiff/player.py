@@ -123,7 +123,7 @@ def _without_otter() -> None:
 def main() -> None:
     """Serve the socket whose number is the first argument, within the bytes of the second."""
     descriptor, memory = int(sys.argv[1]), int(sys.argv[2])
-    # So that a tensor too large is an error in its cell. What is taken in all is watched from outside.
+    # So that a tensor too large is an error in its cell. What all takes is watched from outside.
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _without_otter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -113,6 +114,15 @@ def archived_tests(archive: Path) -> dict[str, str]:
         return {Path(name).stem: files.read(name).decode() for name in names}
 
 
+def parsed(source: str, question: str) -> Any:
+    """Otter's object for the tests of a question."""
+    # Without the seconds that `chapter.papermill` explains.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    from otter.test_files.exception_test import ExceptionTestFile
+
+    return ExceptionTestFile.from_string(source, question)
+
+
 def open_answers(notebook: dict[str, Any]) -> dict[str, str]:
     """What was answered in words: the cells after the prompts that Otter marks."""
     answers: dict[str, str] = {}
@@ -152,8 +162,6 @@ def mark(
     say : callable
         Gets in words what is going on.
     """
-    from otter.test_files.exception_test import ExceptionTestFile
-
     started = time.monotonic()
     at = ["before its first cell"]
 
@@ -177,7 +185,7 @@ def mark(
                 at[0] = f"in the tests of {question}"
                 say(at[0])
                 names.missing.clear()
-                file = ExceptionTestFile.from_string(source, question)
+                file = parsed(source, question)
                 file.run(names)
                 result.questions[question] = [_test(case) for case in file.test_case_results]
                 result.remarks += [f"{question}: {name} is not defined" for name in names.missing]
