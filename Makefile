@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 NEEDS  := requirements.txt requirements-labs.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab labs grade bench clean browser
+.PHONY: help book test lab labs grade bench clean system
 
 help: ## show this list
 	@echo "make TARGET, with TARGET one of"
@@ -17,20 +17,20 @@ help: ## show this list
 book: $(VENV)/.installed ## execute all chapters and build the HTML book
 	@$(BIN)/dualdiff book $(ARGS)
 
-test: $(VENV)/.installed-dev browser ## style, types and tests
+test: $(VENV)/.installed-dev system ## style, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dualdiff
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-# Tests of pages need Chromium. Where it is missing it is installed if that asks nobody (a container of
-# Debian's, as root); elsewhere those tests are skipped and say so.
-browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-		command -v chrome >/dev/null || \
+# Tests of pages need Chromium, tests of marking bubblewrap. Where they are missing they are installed if
+# that asks nobody (a container of Debian's, as root); elsewhere those tests are skipped and say so.
+system:
+	@{ command -v chromium || command -v google-chrome || command -v chrome; } >/dev/null && \
+		{ command -v bwrap >/dev/null || [ "$$(uname)" != Linux ]; } || \
 		{ [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && \
-		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
-		echo "no Chromium: the tests that need a browser are skipped" >&2
+		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium bubblewrap; } || \
+		echo "no Chromium or no bubblewrap: the tests that need them are skipped" >&2
 
 lab: $(VENV)/.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
