@@ -90,7 +90,8 @@ def submissions(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*.ipynb"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not found:
         raise ValueError(f"there is no notebook (.ipynb) in {folder}; unpack archives first")
@@ -161,6 +162,14 @@ def grade(
 
     def one(path: Path) -> Marked:
         result = Marked(str(path.relative_to(folder)))
+        try:
+            return marked(path, result)
+        except Exception as error:  # whatever it is: the others go on
+            why = f"{type(error).__name__}: {error}"
+            result.remarks.append(f"it could not be marked: {plain(why)}")
+            return result
+
+    def marked(path: Path, result: Marked) -> Marked:
         notebook = _opened(path, labs, result)
         if notebook is None:
             return result

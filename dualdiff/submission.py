@@ -94,6 +94,7 @@ def read(path: Path) -> dict[str, Any]:
         for cell in cells:
             cell["source"] = "".join(cell["source"])
             cell["cell_type"] = str(cell["cell_type"])
+            cell["tags"] = [str(tag) for tag in cell.get("metadata", {}).get("tags", ())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"the file is not a notebook ({type(error).__name__}: {error})") from None
     return dict(notebook)
@@ -127,8 +128,7 @@ def open_answers(notebook: dict[str, Any]) -> dict[str, str]:
     """What was answered in words: the cells after the prompts that Otter marks."""
     answers: dict[str, str] = {}
     for cell in notebook["cells"]:
-        tags = cell.get("metadata", {}).get("tags", [])
-        if cell["cell_type"] == "markdown" and "otter_answer_cell" in tags:
+        if cell["cell_type"] == "markdown" and "otter_answer_cell" in cell["tags"]:
             answers[f"open{len(answers) + 1}"] = cell["source"]
     return answers
 
@@ -212,7 +212,6 @@ class Names:
     def __init__(self, line: Line) -> None:
         self._line = line
         self.missing: list[str] = []
-        self._closed = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a name; the default if it has none."""
@@ -222,9 +221,6 @@ class Names:
             if name not in self.missing:
                 self.missing.append(name)
             return default
-        except Closed:
-            self._closed = True
-            raise
 
     def check_open(self) -> None:
         """Raise :class:`Closed` if the submission has ended: a test took that for a failure."""

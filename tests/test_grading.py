@@ -1,6 +1,7 @@
 """A folder of submissions becomes a table, whatever is in the folder."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -180,6 +181,33 @@ def test_the_robots_game_is_the_same_in_every_call_and_another_elsewhere(tmp_pat
 
 def test_a_leaderboard_without_a_competitor_is_not_written(graded):
     assert not (graded[1] / "leaderboard.csv").exists()
+
+
+def test_what_goes_wrong_in_marking_one_does_not_stop_the_others(lab, tmp_path, monkeypatch):
+    folder = hand_in(tmp_path / "in", lab)
+    mark = grading.mark
+
+    def fails(result, *rest, **more):
+        if result.file == "ada/lab.ipynb":
+            raise ZeroDivisionError("seven")
+        mark(result, *rest, **more)
+
+    monkeypatch.setattr(grading, "mark", fails)
+    limits = Limits(seconds=60)
+    grade(folder, tmp_path / "out", labs_of(lab), limits, confined=False, quiet=True)
+    table = rows(tmp_path / "out")
+    assert table.loc["ada/lab.ipynb", "status"] == "stopped"
+    assert table.loc["ada/lab.ipynb", "remarks"] == (
+        "it could not be marked: ZeroDivisionError: seven"
+    )
+    assert table.loc["ben/lab.ipynb", "status"] == "marked"
+
+
+def test_only_files_are_submissions(tmp_path):
+    (tmp_path / "a.ipynb").mkdir()
+    os.mkfifo(tmp_path / "b.ipynb")  # reading it would never end
+    with pytest.raises(ValueError, match="there is no notebook"):
+        submissions(tmp_path)
 
 
 @needs_box

@@ -281,6 +281,8 @@ def test_a_box_keeps_nothing_of_the_one_before(lab, solved, tmp_path):
         '{"cells": 3}',
         '{"cells": [3]}',
         '{"cells": [{"source": [1]}]}',
+        '{"cells": [{"source": "", "cell_type": "code", "metadata": [1]}]}',
+        '{"cells": [{"source": "", "cell_type": "code", "metadata": {"tags": 1}}]}',
         "[" * 10**5,
     ],
 )
