@@ -194,19 +194,29 @@ def grade(
 
 
 def _robot_game(path: Path) -> Competition:
-    """A game of the robot lab with a seed that nobody knows, the same in every call."""
+    """A game of the robot lab with a seed that nobody knows, the same in every call.
+
+    An entry has the ``name`` that its author wants to be known by, the notebook's ``ME``.
+    """
     if not path.is_file():
         _write(path, str(secrets.randbits(60)))
     seed = int(path.read_text())
-    return lambda names: dict(arena.success(names.get("propose"), seed))
+    return lambda names: arena.success(names.get("propose"), seed) | {"name": names.get("ME")}
 
 
 def leaderboard(results: list[Marked], board: Path) -> str:
-    """Who achieved what in the competition, as CSV, the best first."""
+    """Who achieved what in the competition, as CSV, the best first.
+
+    Whoever chose no name, or one that is taken, is known by the file.
+    """
     board.unlink(missing_ok=True)
+    taken = {"", "me"}  # nobody, and what the lab begins with
     for result in results:
         if result.entry:
-            name = _cell(plain(_flat(result.file), arena.LONGEST - 5)) or "?"
+            name = _cell(plain(result.entry.get("name") or "", arena.LONGEST - 5))
+            if name in taken:
+                name = _cell(plain(_flat(result.file), arena.LONGEST - 5))
+            taken.add(name)
             shown = arena.enter(board, name, result.entry)
     return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 

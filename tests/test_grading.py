@@ -158,13 +158,14 @@ def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, l
     def compete(names):
         share = min(1.0, float(names.get("twice")(lambda x: x / 2)(1.0)))
         shares = dict.fromkeys(arena.SHARES, 0.0) | {"success": share, "error": 0.01}
-        return shares | {"rows": 90, "tasks": 10, "game": "a game"}
+        name = {1.0: "=top", 0.25: "me"}[share]
+        return shares | {"rows": 90, "tasks": 10, "game": "a game", "name": name}
 
     chosen = {"competitions": {NAME: compete}, "quiet": True}
     grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
     board = pd.read_csv(tmp_path / "leaderboard.csv")
     found = board[["place", "name", "success"]].to_numpy().tolist()
-    assert found == [[1, "'=cleo", 1.0], [2, "ada__lab", 0.25]]
+    assert found == [[1, "'=top", 1.0], [2, "ada__lab", 0.25]]
     remarks = rows(tmp_path)["remarks"]
     assert "not in the competition" in remarks["ben/lab.ipynb"]
     assert rows(tmp_path).loc["ben/lab.ipynb", "status"] == "marked"
