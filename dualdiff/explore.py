@@ -38,12 +38,14 @@ def explore(draw: Callable[..., object], **controls: Widget) -> VBox:
     """
     from ipywidgets import HTML, HBox, Image, Layout, VBox
 
-    picture = Image(value=_png(draw, controls), format="png", layout=Layout(max_width="100%"))
+    picture = Image(format="png", layout=Layout(max_width="100%", height="auto"))
+    picture.value, picture.width = _png(draw, controls)
     words = HTML()
 
     def change(_: object) -> None:
         try:
-            picture.value, words.value = _png(draw, controls), ""
+            picture.value, picture.width = _png(draw, controls)
+            words.value = ""
         except Exception as error:  # the student's own: a callback would hide it
             words.value = f"<b>{escape(type(error).__name__)}</b>: {escape(str(error))}"
 
@@ -54,10 +56,12 @@ def explore(draw: Callable[..., object], **controls: Widget) -> VBox:
             control.continuous_update = False
         control.observe(change, "value")
     row = HBox(list(controls.values()), layout=Layout(flex_flow="row wrap"))
-    return VBox([row, words, picture])
+    # Without this the picture would be stretched to the width of the page.
+    return VBox([row, words, picture], layout=Layout(align_items="flex-start"))
 
 
-def _png(draw: Callable[..., object], controls: dict[str, Any]) -> bytes:
+def _png(draw: Callable[..., object], controls: dict[str, Any]) -> tuple[bytes, str]:
+    """The figure, and its width on the page in pixels: half of its own, for sharp screens."""
     import matplotlib.pyplot as plt
 
     known = set(plt.get_fignums())
@@ -67,8 +71,9 @@ def _png(draw: Callable[..., object], controls: dict[str, Any]) -> bytes:
             name = getattr(draw, "__name__", "the function")
             raise ValueError(f"{name} should make a figure, and leave it to others to show it")
         buffer = BytesIO()
-        plt.gcf().savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        figure = plt.gcf()
+        figure.savefig(buffer, format="png", dpi=180)
+        return buffer.getvalue(), str(round(90 * figure.get_figwidth()))
     finally:
         for number in set(plt.get_fignums()) - known:
             plt.close(number)

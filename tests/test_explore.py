@@ -29,6 +29,7 @@ def test_the_picture_follows_its_controls():
     assert red[1] > 3 * red[0] > 0
     height.value = 2
     assert (pixels(box) == first).all()
+    assert first.shape == (360, 360, 3) and box.children[2].width == "180"
 
 
 def test_controls_get_their_names_and_move_when_they_are_let_go():
