@@ -187,7 +187,13 @@ def mistakes(source: Path) -> list[dict[str, Any]]:
 def guide(content: str, root: Path) -> str:
     """The teacher's guide with a table of mistakes in the place of each ``% mistakes of LAB``."""
     known = sources(root)
-    return re.sub(r"^% mistakes of (\w+)$", lambda m: _table(known[m[1]]), content, flags=re.M)
+
+    def table(found: re.Match[str]) -> str:
+        if found[1] not in known:
+            raise ValueError(f"the guide names {found[1]}, which is not in {', '.join(known)}")
+        return _table(known[found[1]])
+
+    return re.sub(r"^% mistakes of (\w+)$", table, content, flags=re.M)
 
 
 def _table(source: Path) -> str:

@@ -1,5 +1,6 @@
 """The whole book, built once at profile smoke in a copy of the project, read as a reader would."""
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "notebooks").mkdir()
     for path in (source / "notebooks").glob("*.ipynb"):
         shutil.copy(path, root / "notebooks")
+    shutil.copytree(source / "notebooks" / "labs", root / "notebooks" / "labs")
     before = os.environ.get("DUALDIFF_STORE")
     os.environ["DUALDIFF_STORE"] = str(root / "_build" / "store")
     book.build(root, "smoke")  # raises if a chapter fails or Sphinx warns
@@ -322,3 +324,22 @@ def test_the_playground_works_without_a_kernel(built: Path, browser: Any) -> Non
         page.get_by_text("No kernel answers here").wait_for(timeout=10_000)
         assert not found.outside
         assert not found.problems
+
+
+@needs_chromium
+def test_each_lab_is_saved_from_the_disk(built: Path) -> None:
+    folder = built / "_build" / "html"
+    names = sorted(path.stem for path in (built / "notebooks" / "labs").glob("*.ipynb"))
+    with launched() as browser:
+        page = browser.new_page(accept_downloads=True)
+        page.goto((folder / "book" / "labs.html").as_uri())
+        links = page.locator("a.save-lab")
+        assert [link.inner_text() for link in links.all()] == [f"{name}.ipynb" for name in names]
+        for name, link in zip(names, links.all(), strict=True):
+            with page.expect_download() as saving:
+                link.click()
+            assert saving.value.suggested_filename == f"{name}.ipynb"
+            saved = Path(saving.value.path()).read_text("utf-8")
+            copy = (folder / "labs" / f"{name}.ipynb").read_text("utf-8")
+            assert json.loads(saved) == json.loads(copy)
+            assert "SOLUTION" not in saved

@@ -232,3 +232,8 @@ def test_another_size_is_refused(monkeypatch):
 
 def test_answers_are_found_by_their_question(tmp_path):
     assert list(labs.questions(small(tmp_path))) == ["q1", "q2"]
+
+
+def test_a_guide_that_names_another_lab_is_refused():
+    with pytest.raises(ValueError, match="the guide names lab9, which is not in lab1_noise"):
+        labs.guide("% mistakes of lab9\n", ROOT)
