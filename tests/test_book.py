@@ -327,19 +327,19 @@ def test_the_playground_works_without_a_kernel(built: Path, browser: Any) -> Non
 
 
 @needs_chromium
-def test_each_lab_is_saved_from_the_disk(built: Path) -> None:
+def test_each_lab_is_saved_from_the_disk(built: Path, browser: Any) -> None:
     folder = built / "_build" / "html"
     names = sorted(path.stem for path in (built / "notebooks" / "labs").glob("*.ipynb"))
-    with launched() as browser:
-        page = browser.new_page(accept_downloads=True)
-        page.goto((folder / "book" / "labs.html").as_uri())
-        links = page.locator("a.save-lab")
-        assert [link.inner_text() for link in links.all()] == [f"{name}.ipynb" for name in names]
-        for name, link in zip(names, links.all(), strict=True):
-            with page.expect_download() as saving:
-                link.click()
-            assert saving.value.suggested_filename == f"{name}.ipynb"
-            saved = Path(saving.value.path()).read_text("utf-8")
-            copy = (folder / "labs" / f"{name}.ipynb").read_text("utf-8")
-            assert json.loads(saved) == json.loads(copy)
-            assert "SOLUTION" not in saved
+    page = browser.new_page(accept_downloads=True)
+    page.goto((folder / "book" / "labs.html").as_uri())
+    links = page.locator("a.save-lab")
+    assert [link.inner_text() for link in links.all()] == [f"{name}.ipynb" for name in names]
+    for name, link in zip(names, links.all(), strict=True):
+        with page.expect_download() as saving:
+            link.click()
+        assert saving.value.suggested_filename == f"{name}.ipynb"
+        saved = Path(saving.value.path()).read_text("utf-8")
+        copy = (folder / "labs" / f"{name}.ipynb").read_text("utf-8")
+        assert json.loads(saved) == json.loads(copy)
+        assert "SOLUTION" not in saved
+    page.close()
