@@ -184,7 +184,7 @@ def grade(
         return result
 
     results = _all(paths, one, jobs, labs, quiet)
-    _write(out / "marks.csv", table(results, labs))
+    _write(out / "marks.csv", table(results, labs, _entered(out / "marks.csv")))
     _write(out / "open_answers.md", answers_page(results))
     if any(result.entry for result in results):
         _write(out / "leaderboard.csv", leaderboard(results, done / "leaderboard.json"))
@@ -324,10 +324,25 @@ def summary(result: Marked, labs: dict[str, Lab]) -> str:
     return words + more
 
 
-def table(results: list[Marked], labs: dict[str, Lab]) -> str:
+def _entered(path: Path) -> dict[str, dict[str, str]]:
+    """What the marker has put into a table, by submission and column; a foreign table is kept."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        found = csv.DictReader(file)
+        if "submission" in (found.fieldnames or ()):
+            return {row["submission"]: {k: v or "" for k, v in row.items() if k} for row in found}
+    os.replace(path, path.with_name("marks-before.csv"))
+    return {}
+
+
+def table(
+    results: list[Marked], labs: dict[str, Lab], entered: dict[str, dict[str, str]] | None = None
+) -> str:
     """The marks of all as CSV: a row per submission, a column per question.
 
-    Questions that are answered in words have an empty column, for the marker.
+    Questions that are answered in words have a column for the marker, with what was `entered` into
+    it before.
     """
     used = [lab for name, lab in labs.items() if any(result.lab == name for result in results)]
     questions = sorted({question for lab in used for question in lab.points}, key=_natural)
@@ -343,7 +358,8 @@ def table(results: list[Marked], labs: dict[str, Lab]) -> str:
         measured = [f"{result.seconds:.1f}", f"{result.memory / 2**20:.0f}"]
         about = [_cell(result.file), result.lab, status(result), f"{got:g}", f"{of:g}", *measured]
         remarks = _cell("; ".join(result.remarks))
-        writer.writerow([*about, remarks, *marks, *[""] * len(words)])
+        before = (entered or {}).get(_cell(result.file), {})
+        writer.writerow([*about, remarks, *marks, *[before.get(name, "") for name in words]])
     return text.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,25 @@ def test_a_second_call_marks_only_what_is_new_or_was_not_completed(graded, lab, 
     assert after.loc["hal.ipynb", "marks"] == 4  # the same file as another's is the same result
     for name in ("gus.ipynb", "hal.ipynb"):
         (folder / name).unlink()
+
+
+@needs_box
+def test_what_the_marker_entered_is_kept_and_a_foreign_table_too(graded, lab, tmp_path):
+    folder, out = graded[0], tmp_path / "out"
+    shutil.copytree(graded[1], out)
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    before = pd.read_csv(out / "marks.csv", dtype=str, keep_default_na=False)
+    before.loc[before["submission"] == "ben/lab.ipynb", "open1"] = "1.5"
+    before.to_csv(out / "marks.csv", index=False)
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    assert rows(out)["open1"].to_dict() == dict.fromkeys(before["submission"], "") | {
+        "ben/lab.ipynb": "1.5"
+    }
+    foreign = "submission;open1\nben/lab.ipynb;1.5\n"
+    (out / "marks.csv").write_text(foreign)
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    assert (out / "marks-before.csv").read_text() == foreign
+    assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
 
 
 @needs_box
