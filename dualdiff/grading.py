@@ -7,9 +7,7 @@ interruption and a second call marks only what is new.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -18,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +26,16 @@ from tqdm import tqdm
 
 from dualdiff import arena, confine
 from dualdiff.labs import SIZES
+from dualdiff.marks import answers_page, entered_in, feedback, flat, leaderboard, summary, table
 from dualdiff.submission import (
+    Lab,
     Marked,
     Names,
     Outcome,
     Unreadable,
-    archived_tests,
     lab_of,
     mark,
     open_answers,
-    parsed,
     plain,
     read,
 )
@@ -46,21 +44,6 @@ from dualdiff.workers import check_jobs
 ROBOT_LAB = "lab5_robot"
 
 Competition = Callable[[Names], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Lab:
-    """How a lab is marked: the tests of each question and the points that they give."""
-
-    tests: dict[str, str]
-    points: dict[str, float]
-
-    @classmethod
-    def load(cls, archive: Path) -> Lab:
-        """Read Otter's archive."""
-        tests = archived_tests(archive)
-        files = {name: parsed(text, name) for name, text in tests.items()}
-        return cls(tests, {name: float(file.possible) for name, file in files.items()})
 
 
 def labs_of(folder: Path) -> dict[str, Lab]:
@@ -184,12 +167,12 @@ def grade(
         return result
 
     results = _all(paths, one, jobs, labs, quiet)
-    _write(out / "marks.csv", table(results, labs, _entered(out / "marks.csv")))
+    _write(out / "marks.csv", table(results, labs, entered_in(out / "marks.csv")))
     _write(out / "open_answers.md", answers_page(results))
     if any(result.entry for result in results):
         _write(out / "leaderboard.csv", leaderboard(results, done / "leaderboard.json"))
     for result in results:
-        _write(out / "feedback" / f"{_flat(result.file)}.md", feedback(result, labs))
+        _write(out / "feedback" / f"{flat(result.file)}.md", feedback(result, labs))
     return out / "marks.csv"
 
 
@@ -202,23 +185,6 @@ def _robot_game(path: Path) -> Competition:
         _write(path, str(secrets.randbits(60)))
     seed = int(path.read_text())
     return lambda names: arena.success(names.get("propose"), seed) | {"name": names.get("ME")}
-
-
-def leaderboard(results: list[Marked], board: Path) -> str:
-    """Who achieved what in the competition, as CSV, the best first.
-
-    Whoever chose no name, or one that is taken, is known by the file.
-    """
-    board.unlink(missing_ok=True)
-    taken = {"", "me"}  # nobody, and what the lab begins with
-    for result in results:
-        if result.entry:
-            name = _cell(plain(result.entry.get("name") or "", arena.LONGEST - 5))
-            if name in taken:
-                name = _cell(plain(_flat(result.file), arena.LONGEST - 5))
-            taken.add(name)
-            shown = arena.enter(board, name, result.entry)
-    return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
 def _all(
@@ -301,114 +267,6 @@ def _kept(path: Path, file: str) -> Marked | None:
         return Marked(**values | {"file": file, "questions": tests})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def status(result: Marked) -> str:
-    """In a word: ``marked``, ``stopped`` before its last test, ``unreadable``."""
-    if result.complete:
-        return "marked"
-    return "stopped" if result.lab else "unreadable"
-
-
-def total(result: Marked, labs: dict[str, Lab]) -> tuple[float, float]:
-    """Points, and points that there are."""
-    points = labs[result.lab].points if result.lab else {}
-    return sum(result.marks(question) for question in points), sum(points.values())
-
-
-def summary(result: Marked, labs: dict[str, Lab]) -> str:
-    """A submission in a line."""
-    got, of = total(result, labs)
-    words = f"{plain(result.file)}: {got:g} of {of:g}" if result.lab else f"{plain(result.file)}"
-    more = "" if status(result) == "marked" else f", {status(result)}: {result.remarks[-1]}"
-    return words + more
-
-
-def _entered(path: Path) -> dict[str, dict[str, str]]:
-    """What the marker has put into a table, by submission and column; a foreign table is kept."""
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        found = csv.DictReader(file)
-        if "submission" in (found.fieldnames or ()):
-            return {row["submission"]: {k: v or "" for k, v in row.items() if k} for row in found}
-    os.replace(path, path.with_name("marks-before.csv"))
-    return {}
-
-
-def table(
-    results: list[Marked], labs: dict[str, Lab], entered: dict[str, dict[str, str]] | None = None
-) -> str:
-    """The marks of all as CSV: a row per submission, a column per question.
-
-    Questions that are answered in words have a column for the marker, with what was `entered` into
-    it before.
-    """
-    used = [lab for name, lab in labs.items() if any(result.lab == name for result in results)]
-    questions = sorted({question for lab in used for question in lab.points}, key=_natural)
-    words = sorted({name for result in results for name in result.open_answers})
-    head = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*head, *questions, *words])
-    for result in results:
-        got, of = total(result, labs)
-        points = labs[result.lab].points if result.lab else {}
-        marks = [f"{result.marks(q):g}" if q in points else "" for q in questions]
-        measured = [f"{result.seconds:.1f}", f"{result.memory / 2**20:.0f}"]
-        about = [_cell(result.file), result.lab, status(result), f"{got:g}", f"{of:g}", *measured]
-        remarks = _cell("; ".join(result.remarks))
-        before = (entered or {}).get(_cell(result.file), {})
-        writer.writerow([*about, remarks, *marks, *[before.get(name, "") for name in words]])
-    return text.getvalue()
-
-
-def _natural(name: str) -> tuple[str, int]:
-    letters = name.rstrip("0123456789")
-    return letters, int(name[len(letters) :] or 0)
-
-
-def _cell(text: str) -> str:
-    """Text that a spreadsheet shows and does not compute."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def feedback(result: Marked, labs: dict[str, Lab]) -> str:
-    """A page for the author: the marks, what failed and the hint of each failed test."""
-    got, of = total(result, labs)
-    lines = [f"# {plain(result.file)}", ""]
-    if result.lab:
-        lines += [f"{result.lab}: **{got:g} of {of:g} points** (without the open question)", ""]
-    lines += [f"- {remark}" for remark in result.remarks]
-    for question, points in (labs[result.lab].points if result.lab else {}).items():
-        lines += ["", f"## {question}: {result.marks(question):g} of {points:g}"]
-        if question not in result.questions:
-            lines.append("Its tests were not run.")
-        for test in result.questions.get(question, ()):
-            if not test.passed:
-                lines.append(f"- {test.hint} ({test.points:g}): `{test.reason.replace('`', ' ')}`")
-    if result.printed and not result.complete:
-        printed = result.printed.replace("```", "'''")
-        lines += ["", "The last that it printed:", "", "```", printed, "```"]
-    return "\n".join(lines) + "\n"
-
-
-def answers_page(results: list[Marked]) -> str:
-    """What was answered in words, question by question, to be read in one go."""
-    lines = ["# Open questions", "", "The rubric is in the notebook with the solutions."]
-    labs = sorted({(result.lab, name) for result in results for name in result.open_answers})
-    for lab, name in labs:
-        lines += ["", f"## {lab}, {name}"]
-        for result in results:
-            if result.lab == lab and name in result.open_answers:
-                text = result.open_answers[name].strip() or "(nothing)"
-                quoted = "\n".join(f"> {line}" for line in text.splitlines())
-                lines += ["", f"### {plain(result.file)}", "", quoted]
-    return "\n".join(lines) + "\n"
-
-
-def _flat(file: str) -> str:
-    return file.removesuffix(".ipynb").replace(os.sep, "__")
 
 
 def _write(path: Path, text: str) -> None:

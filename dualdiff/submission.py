@@ -124,6 +124,21 @@ def parsed(source: str, question: str) -> Any:
     return ExceptionTestFile.from_string(source, question)
 
 
+@dataclass(frozen=True)
+class Lab:
+    """How a lab is marked: the tests of each question and the points that they give."""
+
+    tests: dict[str, str]
+    points: dict[str, float]
+
+    @classmethod
+    def load(cls, archive: Path) -> Lab:
+        """Read Otter's archive."""
+        tests = archived_tests(archive)
+        files = {name: parsed(text, name) for name, text in tests.items()}
+        return cls(tests, {name: float(file.possible) for name, file in files.items()})
+
+
 def open_answers(notebook: dict[str, Any]) -> dict[str, str]:
     """What was answered in words: the cells after the prompts that Otter marks."""
     answers: dict[str, str] = {}
@@ -184,12 +199,7 @@ def mark(
             for question, source in tests.items():
                 at[0] = f"in the tests of {question}"
                 say(at[0])
-                names.missing.clear()
-                file = parsed(source, question)
-                file.run(names)
-                result.questions[question] = [_test(case) for case in file.test_case_results]
-                result.remarks += [f"{question}: {name} is not defined" for name in names.missing]
-                names.check_open()
+                _tested(result, question, source, names)
             if compete is not None:
                 at[0] = "in the competition"
                 result.entry = _competed(compete, names, result)
@@ -232,6 +242,16 @@ def plain(text: object, length: int = 300) -> str:
     line = "".join(c if c.isprintable() else " " for c in str(text)[: 10 * length])
     line = " ".join(line.split())
     return line if len(line) <= length else line[:length] + " ..."
+
+
+def _tested(result: Marked, question: str, source: str, names: Names) -> None:
+    """Run the tests of a question."""
+    names.missing.clear()
+    file = parsed(source, question)
+    file.run(names)
+    result.questions[question] = [_test(case) for case in file.test_case_results]
+    result.remarks += [f"{question}: {name} is not defined" for name in names.missing]
+    names.check_open()
 
 
 def _test(case: Any) -> Outcome:

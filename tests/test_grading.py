@@ -16,8 +16,7 @@ from small_lab import built, load, needs_box, with_cell
 from dualdiff import arena, confine, grading
 from dualdiff.cli import main
 from dualdiff.confine import Limits
-from dualdiff.grading import Lab, grade, labs_of, submissions
-from dualdiff.submission import Marked, Outcome
+from dualdiff.grading import grade, labs_of, submissions
 
 NAME = "lab0_small"
 
@@ -283,28 +282,3 @@ def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
 def test_a_lab_knows_its_points(lab):
     (only,) = labs_of(lab).values()
     assert only.points == {"q1": 3, "q2": 1} and "def test_tensor" in only.tests["q1"]
-
-
-def result(**more) -> Marked:
-    outcomes = [Outcome(1, True, False, "", ""), Outcome(2, False, True, "a hint", "`x`")]
-    return Marked("a.ipynb", NAME, {"q1": outcomes}, complete=True, **more)
-
-
-LABS = {NAME: Lab({}, {"q1": 3.0, "q2": 1.0, "q10": 1.0})}
-
-
-def test_columns_are_in_the_order_of_the_questions():
-    head = grading.table([result()], LABS).splitlines()[0].split(",")
-    assert head[-3:] == ["q1", "q2", "q10"]
-
-
-def test_a_quotation_in_the_feedback_stays_inside():
-    page = grading.feedback(result(printed="```\nx"), LABS)
-    assert "- a hint (2): ` x `" in page and "Its tests were not run." in page
-
-
-def test_a_table_is_the_same_after_it_was_read(tmp_path):
-    text = grading.table([result(remarks=['a "b", c', "+1"])], LABS)
-    (tmp_path / "t.csv").write_text(text)
-    read = pd.read_csv(tmp_path / "t.csv")
-    assert read.loc[0, "remarks"] == 'a "b", c; +1' and read.loc[0, "marks"] == 1

@@ -15,8 +15,7 @@ from small_lab import load, needs_box, source
 from dualdiff import labs
 from dualdiff.cli import main
 from dualdiff.confine import Limits
-from dualdiff.grading import Lab
-from dualdiff.submission import Marked, mark, open_answers, read
+from dualdiff.submission import Lab, Marked, mark, open_answers, read
 
 POINTS = 20
 
