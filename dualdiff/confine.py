@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +124,13 @@ def _box() -> list[str]:
     return [*box, "--chdir", "/tmp"]
 
 
+def kill(processes: list[psutil.Process]) -> None:
+    """End processes. Bubblewrap's own end takes all that are in the box with it."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 class Watch:
     """Ends a process with all that it has started, as soon as it exceeds a limit.
 
@@ -189,18 +196,10 @@ class Watch:
         tree = self._tree()
         memory = 0
         for process in tree:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 memory += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                pass
         return memory, len(tree)
 
     def _kill(self) -> None:
-        tree = self._tree()
-        # Bubblewrap's own end takes all processes in the box with it.
-        for process in tree:
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                pass
+        kill(self._tree())
         self.process.wait()

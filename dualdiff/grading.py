@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -213,8 +214,9 @@ def _all(
                 bar.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in psutil.Process().children(recursive=True):
-                child.kill()  # the boxes: their threads then come to an end
+            while any(future.running() for future in futures):
+                confine.kill(psutil.Process().children(recursive=True))  # the boxes
+                time.sleep(0.1)
             words = f"{len(results)} of {len(paths)} are marked; start it again to go on"
             print(words, file=sys.stderr)
             raise
