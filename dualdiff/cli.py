@@ -265,18 +265,15 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _labs(options: argparse.Namespace) -> None:
-    _made_labs(options.output or project_root() / "_build" / "labs", options.names)
+    _make_labs(options.output or project_root() / "_build" / "labs", options.names)
 
 
-def _made_labs(folder: Path, names: list[str] | None = None) -> list[str]:
+def _make_labs(folder: Path, names: list[str] | None = None) -> None:
     from dualdiff import labs
 
-    made = []
     for name, new in labs.build(project_root(), folder, names or None):
-        made.append(name)
         if new:
             print(f"{os.path.relpath(folder)}: {name}", file=sys.stderr)
-    return made
 
 
 def _grade(options: argparse.Namespace) -> None:
@@ -287,7 +284,7 @@ def _grade(options: argparse.Namespace) -> None:
     folder = options.labs
     if folder is None:
         folder = project_root() / "_build" / "labs"
-        _made_labs(folder)
+        _make_labs(folder)
     labs = grading.labs_of(folder)
     given = options.submissions.resolve()
     out = options.output or given.with_name(f"{given.name}-marks")

@@ -14,15 +14,13 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 from tqdm import tqdm
 
 from dualdiff import arena, confine
@@ -40,6 +38,7 @@ from dualdiff.submission import (
     plain,
     read,
 )
+from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
 
 ROBOT_LAB = "lab5_robot"
@@ -198,7 +197,7 @@ def _all(
     """The result of each, in order, with progress."""
     results: dict[Path, Marked] = {}
     with (
-        _one_thread(),
+        one_thread(),  # tests compute beside the submissions, which are to have the cores
         ThreadPoolExecutor(jobs) as pool,
         tqdm(
             total=len(paths), desc="marking", unit="notebook", disable=quiet, file=sys.stderr
@@ -221,17 +220,6 @@ def _all(
             print(words, file=sys.stderr)
             raise
     return [results[path] for path in paths]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Tests compute beside the submissions, which are to have the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _opened(path: Path, labs: dict[str, Lab], result: Marked) -> dict[str, Any] | None:
