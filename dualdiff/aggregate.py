@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.chunks import Streams
-from dualdiff.compose import common_process
+from dualdiff.compose import Weighted, common_process
 from dualdiff.correct import Corrected, Progress, check_ancestral, in_chunks
 from dualdiff.denoisers import Denoiser
 from dualdiff.samplers import DDPM, transition
@@ -117,7 +117,7 @@ def amdm(
 
     def body(condition: Tensor, random: Streams) -> tuple[dict[str, Tensor], int]:
         bound = [member.bind(condition) for member in members.values()]
-        start = random().clone()
+        start = random()
         states, calls = [start] * len(bound), 0
         for number, (t, following) in enumerate(pairwise([*visited, -1])):
             step = transition(process, t, following)
@@ -136,7 +136,8 @@ def amdm(
                 states = [deviate(z, mean, length) for mean in means]
         return {"samples": states[0]}, calls
 
-    return in_chunks(process, c, generator, body, draws=draws, chunk=chunk, progress=progress)
+    denoisers = list(members.values())
+    return in_chunks(denoisers, c, generator, body, draws=draws, chunk=chunk, progress=progress)
 
 
 @torch.no_grad()
@@ -167,6 +168,7 @@ def superdiff(
     Parameters
     ----------
     members : mapping of names to denoisers
+        Of noised densities, so no compositions.
     c, generator, draws, chunk, progress
         As in :func:`dualdiff.samplers.sample`.
     mode : {"and", "or"}
@@ -184,6 +186,12 @@ def superdiff(
     """
     process, sampler = common_process(members), check_ancestral(sampler)
     visited = sampler.timesteps(process)
+    for name, member in members.items():
+        if isinstance(member, Weighted):
+            raise ValueError(
+                f"member {name!r} is a composition, whose density cannot be followed along the "
+                f"path; give its members by themselves"
+            )
     if mode not in ("and", "or"):
         raise ValueError(f"mode must be 'and' or 'or', not {mode!r}")
     if mode == "and" and len(members) != 2:
@@ -193,7 +201,7 @@ def superdiff(
 
     def body(condition: Tensor, random: Streams) -> tuple[dict[str, Tensor], int]:
         bound = [member.bind(condition) for member in members.values()]
-        y = random().clone()
+        y = random()
         log_p = y.new_zeros(len(bound), len(y))
         for t, following in pairwise([*visited, -1]):
             step = transition(process, t, following)
@@ -212,4 +220,5 @@ def superdiff(
             y = (y + pull) * step.scale + xi
         return {"samples": y}, len(bound) * len(visited)
 
-    return in_chunks(process, c, generator, body, draws=draws, chunk=chunk, progress=progress)
+    denoisers = list(members.values())
+    return in_chunks(denoisers, c, generator, body, draws=draws, chunk=chunk, progress=progress)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from dualdiff.process import Process
+from dualdiff.denoisers import Denoiser, check_denoiser, device_of
+from dualdiff.process import Process, floating
 
 T = TypeVar("T")
 
@@ -19,32 +20,28 @@ BLOCK = 1024
 
 
 class Streams:
-    """Random numbers for one chunk, from one generator per block of samples.
-
-    Every call overwrites the numbers of the one before.
-    """
+    """Random numbers for one chunk, from one generator per block of samples."""
 
     def __init__(
         self, seeds: list[int], n: int, dy: int, device: torch.device, block: int = BLOCK
     ) -> None:
-        self.block, self.device = block, device
+        self.n, self.dy, self.block, self.device = n, dy, block, device
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self.normal = self._blocks(torch.empty(n, dy, device=device))
-        self.unit = self._blocks(torch.empty(n, device=device))
 
-    def _blocks(self, numbers: Tensor) -> tuple[Tensor, list[tuple[Tensor, torch.Generator]]]:
-        return numbers, list(zip(numbers.split(self.block), self.generators, strict=True))
+    def _blocks(self, *shape: int) -> tuple[Tensor, Iterator[tuple[Tensor, torch.Generator]]]:
+        numbers = torch.empty(shape, device=self.device, dtype=torch.float32)
+        return numbers, zip(numbers.split(self.block), self.generators, strict=True)
 
     def __call__(self) -> Tensor:
-        """Standard normal numbers, ``[n, dy]``."""
-        numbers, blocks = self.normal
+        """Fresh standard normal numbers, ``[n, dy]``."""
+        numbers, blocks = self._blocks(self.n, self.dy)
         for block, generator in blocks:
             block.normal_(generator=generator)
         return numbers
 
     def uniform(self) -> Tensor:
-        """Uniform numbers of [0, 1), ``[n]``."""
-        numbers, blocks = self.unit
+        """Fresh uniform numbers of [0, 1), ``[n]``."""
+        numbers, blocks = self._blocks(self.n)
         for block, generator in blocks:
             block.uniform_(generator=generator)
         return numbers
@@ -54,6 +51,19 @@ Piece = tuple[slice, Tensor, Streams]
 """Where samples stand, their standardised conditions, their noise."""
 
 
+def _as_here(work: Callable[[T], int]) -> Callable[[T], int]:
+    """``work`` in another thread under what this one has set, without gradients."""
+    inference = torch.is_inference_mode_enabled()
+    kind, enabled = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
+
+    def there(piece: T) -> int:
+        mixed = torch.autocast("cpu", kind, enabled, torch.is_autocast_cache_enabled())
+        with torch.inference_mode(inference), torch.no_grad(), mixed:
+            return work(piece)
+
+    return there
+
+
 def in_threads(
     work: Callable[[T], int], pieces: Iterable[T], device: torch.device
 ) -> Iterator[int]:
@@ -61,7 +71,8 @@ def in_threads(
 
     On a CPU each of torch's threads takes whole chunks of its own: a chunk stays in one core's
     cache and the small steps between matrix products run in parallel too, where splitting every
-    operation over the threads leaves them waiting for each other.
+    operation over the threads leaves them waiting for each other. What torch keeps per thread
+    (inference mode, autocast) is in the threads as it is here.
     """
     threads = torch.get_num_threads()
     todo = list(pieces)
@@ -72,7 +83,7 @@ def in_threads(
     try:
         with ThreadPoolExecutor(threads) as pool:
             try:
-                yield from pool.map(torch.no_grad()(work), todo)
+                yield from pool.map(_as_here(work), todo)
             finally:
                 pool.shutdown(cancel_futures=True)
     finally:
@@ -80,9 +91,19 @@ def in_threads(
 
 
 def check_request(
-    process: Process, c: Tensor, draws: int, chunk: int | None, start_std: float
-) -> None:
-    """Refuse conditions and numbers that cannot be sampled with."""
+    denoisers: Sequence[Denoiser], c: Any, draws: int, chunk: int | None, start_std: float
+) -> Tensor:
+    """The conditions ``[n, dc]`` as float32 where the denoisers are.
+
+    Raises
+    ------
+    ValueError
+        For what is no denoiser, and for conditions and numbers that cannot be sampled with.
+    """
+    for denoiser in denoisers:
+        check_denoiser("denoiser", denoiser)
+    process = denoisers[0].process
+    c = floating("conditions", c)
     if c.ndim != 2 or c.shape[1] != process.dc or len(c) == 0:
         raise ValueError(f"conditions must have shape [n >= 1, {process.dc}], not {list(c.shape)}")
     if not bool(torch.isfinite(c).all()):
@@ -92,6 +113,7 @@ def check_request(
             raise ValueError(f"{name} must be at least 1, not {value}")
     if not (start_std > 0 and math.isfinite(start_std)):
         raise ValueError(f"start_std must be positive and finite, not {start_std}")
+    return c.to(device_of(denoisers), torch.float32)
 
 
 def chunked(

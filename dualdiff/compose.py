@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.denoisers import Denoiser, Predict, check_denoiser
 from dualdiff.process import Process
 
 
@@ -24,8 +24,7 @@ def common_process(members: Mapping[str, Denoiser]) -> Process:
     if not members:
         raise ValueError("a composition needs at least one member")
     for name, member in members.items():
-        if not isinstance(member, Denoiser):
-            raise ValueError(f"member {name!r} is a {type(member).__name__}, not a Denoiser")
+        check_denoiser(f"member {name!r}", member)
     (first, reference), *others = members.items()
     for name, member in others:
         difference = reference.process.difference(member.process)
@@ -68,7 +67,7 @@ class Weighted(Denoiser):
     Parameters
     ----------
     members : mapping of names to denoisers
-        They must share one process. A member may be a composition.
+        They must share one process. A member may be a composition; see :meth:`flat`.
     weights : mapping of the same names to numbers, or to one number per timestep
         Finite, with a positive sum at every step (some may be negative).
 
@@ -114,6 +113,31 @@ class Weighted(Denoiser):
         r""":math:`1/\sqrt{\sum_i w_i}`: the spread that the summed noise implies at the start."""
         return 1 / math.sqrt(float(self.table[-1].sum()))
 
+    @property
+    def total(self) -> Tensor:
+        r""":math:`\sum_i w_i(t)` over the members that are no compositions, ``[T]`` float64."""
+        return self.flat().table.sum(1)
+
+    def flat(self) -> Weighted:
+        r"""The same sum written without nesting: members of members, their weights multiplied.
+
+        .. math:: \textstyle\sum_i w_i \sum_j v_{ij}\, \varepsilon_{ij}
+
+        Its members are noised densities wherever the innermost ones are, which a correction towards
+        the product needs: a composition is none. Names are paths, ``outer/inner``.
+        """
+        members: dict[str, Denoiser] = {}
+        weights: dict[str, Weight] = {}
+        for (name, member), column in zip(self.members.items(), self.table.T, strict=True):
+            if isinstance(member, Weighted) and type(member).forward is Weighted.forward:
+                inner = member.flat()
+                paths = [f"{name}/{path}" for path in inner.members]
+                members |= zip(paths, inner.members.values(), strict=True)
+                weights |= zip(paths, column * inner.table.T, strict=True)
+            else:
+                members[name], weights[name] = member, column
+        return Weighted(members, weights)
+
     def active(self) -> list[tuple[str, Denoiser, list[float]]]:
         """Members with a weight, and their weights per step; the others cost no call."""
         columns = zip(self.members.items(), self.table.T, strict=True)
@@ -127,7 +151,7 @@ class Weighted(Denoiser):
                 total = total + weights[..., i : i + 1] * member(y, t, c)
         return total
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         bound = [(member.bind(c), column) for _, member, column in self.active()]
 
         def predict(y: Tensor, t: int) -> Tensor:

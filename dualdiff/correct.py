@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -13,9 +13,8 @@ from torch import Tensor
 
 from dualdiff.chunks import BLOCK, Piece, Streams, check_request, chunked, in_threads
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import Predict
+from dualdiff.denoisers import Denoiser, Predict, evaluating
 from dualdiff.mcmc import Kernel
-from dualdiff.process import Process
 from dualdiff.resampling import Resampled, Resampling, resample
 from dualdiff.samplers import DDPM, Transition, transition
 
@@ -112,7 +111,7 @@ Body = Callable[[Tensor, Streams], tuple[dict[str, Tensor], int]]
 
 
 def in_chunks(
-    process: Process,
+    denoisers: Sequence[Denoiser],
     c: Tensor,
     generator: torch.Generator,
     body: Body,
@@ -127,9 +126,11 @@ def in_chunks(
 
     ``body`` gets one standardised condition per sample, and returns tensors by the names of
     :class:`Corrected` (``samples`` in standardised units; those per sample first, those per group
-    in groups) and the number of network calls. What it leaves out has a neutral value.
+    in groups) and the number of network calls. What it leaves out has a neutral value. The
+    ``denoisers`` that it asks share a process and are in evaluation mode meanwhile.
     """
-    check_request(process, c, draws, chunk, start_std)
+    c = check_request(denoisers, c, draws, chunk, start_std)
+    process = denoisers[0].process
     if draws % group:
         raise ValueError(f"draws must be a multiple of the group size {group}, not {draws}")
     # Blocks share a noise stream and groups must not be cut, so a block is whole groups.
@@ -144,9 +145,10 @@ def in_chunks(
         found[place.start], calls = body(condition, random)
         return place.stop - place.start
 
-    for done in in_threads(work, pieces, c.device):
-        if progress is not None:
-            progress(done)
+    with evaluating(denoisers):
+        for done in in_threads(work, pieces, c.device):
+            if progress is not None:
+                progress(done)
     parts = [found[place.start] for place, *_ in pieces]
     out = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     for name, value in out.items():
@@ -156,7 +158,8 @@ def in_chunks(
                 f"large, or a network that was not trained?)"
             )
     n = len(c)
-    ones, zeros = torch.ones(n * draws, device=c.device), torch.zeros(n * draws, device=c.device)
+    zeros = c.new_zeros(n * draws)
+    ones = zeros + 1
     neutral = {
         "log_weights": zeros,
         "effective": ones[: n * draws // group, None],
@@ -203,7 +206,9 @@ def product(
     Parameters
     ----------
     rule : Weighted
-        Weights constant in t if samples are weighted.
+        Weights constant in t if samples are weighted. A sum of sums is the product of the innermost
+        members (:meth:`~dualdiff.compose.Weighted.flat`), whose scores must be those of noised
+        densities: a composition of your own that is no Weighted sum is none.
     c : Tensor [n, dc]
         Conditions in original units.
     generator : torch.Generator
@@ -242,12 +247,13 @@ def product(
         raise ValueError(f"weights must be 'feynman_kac', 'rne' or None, not {weights!r}")
     if weights is None and resampling is not None:
         raise ValueError("resampling needs weights: choose 'feynman_kac' or 'rne'")
+    rule = rule.flat()
     if weights is not None:
         _ = rule.weights  # raises where they change with t
     start = rule.start_std if start_std is None else start_std
     chain = _Chain(rule, check_ancestral(sampler), weights, resampling, mcmc, start)
     return in_chunks(
-        rule.process,
+        [rule],
         c,
         generator,
         chain.run,

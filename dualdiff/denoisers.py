@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, cast
+from itertools import chain, pairwise
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from dualdiff.process import Process
+from dualdiff.process import Process, floating
 
 Predict = Callable[[Tensor, int], Tensor]
 
@@ -22,7 +24,8 @@ class Denoiser(nn.Module):
 
     Predicts the noise of the forward process; the score of the noised density is
     :math:`\nabla \log p_t(y \mid c) = -\varepsilon / \sqrt{1 - \bar\alpha_t}`.
-    Networks, exact distributions and compositions all satisfy it.
+    Networks, exact distributions and compositions all satisfy it. A denoiser of your own is a
+    subclass with a ``process`` and a ``forward``: inputs reach it as tensors of the right shapes.
     """
 
     process: Process
@@ -45,21 +48,118 @@ class Denoiser(nn.Module):
         Tensor [n, dy]
         """
 
+    def __call__(self, y: Tensor, t: int | Tensor, c: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(*self.inputs(y, t, c), *args, **kwargs)
+
+    def inputs(self, y: Any, t: Any, c: Any) -> tuple[Tensor, int | Tensor, Tensor]:
+        """Inputs of any type (see :func:`~dualdiff.process.floating`) as `forward` takes them.
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit the process, and timesteps outside it.
+        """
+        y, c = floating("y", y), floating("c", c)
+        if y.ndim != 2 or y.shape[1] != self.process.dy:
+            raise ValueError(f"y must have shape [n, {self.process.dy}], not {list(y.shape)}")
+        shape = [len(y), self.process.dc]
+        if list(c.shape) != shape:
+            raise ValueError(f"c must have shape {shape}, not {list(c.shape)}")
+        held = next(chain(self.parameters(), self.buffers()), None)
+        if held is not None:
+            y, c = y.to(held.device), c.to(held.device)
+        t = self.process.timestep(t)
+        if isinstance(t, Tensor) and t.shape != y.shape[:1]:
+            raise ValueError(f"t must be an integer or [{len(y)}] of them, not {list(t.shape)}")
+        return y, t.to(y.device) if isinstance(t, Tensor) else t, c
+
+    @torch.no_grad()
     def bind(self, c: Tensor) -> Predict:
         """The same function with the condition fixed: ``predict(y, t)`` for one step ``t``.
 
-        Samplers call this once per chunk, so a denoiser can do here what depends on ``c`` alone
-        and own the memory of the inner loop. No gradients flow through it.
+        Samplers call this once per chunk. No gradients flow through it. It is the call itself,
+        or the faster way that a subclass has in `_bind`, as long as the two are one function.
         """
-        return lambda y, t: self(y, t, c)
+        # No tensor of the inference mode is kept: nobody could write into its memory later.
+        with torch.inference_mode(False):
+            c = self.process.rows("c", c)
+            _, _, c = self.inputs(c.new_zeros(len(c), self.process.dy), 0, c)
+            quick = self._bind(c) if self._bindable() else None
+        steps = self.process.steps
+
+        @torch.no_grad()
+        def predict(y: Tensor, t: int) -> Tensor:
+            if quick is None:
+                return self(y, t, c)
+            return quick(y, t if type(t) is int and 0 <= t < steps else self._one_step(t))
+
+        return predict
+
+    def _bind(self, c: Tensor) -> Predict | None:
+        """A faster `forward` for conditions ``c [n, dc]`` and one step; None: there is none.
+
+        What depends on ``c`` alone can be done here, and the memory of the inner loop owned.
+        """
+        return None
+
+    def _bindable(self) -> bool:
+        """Whether `_bind` was written for what a call does: no other `forward`, no hooks."""
+        makers = (kind for kind in type(self).__mro__ if {"_bind", "forward"} & set(vars(kind)))
+        own = "forward" in vars(self) or type(self).__call__ is not Denoiser.__call__
+        own = own or self._compiled_call_impl is not None
+        hooked = any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
+        return "_bind" in vars(next(makers)) and not (own or hooked or _has_any_global_hook())
+
+    def _one_step(self, t: Any) -> int:
+        found = self.process.timestep(t)
+        if isinstance(found, Tensor):
+            raise ValueError(f"a bound denoiser takes one t, not {list(found.shape)}")
+        return found
 
 
-def check_shapes(process: Process, y: Tensor, c: Tensor) -> None:
-    """Refuse batches whose shapes do not fit the process."""
-    if y.ndim != 2 or y.shape[1] != process.dy:
-        raise ValueError(f"y must have shape [n, {process.dy}], not {list(y.shape)}")
-    if c.ndim != 2 or c.shape[1] != process.dc or len(c) != len(y):
-        raise ValueError(f"c must have shape [{len(y)}, {process.dc}], not {list(c.shape)}")
+def check_denoiser(name: str, value: Any) -> None:
+    """Refuse what does not keep the contract, with what to do about it.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, Denoiser):
+        raise ValueError(
+            f"{name} is a {type(value).__name__}, not a Denoiser: make it a subclass of "
+            f"dualdiff.denoisers.Denoiser with a process and a forward(y, t, c)"
+        )
+    if not isinstance(getattr(value, "process", None), Process):
+        raise ValueError(f"{name} has no process: set self.process to its Process")
+
+
+def device_of(denoisers: Iterable[nn.Module]) -> torch.device | None:
+    """Where parameters and buffers are; None if there are none, so that every place is right.
+
+    Raises
+    ------
+    ValueError
+        If they are in several places.
+    """
+    held = chain.from_iterable(chain(d.parameters(), d.buffers()) for d in denoisers)
+    places = {tensor.device for tensor in held}
+    if len(places) > 1:
+        named = " and ".join(sorted(map(str, places)))
+        raise ValueError(f"the denoisers are on {named}: move them to one device with .to(...)")
+    return next(iter(places), None)
+
+
+@contextmanager
+def evaluating(denoisers: Iterable[nn.Module]) -> Iterator[None]:
+    """Modules in evaluation mode (no dropout), and afterwards as they were."""
+    training = [m for denoiser in denoisers for m in denoiser.modules() if m.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @dataclass(frozen=True)
@@ -128,7 +228,10 @@ def time_features(steps: int, kind: str) -> Tensor:
     if kind != "sinusoidal":
         return t if kind == "raw" else t / steps
     # Periods from twice the whole chain down to a few steps.
-    angle = math.pi * (t / steps) * torch.logspace(0, math.log2(steps / 4), FREQUENCIES, base=2.0)
+    frequencies = torch.logspace(
+        0, math.log2(steps / 4), FREQUENCIES, base=2.0, dtype=torch.float32
+    )
+    angle = math.pi * (t / steps) * frequencies
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
@@ -146,7 +249,7 @@ def octaves(x: Tensor, count: int) -> Tensor:
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """PyTorch's default linear layer, initialised from ``generator`` and not the global state."""
-    layer = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = torch.nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
     bound = 1 / math.sqrt(inputs)
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)
@@ -200,13 +303,17 @@ class MLP(Denoiser):
                 f"object_frame needs dy = dc and the offset and spread of y - c, "
                 f"not dy={dy}, dc={dc}, offset={offset}, spread={spread}"
             )
+        for name, moment in (("offset", offset), ("spread", spread)):
+            if moment is not None and moment.shape != (dy,):
+                raise ValueError(f"{name} must have shape [{dy}], not {list(moment.shape)}")
         features = time_features(process.steps, architecture.time)
         columns = 0 if architecture.object_frame else dc + architecture.maskable
         inputs = dy * (1 + 2 * architecture.fourier) + columns + features.shape[1]
         self.register_buffer("features", features, persistent=False)
-        self.register_buffer("offset", torch.zeros(dy) if offset is None else offset.float())
+        zeros = torch.zeros(dy, dtype=torch.float32)
+        self.register_buffer("offset", zeros if offset is None else offset.float())
         # Standard deviation of the data in the network's frame, in standardised units.
-        residual = torch.ones(dy) if spread is None else spread.float() / process.y_std.cpu()
+        residual = zeros + 1 if spread is None else spread.float() / process.y_std.cpu().float()
         self.register_buffer("residual", residual)
         sizes = [inputs] + [architecture.width] * (architecture.depth + 1)
         self.layers = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
@@ -254,30 +361,39 @@ class MLP(Denoiser):
         self, y: Tensor, t: int | Tensor, c: Tensor, masked: Tensor | bool = False
     ) -> Tensor:
         """As :meth:`Denoiser.forward`; ``masked`` (bool, or one per row) withholds conditions."""
-        check_shapes(self.process, y, c)
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
         x = y - self.process.signal(t) * self.centre(c) if framed else y
         scale, skip, out = self._scales(t) if scaled else (1.0, 0.0, 1.0)
         features = self.features[t].expand(len(y), -1)
         seen = octaves(x * scale, self.architecture.fourier)
-        h = torch.cat([seen, self.columns(c, masked), features], dim=1)
+        h = torch.cat([seen, self.columns(c, masked), features], dim=1).to(features)
         for layer in self.layers:
             h = self.activation(layer(h))
         h = self.head(h)
-        return skip * x + out * h if scaled else h
+        return (skip * x + out * h if scaled else h).to(y.dtype)
 
-    def bind(self, c: Tensor, masked: bool = False) -> Predict:
+    def _bindable(self) -> bool:
+        """Also: the layers are those that were built, in a precision that a product keeps."""
+        built = nn.ReLU if self.architecture.activation == "relu" else nn.SiLU
+        plain = type(self.activation) is built and all(
+            type(layer).forward is nn.Linear.forward and layer.bias is not None
+            for layer in [*self.layers, self.head]
+        )
+        full = self.features.dtype in (torch.float32, torch.float64)
+        mixed = torch.is_autocast_enabled(self.features.device.type)
+        return plain and full and not mixed and super()._bindable()
+
+    def _bind(self, c: Tensor, masked: bool = False) -> Predict:
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
-        check_shapes(self.process, c.new_empty(len(c), self.process.dy), c)
         centre = self.centre(c) if framed else None
-        trunk = self._trunk(self.columns(c, masked))
+        trunk = self._trunk(self.columns(c, masked).to(self.features))
 
         def predict(y: Tensor, t: int) -> Tensor:
             x = y if centre is None else torch.sub(y, centre, alpha=self.process.signal(t))
             if not scaled:
-                return trunk(x, t)
+                return trunk(x, t).to(y.dtype)
             scale, skip, out = self._scales(t)
-            return torch.addcmul(x * skip, trunk(x * scale, t), out)
+            return (x * skip).addcmul_(trunk(x * scale, t).to(x.dtype), out).to(y.dtype)
 
         return predict
 
@@ -364,5 +480,5 @@ class Unconditional(Denoiser):
     def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
         return self.network(y, t, c, masked=True)
 
-    def bind(self, c: Tensor) -> Predict:
-        return self.network.bind(c, masked=True)
+    def _bind(self, c: Tensor) -> Predict | None:
+        return self.network._bind(c, masked=True) if self.network._bindable() else None

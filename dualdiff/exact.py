@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualdiff.denoisers import Denoiser, Predict, check_shapes
+from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc, Region
 
@@ -34,7 +34,6 @@ class Exact(Denoiser):
         self.scale = process.y_std.double()
 
     def _offset(self, y: Tensor, t: int | Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        check_shapes(self.process, y, c)
         abar = self.process.alpha_bar.to(y.device)[torch.as_tensor(t, device=y.device)]
         abar = abar.reshape(-1, 1)
         signal, noise = abar.sqrt(), (1 - abar).sqrt()
@@ -47,7 +46,7 @@ class Exact(Denoiser):
 
     def log_density(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
         """Log of the noised density ``p_t(y | c)`` in standardised units, ``[n]``."""
-        return self._log_density(*self._offset(y, t, c))
+        return self._log_density(*self._offset(*self.inputs(y, t, c)))
 
     @abstractmethod
     def _eps(self, x: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
@@ -58,16 +57,26 @@ class Exact(Denoiser):
         """Log density at offsets ``x``, ``[n]``."""
 
 
+def _check_dim(region: Region, process: Process) -> None:
+    if region.dim != process.dy:
+        raise ValueError(
+            f"a {type(region).__name__} of {region.dim} dimensions needs a process with "
+            f"dy = dc = {region.dim}, not {process.dy}"
+        )
+
+
 class _Table:
     """A function of one coordinate on a grid fine enough to interpolate linearly.
 
     The noise predictions here are functions of the distance in units of the noise, with second
     derivatives below 1 in that unit; at 128 points per unit the error is below
-    ``(1/128)^2 / 8 < 1e-5``, a hundred times under the noise of one sample in 20,000.
+    ``(1/128)^2 / 8 < 1e-5``, a hundred times under the noise of one sample in 20,000. Where the
+    noise is so small that this would take too many points the table is empty and reaches nowhere.
     """
 
     POINTS_PER_NOISE = 128
     MARGIN = 12.0
+    LARGEST = 2**18  # points: 2 MiB for every function of the table
 
     def __init__(
         self, function: Callable[[Tensor], Tensor], low: float, high: float, noise: float
@@ -76,6 +85,8 @@ class _Table:
         count = math.ceil((high - low) / self.spacing) + 2 * round(
             self.MARGIN * self.POINTS_PER_NOISE
         )
+        if count > self.LARGEST:
+            count = 0
         grid = self.low + self.spacing * torch.arange(count + 1, dtype=torch.float64)
         self.values = function(grid)
 
@@ -100,6 +111,12 @@ class ExactBox(Exact):
     .. math:: p_t(x) = \frac{\Phi(u_a) - \Phi(u_b)}{\sqrt{\bar\alpha_t}(b - a)}, \qquad
               \varepsilon = -\frac{\varphi(u_a) - \varphi(u_b)}{\Phi(u_a) - \Phi(u_b)}
 
+    Where the box is small beside the noise both differences cancel; with the interval's middle
+    :math:`m` and half-width :math:`h` in units of the noise the series in :math:`h` stand for them,
+
+    .. math:: \varepsilon = m \left(1 - \tfrac{h^2}{3}\right), \qquad
+              \log p_t(x) = -\tfrac{m^2}{2} + \tfrac{(m^2 - 1) h^2}{6} - \log \sqrt{2\pi} \sigma_t
+
     Parameters
     ----------
     process : Process
@@ -107,9 +124,12 @@ class ExactBox(Exact):
         Corners of the box as offsets from the condition, original units.
     """
 
+    SMALL = 1e-4  # half-width, and its product with the distance, below which the series stand
+
     def __init__(self, process: Process, low: tuple[float, ...], high: tuple[float, ...]) -> None:
         super().__init__(process)
         region = Box(low, high)  # checks the corners
+        _check_dim(region, process)
         self._tables: dict[int, _Table] = {}
         self.low = torch.tensor(region.low, dtype=torch.float64) / self.scale
         self.high = torch.tensor(region.high, dtype=torch.float64) / self.scale
@@ -143,14 +163,21 @@ class ExactBox(Exact):
         near, far, sign = self._reflected(x, signal, noise)
         mass, log_unit = self._mass(near, far)
         top = torch.exp(-(near**2) / 2 - log_unit) - torch.exp(-(far**2) / 2 - log_unit)
-        return -sign * top / (math.sqrt(2 * math.pi) * mass)
+        middle, half, small = self._small(near, far)
+        series = middle * (1 - half**2 / 3)
+        return sign * torch.where(small, series, -top / (math.sqrt(2 * math.pi) * mass))
 
-    def bind(self, c: Tensor) -> Predict:
+    def _small(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Middle and half-width of the intervals in units of the noise; where they are small."""
+        middle, half = (near + far) / 2, (near - far) / 2
+        return middle, half, half * (1 + middle.abs()) < self.SMALL
+
+    def _bind(self, c: Tensor) -> Predict:
         centre = self.process.encode_y(self.process.decode_c(c.double()))
 
         def predict(y: Tensor, t: int) -> Tensor:
             eps = self._table(t)(y.double() - self.process.signal(t) * centre)
-            return self(y, t, c) if eps is None else eps.to(y.dtype)
+            return self.forward(y, t, c) if eps is None else eps.to(y.dtype)
 
         return predict
 
@@ -173,7 +200,9 @@ class ExactBox(Exact):
         near, far, _ = self._reflected(x, signal, noise)
         mass, log_unit = self._mass(near, far)
         width = signal * (self.high - self.low).to(x)
-        return (mass.log() + log_unit - width.log()).sum(-1)
+        middle, half, small = self._small(near, far)
+        series = (middle**2 - 1) * half**2 / 6 - middle**2 / 2 - LOG_SQRT_2PI - noise.log()
+        return torch.where(small, series, mass.log() + log_unit - width.log()).sum(-1)
 
 
 # Radial tables by radius and alpha_bar: a disc moved elsewhere has the same ones.
@@ -206,9 +235,10 @@ class ExactDisc(Exact):
 
     def __init__(self, process: Process, disc: Disc) -> None:
         super().__init__(process)
-        if process.dy != 3 or not torch.isclose(self.scale[0], self.scale[1], rtol=1e-6):
+        _check_dim(disc, process)
+        if not torch.isclose(self.scale[0], self.scale[1], rtol=1e-6):
             raise ValueError(
-                "an exact disc needs dy = 3 and the same y_std in both horizontal directions, "
+                "an exact disc needs the same y_std in both horizontal directions, "
                 f"not y_std={process.y_std.tolist()}: use an unstandardised process"
             )
         self.radius = disc.radius / float(self.scale[0])
@@ -250,7 +280,7 @@ class ExactDisc(Exact):
         plane = self._radial(r, rim, sigma) * offset[:, :2] / r.clamp(min=1e-300)
         return torch.cat([plane, offset[:, 2:] / noise], dim=1)
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         centre = self.process.encode_y(self.process.decode_c(c.double())) + self.centre.to(c.device)
 
         def predict(y: Tensor, t: int) -> Tensor:
@@ -258,7 +288,7 @@ class ExactDisc(Exact):
             r = offset[:, :2].norm(dim=1, keepdim=True)
             radial = self._table(t)(r)
             if radial is None:
-                return self(y, t, c)
+                return self.forward(y, t, c)
             plane = radial * offset[:, :2] / r.clamp(min=1e-300)
             return torch.cat([plane, offset[:, 2:] / self.process.noise(t)], dim=1).to(y.dtype)
 
@@ -345,7 +375,7 @@ class ExactMixture(Exact):
         share = log_p.softmax(1).unsqueeze(-1) * residual / variance
         return noise * torch.einsum("nke,kde->nd", share, self.basis.to(x))
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         centre = self.process.encode_y(self.process.decode_c(c.double()))
 
         def predict(y: Tensor, t: int) -> Tensor:

@@ -180,7 +180,7 @@ class HMC(Kernel):
 
     def once(self, score: Score, at: Move, h: float, random: Random) -> Move:
         step = math.sqrt(2 * h)
-        momentum = random().clone()
+        momentum = random()
         y, here, gained = at.y, at.score, 0.5 * (momentum**2).sum(1)
         for _ in range(self.leapfrog):
             momentum = momentum + 0.5 * step * here

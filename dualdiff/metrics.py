@@ -20,6 +20,7 @@ from scipy.special import gammaln
 from scipy.stats import t as student
 from torch import Generator, Tensor
 
+from dualdiff.process import floating
 from dualdiff.regions import Region
 
 NEIGHBOUR_METRICS = ("precision", "recall", "density", "coverage")
@@ -374,6 +375,7 @@ def _samples(y: Tensor, c: Tensor, region: Region) -> tuple[Tensor, Tensor]:
 
 def _clouds(x: Any, z: Any) -> list[np.ndarray]:
     """Two clouds of equal d as float64 arrays [n_conditions, k, d]; lone points have k = 1."""
+    x, z = floating("x", x), floating("z", z)
     d, clouds = x.shape[-1], []
     for name, points in (("x", x), ("z", z)):
         cloud = _tensor(name, points, *(None,) * (points.ndim - 1), d)
@@ -388,7 +390,7 @@ def _flat(points: np.ndarray) -> np.ndarray:
 
 def _tensor(name: str, value: Any, *shape: int | None) -> Tensor:
     """value as a finite float64 CPU tensor of the given shape (None: any positive length)."""
-    x = torch.as_tensor(value).detach().cpu().double()
+    x = floating(name, value).detach().cpu().double()
     wanted = ", ".join("*" if size is None else str(size) for size in shape)
     if x.ndim != len(shape) or any(w not in (None, s) for w, s in zip(shape, x.shape, strict=True)):
         raise ValueError(f"{name} must have shape [{wanted}], got {list(x.shape)}")

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 FLAT = 0.01
+
+
+def floating(name: str, values: Any) -> Tensor:
+    """``values`` as a tensor of floating-point numbers: the one place where types are settled.
+
+    Tensors, arrays, data frames and lists of numbers. Numbers of 32 and 64 bits in floating point
+    stay what they are, all others (integers, half precision, booleans) become float32.
+
+    Raises
+    ------
+    ValueError
+        For what is not real numbers in a rectangle; ``name`` says in the message what it was.
+    """
+    if not isinstance(values, Tensor):
+        try:
+            array = np.asarray(values)
+            if array.dtype.kind == "O":  # columns of several types, or with missing values
+                array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be numbers: {error}") from None
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must be real numbers, not {array.dtype}")
+        long = array.dtype.kind == "f" and array.dtype.itemsize > 4
+        return torch.from_numpy(array.astype(np.float64 if long else np.float32))
+    if values.is_complex():
+        raise ValueError(f"{name} must be real numbers, not {values.dtype}")
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def spread(offsets: Tensor) -> Tensor:
@@ -37,7 +66,7 @@ class Process:
     Parameters
     ----------
     alpha_bar : Tensor [T]
-        Cumulative products of ``1 - beta``, float64, strictly decreasing inside (0, 1).
+        Cumulative products of ``1 - beta``, strictly decreasing inside (0, 1); kept in float64.
     y_mean, y_std : Tensor [dy]
         Moments that standardise the target (original units).
     c_mean, c_std : Tensor [dc]
@@ -60,6 +89,9 @@ class Process:
     c_std: Tensor
 
     def __post_init__(self) -> None:
+        for name in ("alpha_bar", "y_mean", "y_std", "c_mean", "c_std"):
+            object.__setattr__(self, name, floating(name, getattr(self, name)))
+        object.__setattr__(self, "alpha_bar", self.alpha_bar.double())
         schedule = self.alpha_bar
         if schedule.ndim != 1 or len(schedule) == 0:
             raise ValueError(
@@ -115,15 +147,19 @@ class Process:
 
     @classmethod
     def _unit(cls, alpha_bar: Tensor, dy: int, dc: int) -> Process:
-        return cls(alpha_bar, torch.zeros(dy), torch.ones(dy), torch.zeros(dc), torch.ones(dc))
+        y, c = torch.zeros(dy, dtype=torch.float32), torch.zeros(dc, dtype=torch.float32)
+        return cls(alpha_bar, y, y + 1, c, c + 1)
 
     def standardised(self, y: Tensor, c: Tensor, *, relative: bool = False) -> Process:
         """The same schedule in the units of training rows ``y [n, dy]``, ``c [n, dc]``.
 
         With ``relative`` the target's scale is that of ``y - c``: the units of a denoiser that
         works in the frame of the object, where the spread of the conditions is not part of the
-        data's spread; see :func:`spread`.
+        data's spread; see :func:`spread`. That needs dy = dc.
         """
+        y, c = self.rows("y", y), self.rows("c", c)
+        if relative and self.dy != self.dc:
+            raise ValueError(f"the scale of y - c needs dy = dc, not {self.dy} and {self.dc}")
         if len(y) < 2 or len(y) != len(c):
             raise ValueError(
                 f"standardising needs at least two rows, as many y as c, not {len(y)}, {len(c)}"
@@ -143,6 +179,28 @@ class Process:
         r""":math:`\beta_t = 1 - \bar\alpha_t / \bar\alpha_{t-1}`; :math:`\bar\alpha_{-1} = 1`."""
         previous = torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
         return 1 - self.alpha_bar / previous
+
+    def timestep(self, t: Any) -> int | Tensor:
+        """A timestep as an int, or several as an integer tensor ``[n]``.
+
+        Raises
+        ------
+        ValueError
+            If one lies outside 0 .. T - 1, where an index would count from the other end.
+        """
+        steps = self.steps
+        if isinstance(t, Tensor) and t.ndim:
+            whole = not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
+            if not whole or bool(((t < 0) | (t >= steps)).any()):
+                raise ValueError(f"t must be integers from 0 to {steps - 1}, not {t}")
+            return t.long()
+        try:
+            number = operator.index(t)
+        except TypeError:
+            number = -1
+        if not 0 <= number < steps:
+            raise ValueError(f"t must be an integer from 0 to {steps - 1}, not {t!r}")
+        return number
 
     def alpha_bar_at(self, t: int) -> float:
         """:math:`\\bar\\alpha_t` as a number; ``t = -1`` is the clean data, where it is 1."""
@@ -189,20 +247,38 @@ class Process:
         """Dimension of the condition."""
         return len(self.c_mean)
 
+    def rows(self, name: Literal["y", "c"], values: Any) -> Tensor:
+        """Targets or conditions as numbers ``[..., dy]`` or ``[..., dc]``.
+
+        Raises
+        ------
+        ValueError
+            If they are not numbers (see :func:`floating`) or of another dimension.
+        """
+        d = self.dy if name == "y" else self.dc
+        found = floating(name, values)
+        if found.ndim == 0 or found.shape[-1] != d:
+            raise ValueError(f"{name} must have shape [..., {d}], not {list(found.shape)}")
+        return found
+
     def encode_y(self, y: Tensor) -> Tensor:
         """Target in original units ``[..., dy]`` to standardised units."""
+        y = self.rows("y", y)
         return (y - self.y_mean.to(y)) / self.y_std.to(y)
 
     def decode_y(self, y: Tensor) -> Tensor:
         """Target in standardised units ``[..., dy]`` to original units."""
+        y = self.rows("y", y)
         return y * self.y_std.to(y) + self.y_mean.to(y)
 
     def encode_c(self, c: Tensor) -> Tensor:
         """Condition in original units ``[..., dc]`` to standardised units."""
+        c = self.rows("c", c)
         return (c - self.c_mean.to(c)) / self.c_std.to(c)
 
     def decode_c(self, c: Tensor) -> Tensor:
         """Condition in standardised units ``[..., dc]`` to original units."""
+        c = self.rows("c", c)
         return c * self.c_std.to(c) + self.c_mean.to(c)
 
     # --- identity -------------------------------------------------------------------------
@@ -219,6 +295,8 @@ class Process:
             ("c_std", "scales of the condition (c_std)"),
         ):
             mine, theirs = getattr(self, name), getattr(other, name)
+            if name != "alpha_bar":  # units, which may be known to more digits on one side
+                mine, theirs = mine.float(), theirs.float()
             if mine.shape != theirs.shape or not torch.equal(mine, theirs.to(mine)):
                 return f"their {label} differ"
         return None

@@ -13,6 +13,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from dualdiff.process import floating
+
 # Forming c + u and then y - c rounds twice in float32, up to 2e-6 an axis for coordinates below 32.
 # Points this close to a region count as inside, so that no drawn point is ever thrown out.
 ATOL = 1e-5
@@ -58,7 +60,7 @@ class Region(ABC):
         Parameters
         ----------
         c : Tensor [n, dim]
-            Conditions; the result has their dtype and device.
+            Conditions; the result has their dtype (floating) and device.
         generator : torch.Generator
             On any device: the numbers are drawn there and then moved to c.
         k : int, optional
@@ -71,12 +73,11 @@ class Region(ABC):
         Raises
         ------
         ValueError
-            c is not a floating [n, dim] tensor, or k is not a positive integer.
+            c is not [n, dim] numbers, or k is not a positive integer.
         """
-        if c.ndim != 2 or c.shape[1] != self.dim or not c.is_floating_point():
-            raise ValueError(
-                f"c must be a floating tensor [n, {self.dim}], got {c.dtype} {list(c.shape)}"
-            )
+        c = floating("c", c)
+        if c.ndim != 2 or c.shape[1] != self.dim:
+            raise ValueError(f"c must have shape [n, {self.dim}], got {list(c.shape)}")
         if k is None:
             return c + self._draw(len(c), generator).to(c)
         count("k", k)
@@ -95,6 +96,7 @@ class Region(ABC):
         ValueError
             The last dimension is not `dim`, or the shapes do not broadcast.
         """
+        y, c = floating("y", y), floating("c", c)
         for name, x in (("y", y), ("c", c)):
             if x.ndim == 0 or x.shape[-1] != self.dim:
                 raise ValueError(f"{name} must have shape [..., {self.dim}], got {list(x.shape)}")

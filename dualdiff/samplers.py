@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dualdiff.chunks import Piece, check_request, chunked, in_threads
-from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.compose import Weighted
+from dualdiff.denoisers import Denoiser, Predict, evaluating
 from dualdiff.process import Process
 
 
@@ -82,6 +84,11 @@ class Sampler:
         if count == 1:
             return [process.steps - 1]
         return [round(i * (process.steps - 1) / (count - 1)) for i in reversed(range(count))]
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the samples are a function of the start: no step adds noise."""
+        return False
 
     @abstractmethod
     def step(
@@ -160,6 +167,10 @@ class DDIM(Sampler):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be between 0 and 1, not {self.eta}")
 
+    @property
+    def deterministic(self) -> bool:
+        return self.eta == 0
+
     def step(
         self, process: Process, predict: Predict, state: State, following: int, noise: Noise
     ) -> State:
@@ -200,6 +211,10 @@ class DPMSolverPP(Sampler):
     Lu et al. (2022), "DPM-Solver++", algorithm 2.
     """
 
+    @property
+    def deterministic(self) -> bool:
+        return True
+
     def step(
         self, process: Process, predict: Predict, state: State, following: int, noise: Noise
     ) -> State:
@@ -221,6 +236,31 @@ class DPMSolverPP(Sampler):
 
 
 SAMPLERS: dict[str, type[Sampler]] = {"ddpm": DDPM, "ddim": DDIM, "dpm++": DPMSolverPP}
+
+
+class CollapseWarning(UserWarning):
+    """Samples will be much narrower, or wider, than what the weights describe."""
+
+
+def _check_total(denoiser: Denoiser, sampler: Sampler) -> None:
+    r"""Warn of a sum of noises whose weights do not add up to one under a deterministic sampler.
+
+    Where all members predict :math:`\varepsilon` for a unit Gaussian the flow of total weight B
+    multiplies the start by :math:`\bar\alpha_T^{(B-1)/2}`, which is no sampling of anything;
+    fresh noise at every step holds the variance at :math:`1/(2B-1)`.
+    """
+    if not (sampler.deterministic and isinstance(denoiser, Weighted)):
+        return
+    total = denoiser.total
+    worst = float(total[(total - 1).abs().argmax()])
+    if abs(worst - 1) > 1e-6:
+        warnings.warn(
+            f"the weights add up to {worst:g} and {sampler} adds no noise, so the samples "
+            f"collapse or spread (weights that add up to one do not); use the default sampler, "
+            f"DDPM()",
+            CollapseWarning,
+            stacklevel=3,
+        )
 
 
 @torch.no_grad()
@@ -256,15 +296,16 @@ def sample(
 ) -> Tensor:
     """Draw samples for every condition.
 
-    The work runs in chunks small enough for the cache, one per thread at a time; each block of
-    samples has a noise stream of its own, so neither the chunk size nor the number of threads
-    changes a sample (up to the rounding of matrix products).
+    Conditions may be a tensor, an array, a data frame or lists; samples are float32, made where the
+    denoiser is and in its evaluation mode. The work runs in chunks small enough for the cache, one
+    per thread at a time; each block of samples has a noise stream of its own, so neither the chunk
+    size nor the number of threads changes a sample (up to the rounding of matrix products).
 
     Parameters
     ----------
     denoiser : Denoiser
     c : Tensor [n, dc]
-        Conditions in original units; the samples are made on their device.
+        Conditions in original units.
     generator : torch.Generator
         Source of all randomness.
     sampler : Sampler
@@ -289,10 +330,17 @@ def sample(
         For shapes and values out of range.
     FloatingPointError
         If a sample is not finite.
+
+    Warns
+    -----
+    CollapseWarning
+        If a deterministic sampler meets weights that do not add up to one.
     """
-    check_request(denoiser.process, c, draws, chunk, start_std)
+    c = check_request([denoiser], c, draws, chunk, start_std)
     sampler = DDPM() if sampler is None else sampler
-    out = torch.empty(len(c) * draws, denoiser.process.dy, device=c.device)
+    _check_total(denoiser, sampler)
+    size = (len(c) * draws, denoiser.process.dy)
+    out = torch.empty(size, device=c.device, dtype=torch.float32)
 
     def work(piece: Piece) -> int:
         place, condition, noise = piece
@@ -301,9 +349,11 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    for done in in_threads(work, chunked(denoiser.process, c, generator, draws, chunk), c.device):
-        if progress is not None:
-            progress(done)
+    pieces = chunked(denoiser.process, c, generator, draws, chunk)
+    with evaluating([denoiser]):
+        for done in in_threads(work, pieces, c.device):
+            if progress is not None:
+                progress(done)
     if not bool(torch.isfinite(out).all()):
         raise FloatingPointError(
             "some samples are not finite: the denoiser diverges (weights too large, or a network "
@@ -330,10 +380,12 @@ def trajectory(
     states : Tensor [S + 1, n, dy]
         Standardised units.
     """
-    check_request(denoiser.process, c, 1, 1, start_std)
+    c = check_request([denoiser], c, 1, 1, start_std)
     sampler = DDPM() if sampler is None else sampler
+    _check_total(denoiser, sampler)
     pieces = []
-    for _, condition, noise in chunked(denoiser.process, c, generator, 1, None):
-        states = list(reverse(denoiser, condition, sampler, noise, start_std=start_std))
-        pieces.append(torch.stack([state.y for state in states]))
+    with evaluating([denoiser]):
+        for _, condition, noise in chunked(denoiser.process, c, generator, 1, None):
+            states = list(reverse(denoiser, condition, sampler, noise, start_std=start_std))
+            pieces.append(torch.stack([state.y for state in states]))
     return [state.t for state in states], torch.cat(pieces, dim=1)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from dualdiff.denoisers import MLP
+from dualdiff.process import Process, floating
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,30 @@ class Step(NamedTuple):
     loss: Tensor
 
 
-def _check_rows(denoiser: MLP, y: Tensor, c: Tensor) -> None:
-    process = denoiser.process
+def checked_pairs(process: Process, y: Any, c: Any) -> tuple[Tensor, Tensor]:
+    """Pairs in original units as numbers ``[n, dy]`` and ``[n, dc]``, n >= 1.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, and for values that are not finite.
+    """
+    y, c = floating("y", y), floating("c", c)
     for name, rows, d in (("y", y, process.dy), ("c", c, process.dc)):
         if rows.ndim != 2 or rows.shape[1] != d or len(rows) == 0:
             raise ValueError(f"{name} must have shape [n >= 1, {d}], not {list(rows.shape)}")
         if not bool(torch.isfinite(rows).all()):
-            raise ValueError(f"{name} must be finite; some training rows are NaN or infinite")
+            raise ValueError(f"{name} must be finite; some rows are NaN or infinite")
     if len(y) != len(c):
         raise ValueError(f"y and c must have the same number of rows, not {len(y)} and {len(c)}")
+    return y, c
+
+
+def _standardised(denoiser: MLP, y: Any, c: Any) -> tuple[Tensor, Tensor]:
+    """Training pairs in standardised units, in the network's precision and where it is."""
+    process, held = denoiser.process, next(denoiser.parameters())
+    y, c = (rows.to(held) for rows in checked_pairs(process, y, c))
+    return process.encode_y(y), process.encode_c(c)
 
 
 def noise_loss(
@@ -143,7 +160,8 @@ def fit(
 ) -> Iterator[Step]:
     """Train ``denoiser`` in place, yielding every step; fine-tuning is the same call.
 
-    The data are tensors on the denoiser's device and are indexed, never looped over. The last,
+    The data are tensors, arrays, data frames or lists; they are moved to where the denoiser is, and
+    indexed, never looped over. The last,
     smaller batch of an epoch is used too. Stopping early leaves the weights as they are then
     (without the average). The same generator gives the same weights, whatever the number of
     threads.
@@ -170,8 +188,18 @@ def fit(
     Yields
     ------
     Step
+
+    Raises
+    ------
+    ValueError
+        At the call: for rows and numbers out of range.
+
+    Warns
+    -----
+    UserWarning
+        If nobody asks for a step: a run that never began trains nothing.
     """
-    _check_rows(denoiser, y, c)
+    y, c = _standardised(denoiser, y, c)
     visited = len(y) if rows_per_epoch is None else rows_per_epoch
     counts = (("epochs", epochs), ("batch_size", batch_size), ("rows_per_epoch", visited))
     for name, value in counts:
@@ -183,40 +211,62 @@ def fit(
             f"not {p_uncond}"
         )
     how = Optimisation() if optimisation is None else optimisation
-    y, c = denoiser.process.encode_y(y), denoiser.process.encode_c(c)
     preserved = None
     if prior is not None:
         preserved = _preserved_loss(denoiser, prior, generator, p_uncond)
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
     total = epochs * -(-visited // batch_size)
-    optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
-    average = None if how.ema is None else [p.detach().clone() for p in parameters]
-    number = 0
-    left = torch.empty(0, dtype=torch.long, device=y.device)
-    for epoch in range(epochs):
-        while len(left) < visited:
-            shuffled = torch.randperm(len(y), generator=generator, device=y.device)
-            left = torch.cat([left, shuffled])
-        order, left = left[:visited], left[visited:]
-        for rows in order.split(batch_size):
-            with one_thread():
-                optimiser.zero_grad(set_to_none=True)
-                loss = noise_loss(denoiser, y[rows], c[rows], generator, p_uncond)
-                if preserved is not None:
-                    loss = loss + preserved(len(rows))
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                if average is not None and how.ema is not None:
-                    # The horizon is ema * total steps once that many have passed, shorter before.
-                    share = 1 / min(number + 1, max(1.0, how.ema * total))
-                    torch._foreach_lerp_(average, [p.detach() for p in parameters], share)
-            yield Step(epoch, number, loss.detach())
-            number += 1
-    if average is not None:
-        with torch.no_grad():
-            for parameter, mean in zip(parameters, average, strict=True):
-                parameter.copy_(mean)
+
+    def run() -> Iterator[Step]:
+        optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
+        average = None if how.ema is None else [p.detach().clone() for p in parameters]
+        number = 0
+        left = torch.empty(0, dtype=torch.long, device=y.device)
+        for epoch in range(epochs):
+            while len(left) < visited:
+                shuffled = torch.randperm(len(y), generator=generator, device=y.device)
+                left = torch.cat([left, shuffled])
+            order, left = left[:visited], left[visited:]
+            for rows in order.split(batch_size):
+                with one_thread():
+                    optimiser.zero_grad(set_to_none=True)
+                    loss = noise_loss(denoiser, y[rows], c[rows], generator, p_uncond)
+                    if preserved is not None:
+                        loss = loss + preserved(len(rows))
+                    loss.backward()
+                    optimiser.step()
+                    schedule.step()
+                    if average is not None and how.ema is not None:
+                        # The horizon is ema * total steps once that many have passed.
+                        share = 1 / min(number + 1, max(1.0, how.ema * total))
+                        torch._foreach_lerp_(average, [p.detach() for p in parameters], share)
+                yield Step(epoch, number, loss.detach())
+                number += 1
+        if average is not None:
+            with torch.no_grad():
+                for parameter, mean in zip(parameters, average, strict=True):
+                    parameter.copy_(mean)
+
+    return _Run(run())
+
+
+class _Run(Iterator[Step]):
+    """The steps of a run; says so if it is thrown away before its first one."""
+
+    def __init__(self, steps: Iterator[Step]) -> None:
+        self._steps, self._begun = steps, False
+
+    def __next__(self) -> Step:
+        self._begun = True
+        return next(self._steps)
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warnings.warn(
+                "fit was called and nothing was trained: it is a generator of steps, so loop over "
+                "it, or over epoch_losses(fit(...))",
+                stacklevel=2,
+            )
 
 
 def _optimiser(
@@ -233,8 +283,7 @@ def _preserved_loss(
     denoiser: MLP, prior: Prior, generator: torch.Generator, p_uncond: float
 ) -> Callable[[int], Tensor]:
     """The weighted loss on ``n`` random pairs of the prior, as a function of ``n``."""
-    _check_rows(denoiser, prior.y, prior.c)
-    y, c = denoiser.process.encode_y(prior.y), denoiser.process.encode_c(prior.c)
+    y, c = _standardised(denoiser, prior.y, prior.c)
 
     def loss(n: int) -> Tensor:
         pick = torch.randint(len(y), (n,), generator=generator, device=y.device)

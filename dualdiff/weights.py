@@ -14,11 +14,12 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted, common_process
 from dualdiff.correct import product
-from dualdiff.denoisers import Denoiser
+from dualdiff.denoisers import Denoiser, device_of, evaluating
 from dualdiff.metrics import energy_score
 from dualdiff.process import Process
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
+from dualdiff.train import checked_pairs
 
 Progress = Callable[[int], object]
 LEAST = 0.01
@@ -38,14 +39,10 @@ class Fold:
     c: Tensor
 
     def __post_init__(self) -> None:
-        process = common_process(self.members)
-        for name, rows, d in (("y", self.y, process.dy), ("c", self.c, process.dc)):
-            if rows.ndim != 2 or rows.shape[1] != d or len(rows) == 0:
-                raise ValueError(f"{name} must have shape [n >= 1, {d}], not {list(rows.shape)}")
-            if not bool(torch.isfinite(rows).all()):
-                raise ValueError(f"{name} must be finite; some held-out pairs are NaN or infinite")
-        if len(self.y) != len(self.c):
-            raise ValueError(f"y and c must pair up, not {len(self.y)} and {len(self.c)} rows")
+        y, c = checked_pairs(common_process(self.members), self.y, self.c)
+        where = device_of(self.members.values())
+        object.__setattr__(self, "y", y.to(where, torch.float32))
+        object.__setattr__(self, "c", c.to(where, torch.float32))
 
 
 def _same_names(folds: Sequence[Fold]) -> tuple[list[str], Process]:
@@ -105,7 +102,8 @@ def stacked(
             c = process.encode_c(fold.c).repeat(repeats, 1)
             eps = torch.empty_like(y).normal_(generator=generator)
             noised = process.diffuse(y, t, eps)
-            said = torch.stack([m(noised, t, c) for m in fold.members.values()]).double()
+            with evaluating(fold.members.values()):
+                said = torch.stack([m(noised, t, c) for m in fold.members.values()]).double()
             gram += torch.einsum("ind,jnd->ij", said, said)
             aim += torch.einsum("ind,nd->i", said, eps.double())
         ridge = 1e-3 * gram.diagonal().mean()

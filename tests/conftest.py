@@ -49,7 +49,7 @@ def mixture(process: Process) -> ExactMixture:
 class Quick(ExactMixture):
     """An exact mixture bound in few float32 operations: laws of samplers need many samples."""
 
-    def bind(self, c: torch.Tensor) -> Predict:
+    def _bind(self, c: torch.Tensor) -> Predict:
         centre = self.process.encode_y(self.process.decode_c(c))
         pairs = list(zip(self.log_weights.tolist(), self.means.float(), strict=True))
 

@@ -195,7 +195,7 @@ class Recording(Denoiser):
         super().__init__()
         self.process, self.member, self.states = member.process, member, []
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         predict = self.member.bind(c)
 
         def recorded(y: Tensor, t: int) -> Tensor:

@@ -33,7 +33,7 @@ class Counting(Denoiser):
         self.calls += 1
         return self.member(y, t, c)
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         predict = self.member.bind(c)
 
         def counted(y: Tensor, t: int) -> Tensor:
@@ -44,7 +44,7 @@ class Counting(Denoiser):
 
 
 class Broken(Quick):
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         return lambda y, t: y * math.nan
 
 

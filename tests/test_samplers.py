@@ -298,7 +298,7 @@ def test_bad_samplers_are_named() -> None:
 
 def test_diverging_denoiser_is_reported() -> None:
     class Broken(ExactBox):
-        def bind(self, c):  # type: ignore[no-untyped-def]
+        def _bind(self, c):  # type: ignore[no-untyped-def]
             return lambda y, t: y * math.nan
 
     with pytest.raises(FloatingPointError, match="not finite"):

@@ -87,7 +87,7 @@ class Told(Denoiser):
     def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
         return self.network(y, t, self._condition(c))
 
-    def bind(self, c: Tensor) -> Predict:
+    def _bind(self, c: Tensor) -> Predict:
         return self.network.bind(self._condition(c))
 
 
