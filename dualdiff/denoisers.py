@@ -82,7 +82,7 @@ class Denoiser(nn.Module):
         """
         # No tensor of the inference mode is kept: nobody could write into its memory later.
         with torch.inference_mode(False):
-            c = self.process.rows("c", c)
+            c = self.process.rows("c", c).float()
             _, _, c = self.inputs(c.new_zeros(len(c), self.process.dy), 0, c)
             quick = self._bind(c) if self._bindable() else None
         steps = self.process.steps

@@ -105,7 +105,7 @@ def checked_pairs(process: Process, y: Any, c: Any) -> tuple[Tensor, Tensor]:
 def _standardised(denoiser: MLP, y: Any, c: Any) -> tuple[Tensor, Tensor]:
     """Training pairs in standardised units, in the network's precision and where it is."""
     process, held = denoiser.process, next(denoiser.parameters())
-    y, c = (rows.to(held) for rows in checked_pairs(process, y, c))
+    y, c = (rows.detach().to(held) for rows in checked_pairs(process, y, c))
     return process.encode_y(y), process.encode_c(c)
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import settings
@@ -71,6 +73,38 @@ class Quick(ExactMixture):
             return noise * (shares * torch.stack(pulls)).sum(0)
 
         return predict
+
+
+def containers(rows: torch.Tensor) -> dict[str, object]:
+    """The same whole numbers ``[n, d]`` from 0 to 3 in everything that people keep rows in."""
+    whole = rows.numpy().astype(np.int64)
+    kinds = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64".split()
+    arrays = {
+        f"array {kind}": whole.astype(kind) for kind in ("f2", "f4", "f8", ">f8", ">i4", "u1", "i8")
+    }
+    read_only = whole.astype(float)
+    read_only.setflags(write=False)
+    frame = pd.DataFrame(whole, columns=[f"x{i}" for i in range(whole.shape[1])])
+    mixed = frame.astype({frame.columns[0]: "float32"}).astype({frame.columns[-1]: "Int64"})
+    return {
+        **{f"tensor {kind}": rows.to(getattr(torch, kind)) for kind in kinds},
+        "tensor with gradient": rows.clone().requires_grad_(),
+        "tensor strided": rows.repeat_interleave(2, 1)[:, ::2],
+        **arrays,
+        "array column order": np.asfortranarray(whole.astype(float)),
+        "array backwards": whole[::-1].astype(float)[::-1],
+        "array read only": read_only,
+        "array of objects": whole.astype(object),
+        "lists": whole.tolist(),
+        "tuples": tuple(map(tuple, whole.tolist())),
+        "list of arrays": list(whole),
+        "frame": frame,
+        "frame of several types": mixed,
+        "frame of objects": frame.astype(object),
+    }
+
+
+KINDS_OF_ROWS = list(containers(torch.zeros(2, 2)))
 
 
 def line(process: Process, *components: tuple[float, float, float]) -> Quick:

@@ -317,3 +317,10 @@ def test_or_is_a_mixture_of_three_too() -> None:
 def test_bad_superdiff_is_named(options: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=message):
         superdiff({"a": A, "b": B, "d": D}, C, generator(), **options)
+
+
+def test_a_composition_cannot_be_followed_along_the_path() -> None:
+    members = {"sum": Weighted({"a": A, "b": B}, {"a": 1, "b": 1}), "d": D}
+    with pytest.raises(ValueError, match="member 'sum' is a composition"):
+        superdiff(members, C, generator(), mode="or")
+    amdm(members, C, generator(), aggregated=5)  # takes steps, follows no density

@@ -330,3 +330,19 @@ def test_bad_guidance_is_named() -> None:
         video_adapter(A, U, B, prior_strength=-1.0, inverse_temperature=1.5)
     with pytest.raises(ValueError, match="'specialised' must be finite"):
         video_adapter(A, U, B, prior_strength=1.0, inverse_temperature=math.inf)
+
+
+@given(weight, weight, weight, weight)
+def test_flat_is_the_same_sum_of_the_innermost_members(
+    outer: float, a: float, b: float, ramp: float
+) -> None:
+    column = torch.linspace(ramp, 1, A.process.steps)
+    inner = Weighted({"a": A, "b": B}, {"a": a * column, "b": b})
+    middle = Weighted({"inner": inner, "box": BOX}, {"inner": outer, "box": 0.5})
+    nested = Weighted({"middle": middle, "a": A}, {"middle": 1, "a": 2})
+    flat = nested.flat()
+    assert list(flat.members.values()) == [A, B, BOX, A]
+    assert not any(isinstance(member, Weighted) for member in flat.members.values())
+    torch.testing.assert_close(eps(flat), eps(nested), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(flat.table.sum(1), nested.total)
+    torch.testing.assert_close(nested.total, outer * (a * column.double() + b) + 0.5 + 2)

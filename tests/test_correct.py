@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import Quick, generator, line, mixture
+from conftest import KINDS_OF_ROWS, Quick, containers, generator, line, mixture
 from scipy import stats
 
 from dualdiff.chunks import BLOCK
@@ -408,3 +408,41 @@ def test_groups_are_not_cut_by_chunks(group: int) -> None:
         for a, b in zip(runs[0][:-1], other[:-1], strict=True):
             torch.testing.assert_close(a, b)
     assert runs[0].effective.shape == (3, 1100 // group, 20)
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": "rne"}, {"weights": None, "mcmc": MALA(1)}])
+def test_a_nested_sum_samples_as_the_flat_one(options: dict) -> None:  # type: ignore[type-arg]
+    """A composition is no noised density, so only the flat product can be corrected."""
+    process = Process.log_snr(40, 8, -8, dy=1, dc=1)
+    a, b, shift = (line(process, (1.0, m, v)) for m, v in ((0.0, 1.0), (0.5, 2.0), (2.0, 0.25)))
+    flat = Weighted({"a": a, "b": b, "c": shift}, {"a": 0.5, "b": 1.0, "c": 1.0})
+    pair = Weighted({"a": a, "b": b}, {"a": 1.0, "b": 2.0})
+    nested = Weighted({"pair": pair, "c": shift}, {"pair": 0.5, "c": 1.0})
+    c = torch.zeros(6, 1)
+    runs = [product(rule, c, generator(3), draws=20, **options) for rule in (flat, nested)]
+    for one, other in zip(*runs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_nesting_does_not_change_the_law_of_resampled_products() -> None:
+    process = Process.log_snr(60, 8, -8, dy=1, dc=1)
+    unit, shift = line(process, (1.0, 0.0, 1.0)), line(process, (1.0, 2.0, 0.25))
+    nested = Weighted({"ab": joint(unit, unit), "c": shift}, {"ab": 1.0, "c": 1.0})
+    flat = Weighted({"a": unit, "b": unit, "c": shift}, {"a": 1.0, "b": 1.0, "c": 1.0})
+    options = {"draws": 100, "resampling": Resampling(100)}
+    c = torch.zeros(5, 1)
+    assert torch.equal(
+        product(nested, c, generator(3), **options).samples,
+        product(flat, c, generator(3), **options).samples,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_conditions_of_any_type_give_the_same_product(kind: str) -> None:
+    process = Process.linear(8, dy=3, dc=3)
+    rule = joint(gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0))
+    c = torch.randint(4, (3, 3), generator=generator(4)).float()
+    expected = product(rule, c, generator(2), draws=4, resampling=Resampling(4))
+    given = containers(c)[kind]
+    found = product(rule, given, generator(2), draws=4, resampling=Resampling(4))  # type: ignore[arg-type]
+    assert torch.equal(found.samples, expected.samples)

@@ -1,14 +1,27 @@
 """Laws every denoiser obeys, and the thesis's network in particular."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import OFFSET, SPREAD, denoisers, generator, standardised
-from torch import nn
+from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, denoisers, generator, standardised
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from dualdiff.denoisers import MLP, Architecture, Unconditional, octaves, time_features
+from dualdiff.compose import Weighted
+from dualdiff.denoisers import (
+    MLP,
+    Architecture,
+    Denoiser,
+    Unconditional,
+    evaluating,
+    octaves,
+    time_features,
+)
 from dualdiff.process import Process
+from dualdiff.train import add_lora
 
 ALL = denoisers()
 
@@ -56,6 +69,191 @@ def test_wrong_shapes_are_refused(name: str) -> None:
         denoiser(torch.zeros(4, 2), 0, torch.zeros(4, 3))
     with pytest.raises(ValueError, match=r"c must have shape \[4, 3\]"):
         denoiser(torch.zeros(4, 3), 0, torch.zeros(5, 3))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("t", [-1, 40, 0.5, torch.tensor([0, 1, -1, 2]), torch.tensor([0, 1])])
+def test_steps_outside_the_process_are_refused(name: str, t: object) -> None:
+    y, c = torch.zeros(4, 3), torch.zeros(4, 3)
+    with pytest.raises(ValueError, match="t must be"):
+        ALL[name](y, t, c)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="t must be|takes one t"):
+        ALL[name].bind(c)(y, t)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_inputs_of_any_type_give_the_same_noise(name: str, kind: str) -> None:
+    whole = torch.randint(4, (2, 5, 3), generator=generator(12)).float()
+    y, c = (containers(rows)[kind] for rows in whole)
+    with torch.no_grad():
+        expected = ALL[name](*(whole[0], 20, whole[1]))
+        torch.testing.assert_close(ALL[name](y, 20, c).float(), expected, rtol=1e-4, atol=1e-5)
+        bound = ALL[name].bind(c)(whole[0], 20)
+    scale = expected.abs().clamp(min=1)
+    assert ((bound - expected) / scale).abs().max() < 2e-5
+
+
+# --- bound equals called, whatever somebody has done to a denoiser -------------------------------
+
+
+class Clamped(MLP):
+    def forward(
+        self, y: Tensor, t: int | Tensor, c: Tensor, masked: Tensor | bool = False
+    ) -> Tensor:
+        return super().forward(y, t, c, masked).clamp(-0.2, 0.2)
+
+
+class Shift:
+    """A mixin in front of a network."""
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return super().forward(y, t, c) + 0.5  # type: ignore[misc]
+
+
+class Shifted(Shift, MLP):
+    pass
+
+
+class Columns(MLP):
+    def columns(self, c: Tensor, masked: Tensor | bool = False) -> Tensor:
+        return super().columns(c, masked) * 2
+
+
+class Doubled(Weighted):
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return 2 * super().forward(y, t, c)
+
+
+class Plain(Denoiser):
+    """The contract and nothing else."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self.process = process
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return self.process.noise(t) * y + 0.1 * c
+
+
+def _in_the_middle(layer: Callable[[], nn.Module]) -> Callable[[MLP], object]:
+    def change(network: MLP) -> None:
+        network.layers[0] = nn.Sequential(network.layers[0], layer())
+
+    return change
+
+
+def _instance_forward(network: MLP) -> None:
+    plain = network.forward
+    network.forward = lambda *args: plain(*args) - 1  # type: ignore[method-assign]
+
+
+def _without_bias(network: MLP) -> None:
+    network.head = nn.Linear(network.head.in_features, 3, bias=False)
+    nn.init.constant_(network.head.weight, 0.01)
+
+
+CHANGES: dict[str, Callable[[MLP], object]] = {
+    "nothing": lambda network: None,
+    "double": lambda network: network.double(),
+    "forward hook": lambda n: n.register_forward_hook(lambda m, x, out: out * 3),
+    "hook on a layer": lambda n: n.layers[0].register_forward_hook(lambda m, x, out: out + 1),
+    "hook before": lambda n: n.register_forward_pre_hook(lambda m, x: (x[0] * 2, *x[1:])),
+    "norm": _in_the_middle(lambda: nn.LayerNorm(8)),
+    "dropout": _in_the_middle(lambda: nn.Dropout(0.5)),
+    "another activation": lambda n: setattr(n, "activation", nn.Tanh()),
+    "forward of the instance": _instance_forward,
+    "no bias": _without_bias,
+    "evaluation": lambda n: n.eval(),
+    "frozen": lambda n: n.requires_grad_(False),
+}
+KINDS_OF_NETWORK: dict[str, type[MLP]] = {
+    "MLP": MLP,
+    "own forward": Clamped,
+    "mixin": Shifted,
+    "own columns": Columns,
+}
+NETWORK = st.tuples(
+    st.sampled_from(sorted(KINDS_OF_NETWORK)),
+    st.lists(st.sampled_from(sorted(CHANGES)), max_size=2, unique=True),
+    st.booleans(),
+    st.sampled_from(["relu", "silu"]),
+    st.integers(0, 2),
+    st.booleans(),
+)
+
+
+def build(process: Process, what: tuple, seed: int) -> MLP:  # type: ignore[type-arg]
+    kind, changes, lora, activation, depth, preconditioned = what
+    shape = Architecture(8, depth, activation, preconditioned=preconditioned, fourier=depth)
+    network = KINDS_OF_NETWORK[kind](process, shape, generator(seed))
+    if lora and kind == "MLP":
+        network = add_lora(network, 2, generator(seed))
+    for change in sorted(changes, key="double".__eq__):  # last: new layers are float32
+        CHANGES[change](network)
+    return network
+
+
+@given(NETWORK, NETWORK, st.floats(-0.5, 2), st.sampled_from(["one", "sum", "nested", "own"]))
+@torch.random.fork_rng()  # dropout and fresh layers draw from the global generator
+def test_bound_equals_called_for_random_denoisers(
+    first: tuple,  # type: ignore[type-arg]
+    second: tuple,  # type: ignore[type-arg]
+    weight: float,
+    how: str,
+) -> None:
+    process = standardised(Process.log_snr(12))
+    a, b = build(process, first, 1), build(process, second, 2)
+    denoiser: Denoiser = a
+    if how != "one":
+        members, weights = {"a": a, "b": b}, {"a": weight, "b": 1.0}
+        denoiser = (Doubled if how == "own" else Weighted)(members, weights)
+    if how == "nested":
+        outer = {"sum": denoiser, "plain": Plain(process)}
+        denoiser = Weighted(outer, {"sum": 0.5, "plain": 1.0})
+    y, c = torch.randn(2, 6, 3, generator=generator(3))
+    for t in (0, 5, 11):
+        torch.manual_seed(t)
+        expected = denoiser(y, t, c).detach()
+        torch.manual_seed(t)
+        found = denoiser.bind(c)(y, t)
+        assert found.dtype == expected.dtype
+        assert ((found - expected) / expected.abs().amax().clamp(min=1)).abs().max() < 2e-5
+
+
+def test_the_quick_way_is_taken_where_nothing_was_changed() -> None:
+    """The law above would hold without any quick way."""
+    assert all(ALL[name]._bindable() for name in ALL)
+    assert add_lora(ALL["mlp thesis"], 2, generator())._bindable()  # type: ignore[arg-type]
+    assert not build(Process.linear(), ("own forward", [], False, "relu", 1, False), 1)._bindable()
+
+
+def test_autocast_means_the_same_bound_and_called() -> None:
+    network, y, c = ALL["mlp thesis"], *torch.randn(2, 6, 3, generator=generator(3))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert torch.equal(network.bind(c)(y, 9), network(y, 9, c))
+    with torch.no_grad():
+        assert not torch.equal(network.bind(c)(y, 9), network.bfloat16()(y, 9, c))
+        network.float()
+
+
+def test_what_is_bound_in_inference_mode_works_outside() -> None:
+    for name, denoiser in ALL.items():
+        with torch.inference_mode():
+            c = torch.ones(2, 3)
+            inside = denoiser.bind(c)(torch.ones(2, 3), 4)
+        predict = denoiser.bind(c)
+        assert torch.equal(predict(torch.ones(2, 3), 4), inside), name
+
+
+def test_evaluation_ends_as_it_began() -> None:
+    network = build(Process.linear(), ("MLP", ["dropout"], False, "relu", 1, False), 1)
+    network.layers[1].eval()
+    before = {name: module.training for name, module in network.named_modules()}
+    with pytest.raises(ZeroDivisionError), evaluating([network]):
+        assert not any(module.training for module in network.modules())
+        raise ZeroDivisionError
+    assert {name: module.training for name, module in network.named_modules()} == before
 
 
 def test_default_network_is_the_thesis_network() -> None:

@@ -167,3 +167,68 @@ def test_exact_denoiser_of_a_region() -> None:
 def test_bad_values_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- ends of the schedule, dimensions -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", [1e-18, 1e-9, 1e-6, 3e-5, 9e-5, 1.1e-4, 1e-3, 0.03])
+def test_small_boxes_against_many_digits(half: float) -> None:
+    """Half-widths around the switch to the series, at points inside and far outside."""
+    mpmath = pytest.importorskip("mpmath")
+    mpmath.mp.dps = 60
+    process = Process.linear(dy=1, dc=1)
+    box = ExactBox(process, (-1.0,), (1.0,))
+    noise = torch.tensor([[0.9]], dtype=torch.float64)
+    signal = torch.tensor([[half * 0.9]], dtype=torch.float64)
+    x = torch.tensor([[0.0], [1e-12], [0.3], [-2.0], [9.0], [-40.0]], dtype=torch.float64)
+    eps, log_p = box._eps(x, signal, noise), box._log_density(x, signal, noise)
+    for i, point in enumerate(x[:, 0].tolist()):
+        ends = [(mpmath.mpf(point) + s * float(signal)) / mpmath.mpf(0.9) for s in (1, -1)]
+        # Differences of the tails on one side: no digits are lost to 1 - small.
+        sign = -1 if point > 0 else 1
+        cdf = [mpmath.erfc(-sign * u / mpmath.sqrt(2)) / 2 for u in ends]
+        mass = sign * (cdf[0] - cdf[1])
+        expected = -(mpmath.npdf(ends[0]) - mpmath.npdf(ends[1])) / mass
+        assert float(eps[i]) == pytest.approx(float(expected), rel=1e-9, abs=1e-11)
+        density = mpmath.log(mass / (2 * float(signal)))
+        assert float(log_p[i]) == pytest.approx(float(density), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["box", "disc", "mixture"])
+def test_at_vanishing_signal_the_noise_is_all_there_is(name: str) -> None:
+    process = Process.linear(1000)
+    exact = {
+        "box": ExactBox(process, (-1.0, -0.5, 0.0), (0.0, 2.0, 0.5)),
+        "disc": ExactDisc(process, DISC),
+        "mixture": mixture(process),
+    }[name]
+    y, c = torch.randn(2, 50, 3, generator=generator(7))
+    for t in (600, 800, 999):
+        assert process.signal(t) < 1e-8
+        for found in (exact(y, t, c), exact.bind(c)(y, t)):
+            assert (found - y).abs().max() < 2e-5  # tables interpolate within 1e-5
+
+
+@pytest.mark.parametrize("high", [16.0, 20.0, 30.0])
+@pytest.mark.parametrize("region", [Box((-1.0, -1.0, 0.0), (1.0, 1.0, 1.0)), Disc(1.0)])
+def test_at_high_signal_tables_are_bounded_and_right(region: Box | Disc, high: float) -> None:
+    process = Process.log_snr(10, high, -8.0)
+    exact = exact_denoiser(region, process)
+    y, c = points(exact, 0)
+    y, c = y.float(), c.float()
+    for t in range(process.steps):
+        expected, found = exact(y, t, c), exact.bind(c)(y, t)
+        assert ((found - expected) / expected.abs().clamp(min=1)).abs().max() < 2e-5
+        table = exact._table(t)  # type: ignore[attr-defined]
+        assert len(table.values) <= table.LARGEST + 1
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_regions_of_another_dimension_than_the_process_are_refused(dim: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"Box of {dim} dimensions needs .* dy = dc = {dim}, not 3"
+    ):
+        ExactBox(PROCESS, (-1.0,) * dim, (0.0,) * dim)
+    with pytest.raises(ValueError, match=f"Disc of 3 dimensions needs .*, not {dim}"):
+        ExactDisc(Process.linear(dy=dim, dc=dim), DISC)

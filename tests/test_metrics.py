@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import KINDS_OF_ROWS, containers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
@@ -399,3 +400,16 @@ REFUSED = [
 def test_bad_input_is_refused_by_name(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_samples_of_any_type_have_the_same_scores(kind: str) -> None:
+    region = Box((-1.0, -1.0), (2.0, 2.0), divisions=3)
+    y, c = torch.randint(4, (2, 12, 2), generator=make_generator(3)).float()
+    expected = metrics.accuracy(y[:, None], c, region)
+    given_y, given_c = containers(y)[kind], containers(c)[kind]
+    assert torch.equal(region.cells(given_y, given_c), region.cells(y, c))  # type: ignore[arg-type]
+    one = [[row] for row in y.tolist()]
+    assert metrics.accuracy(one, given_c, region) == expected  # type: ignore[arg-type]
+    distance = metrics.support_distance(y[:, None], c, region)
+    assert metrics.support_distance(y[:, None].int(), given_c, region) == distance  # type: ignore[arg-type]

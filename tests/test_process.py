@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import generator, standardised
+from conftest import KINDS_OF_ROWS, containers, generator, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.process import FLAT, Process, spread
+from dualdiff.process import FLAT, Process, floating, spread
+
+WHOLE = torch.tensor([[0.0, 1, 3], [2, 0, 1], [1, 3, 2], [3, 1, 0]])
 
 
 def test_linear_betas_are_the_thesis_schedule() -> None:
@@ -101,3 +103,60 @@ def test_equality_and_the_named_difference() -> None:
 def test_bad_values_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- types --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_numbers_are_the_same_in_every_container(kind: str) -> None:
+    given_rows = containers(WHOLE)[kind]
+    rows = floating("rows", given_rows)
+    assert rows.dtype in (torch.float32, torch.float64)
+    torch.testing.assert_close(rows.float(), WHOLE, rtol=0, atol=0)
+    units = Process.linear().standardised(WHOLE, WHOLE.flip(0))
+    same = Process.linear().standardised(given_rows, containers(WHOLE.flip(0))[kind])
+    assert same == units
+    for code in ("encode_y", "decode_y", "encode_c", "decode_c"):
+        expected = getattr(units, code)(WHOLE)
+        torch.testing.assert_close(getattr(units, code)(given_rows).float(), expected)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS_OF_ROWS if "frame" not in k])
+def test_a_process_of_any_container_is_the_same_process(kind: str) -> None:
+    row = containers(1 + WHOLE[:1])[kind][0]
+    abar = Process.linear().alpha_bar
+    expected = Process(abar, *(1 + WHOLE[:1].expand(4, -1)))
+    assert Process(abar.tolist(), row, row, row, row) == expected
+    coded = Process(abar.float(), row, row, row, row).encode_c(torch.ones(1, 3))
+    torch.testing.assert_close(coded.float(), expected.encode_c(torch.ones(1, 3)))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[["a", "b"]], [[1.0, 2.0], [3.0]], [[1j, 0]], torch.zeros(2, 2) * 1j, {"a": 1}, [[None, {}]]],
+    ids=["text", "ragged", "complex list", "complex tensor", "mapping", "objects"],
+)
+def test_what_is_not_numbers_is_refused_by_name(rows: object) -> None:
+    with pytest.raises(ValueError, match="temperature must be"):
+        floating("temperature", rows)
+
+
+def test_rows_of_another_dimension_do_not_broadcast() -> None:
+    process = Process.linear(dy=3, dc=2)
+    for code in (process.encode_y, process.decode_y):
+        with pytest.raises(ValueError, match=r"y must have shape \[..., 3\], not \[4, 1\]"):
+            code(torch.zeros(4, 1))
+    for code in (process.encode_c, process.decode_c):
+        with pytest.raises(ValueError, match=r"c must have shape \[..., 2\], not \[4, 1\]"):
+            code(torch.zeros(4, 1))
+    with pytest.raises(ValueError, match="y must have shape"):
+        process.standardised(torch.zeros(4, 2), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="needs dy = dc, not 3 and 2"):
+        process.standardised(torch.eye(3), torch.eye(3)[:, :2], relative=True)
+
+
+@pytest.mark.parametrize("t", [-1, 100, 1.0, "3", None, torch.tensor([0, -1]), torch.tensor([0.5])])
+def test_timesteps_outside_the_process_are_refused(t: object) -> None:
+    with pytest.raises(ValueError, match="from 0 to 99"):
+        Process.linear().timestep(t)

@@ -3,18 +3,21 @@
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from conftest import ASYMMETRIC_MIXTURE, generator, mixture
+from conftest import ASYMMETRIC_MIXTURE, KINDS_OF_ROWS, containers, generator, line, mixture
 from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from scipy import stats
+from torch import nn
 
 from dualdiff import metrics
 from dualdiff.chunks import BLOCK, Streams, chunked
-from dualdiff.compose import joint
+from dualdiff.compose import Weighted, joint
 from dualdiff.denoisers import MLP, Architecture, Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
 from dualdiff.process import Process
@@ -22,6 +25,7 @@ from dualdiff.samplers import (
     DDIM,
     DDPM,
     SAMPLERS,
+    CollapseWarning,
     DPMSolverPP,
     Sampler,
     State,
@@ -373,8 +377,10 @@ def test_streams_do_not_depend_on_how_blocks_are_put_together() -> None:
         unit = together.uniform()
         assert torch.equal(unit, torch.cat([s.uniform() for s in apart]))
         assert ((unit >= 0) & (unit < 1)).all()
-    first = together().clone()
+    first = together()
+    kept = first.clone()
     assert not torch.equal(together(), first)
+    assert torch.equal(first, kept)
 
 
 def test_chunks_are_whole_blocks_of_any_size() -> None:
@@ -386,3 +392,146 @@ def test_chunks_are_whole_blocks_of_any_size() -> None:
     whole = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20))
     normal = torch.cat([random() for *_, random in pieces])
     assert torch.equal(normal, whole[0][2]())
+
+
+# --- types, threads, modes ------------------------------------------------------------------------
+
+
+def small(kind: str) -> Denoiser:
+    """A denoiser of each kind in units that integers would spoil."""
+    rows = torch.randn(2, 50, 3, generator=generator(31), dtype=torch.float32)
+    rows = rows * torch.tensor([0.4, 3.0, 2.5], dtype=torch.float32) + 0.3
+    units = Process.linear(8).standardised(*rows)
+    net = MLP(units, Architecture(8, 1, preconditioned=True), generator(32))
+    box = ExactBox(units, (-1.0, -0.5, 0.0), (0.0, 2.0, 0.5))
+    return {"network": net, "box": box, "sum": joint(net, box)}[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+@pytest.mark.parametrize("what", ["network", "box", "sum"])
+def test_conditions_of_any_type_give_the_same_samples(what: str, kind: str) -> None:
+    denoiser = small(what)
+    c = torch.randint(4, (5, 3), generator=generator(33)).float()
+    expected = sample(denoiser, c, generator(34), draws=2)
+    found = sample(denoiser, containers(c)[kind], generator(34), draws=2)  # type: ignore[arg-type]
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+    _, states = trajectory(denoiser, containers(c)[kind], generator(34))  # type: ignore[arg-type]
+    assert torch.equal(states, trajectory(denoiser, c, generator(34))[1])
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+MODES = {
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "gradients": torch.enable_grad,
+    "default float64": lambda: default_dtype(torch.float64),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["network", "box", "sum"])
+def test_modes_of_torch_count_in_threads_as_here(what: str, mode: str) -> None:
+    c = torch.randn(2 * BLOCK + 1, 3, generator=generator(35))
+    runs = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            with MODES[mode]():  # also what is made in the mode
+                runs.append(sample(small(what), c, generator(36), chunk=BLOCK))
+        finally:
+            torch.set_num_threads(before)
+    assert runs[0].dtype == runs[1].dtype == torch.float32
+    assert torch.equal(*runs)
+
+
+def test_a_mode_that_changes_no_rounding_changes_no_sample() -> None:
+    c = torch.randn(9, 3, generator=generator(35))
+    expected = sample(small("sum"), c, generator(36))
+    for mode in ("inference", "gradients", "default float64"):
+        with MODES[mode]():
+            assert torch.equal(sample(small("sum"), c, generator(36)), expected), mode
+
+
+def test_noise_is_fresh_at_every_call() -> None:
+    """A step that asks twice gets independent numbers: their sum has variance 2, theirs apart 1."""
+
+    class Twice(DDPM):
+        def step(self, process, predict, state, following, noise):  # type: ignore[no-untyped-def]
+            first, second = noise(), noise()
+            return State((first + second) / math.sqrt(2), following)
+
+    n = 20_000
+    c = torch.zeros(n, 3)
+    y = sample(network(), c, generator(37), sampler=Twice(1)).flatten()
+    assert abs(float(y.var()) - 1) < 4 * math.sqrt(2 / y.numel())
+
+
+def test_sampling_is_in_evaluation_mode() -> None:
+    net = small("network")
+    net.layers[0] = nn.Sequential(net.layers[0], nn.Dropout(0.5))  # type: ignore[index, union-attr]
+    c = torch.zeros(4, 3)
+    with torch.random.fork_rng():
+        runs = [sample(net, c, generator(38)), sample(net.eval(), c, generator(38))]
+    assert torch.equal(*runs)
+    assert not net.training
+    sample(net.train(), c, generator(38))
+    assert net.training
+
+
+@pytest.mark.parametrize("what", [lambda y, t, c: y, nn.Linear(3, 3, device="meta"), None])
+def test_what_is_no_denoiser_is_refused(what: object) -> None:
+    with pytest.raises(ValueError, match="not a Denoiser: make it a subclass"):
+        sample(what, torch.zeros(2, 3), generator())  # type: ignore[arg-type]
+
+
+def test_members_in_two_places_are_refused() -> None:
+    net = small("network")
+    with pytest.raises(ValueError, match="denoisers are on cpu and meta"):
+        sample(joint(net, small("network").to("meta")), torch.zeros(2, 3), generator())
+
+
+# --- ends of the schedule -------------------------------------------------------------------------
+
+
+def test_a_thousand_steps_of_the_default_betas_sample_the_box() -> None:
+    """The signal falls to 1e-24, where the box is a point beside the noise."""
+    process = Process.linear(1000)
+    box = ExactBox(process, (-1.0, -1.0, 0.0), (0.0, 1.0, 0.5))
+    y = sample(box, torch.zeros(2000, 3), generator(40))[:, 0]
+    width, middle = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([-0.5, 0.0, 0.25])
+    error = width / math.sqrt(12 * len(y))
+    assert ((y.mean(0) - middle).abs() < 4 * error).all()
+
+
+# --- weights that do not add up to one ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), DPMSolverPP()])
+def test_a_deterministic_sampler_collapses_where_weights_do_not_add_up_to_one(
+    sampler: Sampler,
+) -> None:
+    """Members that are N(0, 1) at every step: the flow of total weight B ends with a variance of
+    abar^(B - 1), here 3e-4, which the warning is about; with B = 1 it stays where it was."""
+    process = Process.log_snr(100, dy=1, dc=1)
+    unit = line(process, (1.0, 0.0, 1.0))
+    c = torch.zeros(4000, 1)
+    fine = Weighted({"a": unit, "b": unit}, {"a": 0.25, "b": 0.75})
+    kept = float(sample(fine, c, generator(41), sampler=sampler).var())
+    for rule in (joint(unit, unit), Weighted({"fine": fine}, {"fine": 2.0})):
+        with pytest.warns(CollapseWarning, match="add up to 2"):
+            narrow = float(sample(rule, c, generator(41), sampler=sampler).var())
+        assert narrow < kept / 100
+        sample(rule, c[:5], generator(41))  # no warning: fresh noise holds the variance
+    nested = Weighted({"sum": joint(unit, unit)}, {"sum": 0.5})
+    sample(nested, c[:5], generator(41), sampler=sampler)

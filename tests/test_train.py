@@ -5,7 +5,7 @@ from collections import Counter, deque
 
 import pytest
 import torch
-from conftest import OFFSET, SPREAD, generator
+from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, generator
 from torch.nn.utils import parametrize
 
 from dualdiff import train as module
@@ -164,8 +164,44 @@ def test_bad_training_sets_are_named(change: dict, message: str) -> None:  # typ
     arguments = {"y": Y, "c": C, "epochs": 1, "batch_size": 64, **change}
     y, c = arguments.pop("y"), arguments.pop("c")
     network = MLP(PROCESS, Architecture(8, 0), generator())
-    with pytest.raises(ValueError, match=message):
-        list(fit(network, y, c, generator=generator(), **arguments))
+    with pytest.raises(ValueError, match=message):  # at the call: no step is asked for
+        fit(network, y, c, generator=generator(), **arguments)
+
+
+def test_a_run_that_never_began_says_so() -> None:
+    network = MLP(PROCESS, Architecture(8, 0), generator())
+    before = network.head.weight.clone()
+    options = {"epochs": 1, "batch_size": 64, "generator": generator()}
+    with pytest.warns(UserWarning, match="nothing was trained"):
+        fit(network, Y, C, **options)
+    assert torch.equal(network.head.weight, before)
+    next(fit(network, Y, C, **options))  # begun and left: no warning
+    assert not torch.equal(network.head.weight, before)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_rows_of_any_type_train_the_same_network(kind: str) -> None:
+    whole = torch.randint(4, (2, 40, 3), generator=generator(5)).float()
+
+    def trained(y, c, prior: Prior) -> list[torch.Tensor]:  # type: ignore[no-untyped-def]
+        process = Process.linear(10).standardised(*whole)
+        network = MLP(process, Architecture(8, 0), generator(6))
+        options = {"epochs": 2, "batch_size": 16, "generator": generator(7), "prior": prior}
+        list(fit(network, y, c, **options))
+        return list(network.parameters())
+
+    expected = trained(*whole, Prior(*whole.flip(1)))
+    y, c, prior_y, prior_c = (containers(rows)[kind] for rows in (*whole, *whole.flip(1)))
+    found = trained(y, c, Prior(prior_y, prior_c))  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_training_goes_on_in_double_precision() -> None:
+    network = MLP(PROCESS, Architecture(8, 0), generator()).double()
+    losses = list(epoch_losses(fit(network, Y, C, epochs=3, batch_size=64, generator=generator())))
+    assert network.head.weight.dtype == torch.float64
+    assert losses[-1] < losses[0]
+    assert sample(network, C[:3], generator()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import KINDS_OF_ROWS, containers
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
@@ -171,7 +172,7 @@ def test_refusals():
     members = {"a": gaussian(0.0, 1.0)}
     with pytest.raises(ValueError, match="must be finite"):
         Fold(members, torch.full_like(y, torch.nan), c)
-    with pytest.raises(ValueError, match="pair up"):
+    with pytest.raises(ValueError, match="same number of rows"):
         Fold(members, y, c[:3])
     with pytest.raises(ValueError, match="shape"):
         Fold(members, y[:, :1], c)
@@ -189,3 +190,13 @@ def test_refusals():
         learn(lambda curve: 0.0, ["a"], budget=1)
     with pytest.raises(ValueError, match="no start"):
         learn(lambda curve: float("nan"), ["a"])
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_ROWS)
+def test_held_out_pairs_of_any_type_give_the_same_weights(kind: str) -> None:
+    y, c = torch.randint(4, (2, 12, 2), generator=generator(3)).float()
+    members = {"a": gaussian(0.0, 1.0), "b": gaussian(1.0, 2.0)}
+    expected = stacked([Fold(members, y, c)], generator(4), repeats=2)
+    fold = Fold(members, containers(y)[kind], containers(c)[kind])  # type: ignore[arg-type]
+    found = stacked([fold], generator(4), repeats=2)
+    assert all(torch.equal(found[name], expected[name]) for name in members)
