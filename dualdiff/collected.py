@@ -104,7 +104,7 @@ def handed_in(folder: Path, without: Path | None = None) -> tuple[list[Piece], l
     Raises
     ------
     ValueError
-        If it is no folder or holds no notebook.
+        If it is no folder or holds nothing that was handed in.
     """
     if not folder.is_dir():
         raise ValueError(f"the submissions are looked for in {folder}, which is not a folder")
@@ -146,12 +146,8 @@ def handed_in(folder: Path, without: Path | None = None) -> tuple[list[Piece], l
         elif not any(parts[: len(top)] == top for parts in refused):
             reason = next((s.reason for s in found if s.reason), "the folder is empty")
             pieces.append(Piece(folder.joinpath(*top), label("/".join(top)) + "/", None, reason))
-    if not notebooks:
-        there = "; ".join(f"{piece.label}: {piece.reason}" for piece in pieces[:5])
-        raise ValueError(
-            f"there is no notebook (.ipynb) in {label(str(folder))}"
-            + (f" ({there})" if there else "")
-        )
+    if not pieces:
+        raise ValueError(f"there is no notebook (.ipynb) in {label(str(folder))}")
     return _unique(sorted(pieces, key=lambda piece: piece.path.parts)), sorted(ignored)
 
 

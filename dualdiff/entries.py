@@ -11,7 +11,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,7 +169,10 @@ class _Merging:
         return Merged(past, self.notes, self._lost(past))
 
     def _label(self, n: int) -> str:
-        return self.sheet.rows[n][self.computed[KEY]]
+        return self._cell(n, KEY)
+
+    def _cell(self, n: int, column: str) -> str:
+        return self.sheet.rows[n][self.computed[column]]
 
     def _name(self, n: int) -> str:
         return self.was[n].label if n in self.was else self._label(n)
@@ -176,7 +180,7 @@ class _Merging:
     def _lab(self, n: int) -> str:
         if n in self.was:
             return self.was[n].lab
-        return self.sheet.rows[n][self.computed["lab"]].strip() if "lab" in self.computed else ""
+        return self._cell(n, "lab").strip() if "lab" in self.computed else ""
 
     def _recognise(self) -> None:
         """Find out what was last written into which row of the sheet."""
@@ -189,20 +193,28 @@ class _Merging:
                     gone.add(found[0])
                     self.was[n] = free[found.pop(0)]
             free = [row for m, row in enumerate(free) if m not in gone]
-        for n in range(len(self.sheet.rows)):
-            likely = [] if n in self.was else [r for r in free if _damaged(self._label(n), r.label)]
-            if (best := self._most_alike(n, likely)) is not None:
-                self.was[n] = likely[best]
-                free.remove(likely[best])
+        for n, m in self._damaged(free):
+            self.was[n] = free[m]
 
-    def _most_alike(self, n: int, rows: list[Row]) -> int | None:
-        """The row that has the most cells in common with one of the sheet, if it is only one."""
-        cells = self.sheet.rows[n]
-        same = [
-            sum(_same(cells[i], row.cells.get(c, "")) for c, i in self.computed.items() if cells[i])
-            for row in rows
-        ]
-        return same.index(max(same)) if same and same.count(max(same)) == 1 else None
+    def _damaged(self, rows: list[Row]) -> Iterator[tuple[int, int]]:
+        """Pairs of unknown rows of the sheet and of `rows` that are alike as no others are.
+
+        Their labels are, but for what a program could not save; if several are, what was measured.
+        """
+        odd = [n for n in range(len(self.sheet.rows)) if n not in self.was and n not in self.now]
+        fits = {
+            (n, m) for n in odd for m, r in enumerate(rows) if _damaged(self._label(n), r.label)
+        }
+        for _ in range(2):
+            ours, theirs = Counter(n for n, _ in fits), Counter(m for _, m in fits)
+            found = {(n, m) for n, m in fits if ours[n] == theirs[m] == 1}
+            yield from found
+            measured = [c for c in ("seconds", "memory_mib") if c in self.computed]
+            fits = {
+                (n, m)
+                for n, m in fits - found
+                if all(_same(self._cell(n, c), rows[m].cells.get(c, "")) for c in measured)
+            }
 
     def _match(self) -> None:
         """Find out which row of the sheet is which submission's."""
@@ -221,13 +233,9 @@ class _Merging:
             [(self.was[n].digest if n in self.was else "", "") for n in every],
             [(row.digest, "") for row in self.rows],
         )
-        for n in every:
-            if n not in self.now:
-                labels = ((m, row.label) for m, row in enumerate(self.rows))
-                likely = [m for m, text in labels if _damaged(self._label(n), text)]
-                best = self._most_alike(n, [self.rows[m] for m in likely])
-                if best is not None:
-                    self._pair(n, likely[best])
+        if not self.past.rows:
+            for n, m in self._damaged(self.rows):
+                self._pair(n, m)
         for n, m in self.now.items():
             old, new = self._name(n), self.rows[m].label
             if folded(old) != folded(new) and not _damaged(old, new):
@@ -250,7 +258,7 @@ class _Merging:
         """What was entered into a cell; empty if it is what was computed."""
         if column not in self.computed or column == KEY:
             return ""
-        text = self.sheet.rows[n][self.computed[column]]
+        text = self._cell(n, column)
         known = [] if row is None else [row]
         if was := self.was.get(n):
             known += [was, *self.before.get(was.label, ())]

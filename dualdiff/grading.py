@@ -40,7 +40,7 @@ from dualdiff.marks import (
     summary,
     table,
 )
-from dualdiff.reading import Notebook, Unreadable, lab_of, open_answers, read
+from dualdiff.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
 from dualdiff.submission import Lab, Marked, Names, Outcome, mark, plain
 from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
@@ -317,7 +317,7 @@ def _opened(
     try:
         data = piece.load()
         result.digest = hashlib.sha256(data).hexdigest()
-        notebook = read(data)
+        notebook = notebook_in(data)
     except (Unreadable, OSError) as error:
         result.remarks.append(plain(error))
         return None

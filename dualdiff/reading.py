@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 LARGEST = 20 * 2**20  # bytes of a notebook without its outputs ...
@@ -20,7 +21,14 @@ class Unreadable(ValueError):
     """Why a file is no submission."""
 
 
-def read(data: bytes) -> Notebook:
+def read(path: Path) -> Notebook:
+    """The notebook in a file: see :func:`notebook_in`."""
+    if (size := path.stat().st_size) > WHOLE:
+        raise Unreadable(f"the file has {size / 2**20:.0f} MiB, more than {WHOLE / 2**20:.0f}")
+    return notebook_in(path.read_bytes())
+
+
+def notebook_in(data: bytes) -> Notebook:
     """The notebook in the bytes of a file, without its outputs.
 
     UTF-8 and UTF-16 are read, with a byte order mark or without.
@@ -143,21 +151,21 @@ def open_answers(
         if place - 1 not in origin and texts[k]:
             remarks.append(f"{name}: its question is gone, so what is shown may be more than it")
     empty = [not found for found in texts]
-    for k, place in enumerate(places):
-        near = _between(origin, place, 2)
-        for n, cell in enumerate(cells):
-            if n in used or not (n in near or empty[k]):
-                continue
-            if origin[n] is None and (cell["cell_type"] != "code" or (empty[k] and n in near)):
-                new = _shown(cell, given[place])
-            elif origin[n] is not None and cell["cell_type"] != "code":
-                new = _added(cell["source"], given[origin[n]]["source"])
-            else:
-                continue
-            if new:
-                used.add(n)
-                texts[k].append(new)
-                remarks.append(f"open{k + 1}: text in cell {n + 1}, beside the place for it")
+    near = [_between(origin, place, 2) for place in places]
+    for n, cell in enumerate(cells):
+        # Where nothing was answered, what is new anywhere may be the answer.
+        likely = [k for k in range(len(places)) if n in near[k] or empty[k]]
+        if n in used or not likely:
+            continue
+        k = min(likely, key=lambda k: (n not in near[k], abs(n - near[k].start)))
+        new, before = "", origin[n]
+        if before is None and (cell["cell_type"] != "code" or (empty[k] and n in near[k])):
+            new = _shown(cell, given[places[k]])
+        elif before is not None and cell["cell_type"] != "code":
+            new = _added(cell["source"], given[before]["source"])
+        if new:
+            texts[k].append(new)
+            remarks.append(f"open{k + 1}: text in cell {n + 1}, beside the place for it")
     answers = {f"open{k + 1}": "\n\n".join(found) for k, found in enumerate(texts)}
     for name, text in answers.items():
         if "attachment:" in text or "<img" in text:
@@ -187,7 +195,7 @@ def _origins(
             if sign and origin[n] is None and free.get(sign):
                 origin[n] = free[sign].pop(0)
 
-    match((c.get("id") for c in cells), (c.get("id") for c in given))
+    match(map(_id, cells), map(_id, given))
     # Not the places: all of them have the same prompt.
     match(
         (_squeezed(c["source"]) for c in cells),
@@ -201,6 +209,10 @@ def _origins(
         for n, place in zip(tagged, left, strict=True):
             origin[n] = place
     return origin
+
+
+def _id(cell: dict[str, Any]) -> str:
+    return cell["id"] if isinstance(cell.get("id"), str) else ""
 
 
 def _heading(cell: dict[str, Any]) -> str:

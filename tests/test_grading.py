@@ -16,7 +16,7 @@ from small_lab import built, load, needs_box, with_cell
 from dualdiff import arena, confine, grading
 from dualdiff.cli import main
 from dualdiff.confine import Limits
-from dualdiff.grading import grade, labs_of, submissions
+from dualdiff.grading import grade, labs_of
 
 NAME = "lab0_small"
 
