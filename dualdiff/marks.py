@@ -59,8 +59,11 @@ def table(results: list[Marked], labs: dict[str, Lab]) -> tuple[list[str], list[
         cells |= {"marks": f"{got:g}", "of": f"{of:g}", "seconds": f"{result.seconds:.1f}"}
         cells |= {"memory_mib": f"{result.memory / 2**20:.0f}"}
         cells |= {"remarks": _cell("; ".join(result.remarks))}
-        # As a file can hold it: nothing of it changes when it is read again.
-        cells = {name: text.encode("utf-8", "replace").decode() for name, text in cells.items()}
+        # As every file can hold it: nothing of it changes when it is read again.
+        cells = {
+            name: re.sub(r"[\x00-\x1f]", " ", text.encode("utf-8", "replace").decode())
+            for name, text in cells.items()
+        }
         rows.append(Row(cells, result.lab, result.digest))
     return [*_HEAD, *questions, *words], rows
 
