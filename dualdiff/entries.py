@@ -130,10 +130,11 @@ class _Merging:
         self.columns, self.rows, self.total = columns, rows, total
         self.sheet, self.past = sheet, past
         self.before: dict[str, list[Row]] = {}  # what the table may hold if writing it was cut
-        while past.before is not None:
-            past = past.before
-            for row in past.rows:
+        older = past.before
+        while older is not None:
+            for row in older.rows:
                 self.before.setdefault(row.label, []).append(row)
+            older = older.before
         self.notes: list[str] = []
         self.was: dict[int, Row] = {}  # what was known of a row of the sheet
         self.now: dict[int, int] = {}  # ... and which submission it is
@@ -178,21 +179,25 @@ class _Merging:
         return self.was[n].label if n in self.was else self._label(n)
 
     def _lab(self, n: int) -> str:
-        if n in self.was:
-            return self.was[n].lab
+        return self.was[n].lab if n in self.was else self._said_lab(n)
+
+    def _said_lab(self, n: int) -> str:
         return self._cell(n, "lab").strip() if "lab" in self.computed else ""
 
     def _recognise(self) -> None:
         """Find out what was last written into which row of the sheet."""
         free = list(self.past.rows)
-        for spelling in (str, folded):
-            places = _grouped(spelling(row.label) for row in free)
-            gone = set()
-            for n in range(len(self.sheet.rows)):
-                if n not in self.was and (found := places.get(spelling(self._label(n)))):
-                    gone.add(found[0])
-                    self.was[n] = free[found.pop(0)]
-            free = [row for m, row in enumerate(free) if m not in gone]
+        # The lab too, as far as it is there: one file may have been handed in for two.
+        for lab in (True, False):
+            for spelling in (str, folded):
+                places = _grouped((spelling(row.label), row.lab if lab else "") for row in free)
+                gone = set()
+                for n in range(len(self.sheet.rows)):
+                    sign = (spelling(self._label(n)), self._said_lab(n) if lab else "")
+                    if n not in self.was and (found := places.get(sign)):
+                        gone.add(found[0])
+                        self.was[n] = free[found.pop(0)]
+                free = [row for m, row in enumerate(free) if m not in gone]
         for n, m in self._damaged(free):
             self.was[n] = free[m]
 

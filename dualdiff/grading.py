@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 import threading
@@ -228,6 +229,9 @@ def _write_table(
         )
     for note in [*(found.notes if found is not None else ()), *new.notes]:
         say(f"{path.name}: {note}" + (f" (as it was: {kept[0].name})" if kept else ""))
+    for other in sorted(path.parent.glob(f"{path.stem}*")):
+        if other != path and not re.fullmatch(rf"{path.stem}-\d+{path.suffix}", other.name):
+            say(f"{plain(other.name)} is not read: what was entered into it belongs in {path.name}")
     # Whenever this ends, one of the two records fits the table that is there.
     _write(record, Past(**vars(new.past) | {"before": past}).dump())
     _write(path, new.past.text)

@@ -263,6 +263,10 @@ def test_entries_follow_neither_into_another_lab_nor_to_another_author(past):
     new = merged(COLUMNS, other, found, past)
     rows = [(line[0], line[2], line[-1]) for line in cells_of(new.past.text)[1:]]
     assert (ADA, GONE, "4") in rows and [r for r in rows if r[2]] == [(ADA, GONE, "4")]
+    turned = edited(new.past)
+    turned.rows.reverse()  # the same, whatever the order of the rows
+    again = merged(COLUMNS, other, turned, new.past)
+    assert again.past.text == new.past.text and again.lost == []
 
 
 def test_the_only_other_file_of_a_shared_folder_is_not_the_same_author():
