@@ -81,7 +81,7 @@ def lab_of(notebook: Notebook, handed_out: dict[str, Notebook | None] | None = N
     except (KeyError, TypeError):
         pass
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "code" and (named := _NAMED.search(cell["source"])):
+        if cell["cell_type"] == "code" and (named := _NAMED.search("".join(cell["source"]))):
             says.append(named[1])
     known = handed_out or {}
     shares = {name: _shared(notebook, lab) for name, lab in known.items() if lab is not None}
