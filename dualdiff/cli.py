@@ -134,11 +134,18 @@ def _add_labs(commands: Any) -> None:
         help="mark a folder of submitted labs",
         description="Run every notebook of a folder in a box of its own, without network and "
         "without the hidden tests, and write marks.csv, open_answers.md and feedback/. A second "
-        "call marks only what is new or could not be marked completely.",
+        "call marks only what is new or could not be marked completely, and what was entered into "
+        "marks.csv stays.",
     )
-    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="folder of notebooks")
+    grade.add_argument(
+        "submissions",
+        type=Path,
+        metavar="SUBMISSIONS",
+        help="folder of notebooks, with folders and zip archives",
+    )
     grade.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(SUBMISSIONS-marks)")
     grade.add_argument("--labs", type=Path, metavar="FOLDER", help="made by `labs` (_build/labs)")
+    grade.add_argument("--lab", metavar="NAME", help="of notebooks that do not say it themselves")
     grade.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time (cores)")
     grade.add_argument("--seconds", type=float, default=600, help="for each (600)")
     grade.add_argument("--memory", type=float, default=2, metavar="GIB", help="for each (2)")
@@ -277,9 +284,9 @@ def _make_labs(folder: Path, names: list[str] | None = None) -> None:
 
 
 def _grade(options: argparse.Namespace) -> None:
-    from dualdiff import confine, grading
+    from dualdiff import collected, confine, grading
 
-    grading.submissions(options.submissions)  # before work is put into anything
+    collected.handed_in(options.submissions, options.output)  # before work is put into anything
     limits = confine.Limits(options.seconds, int(options.memory * 2**30))
     folder = options.labs
     if folder is None:
@@ -288,10 +295,14 @@ def _grade(options: argparse.Namespace) -> None:
     labs = grading.labs_of(folder)
     given = options.submissions.resolve()
     out = options.output or given.with_name(f"{given.name}-marks")
-    sizes = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet")}
-    confined = not options.unconfined
-    path = grading.grade(options.submissions, out, labs, limits, confined=confined, **sizes)
-    print(os.path.relpath(path))
+    chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
+    said: list[str] = []
+    chosen |= {"confined": not options.unconfined, "say": said.append}
+    try:
+        path = grading.grade(options.submissions, out, labs, limits, **chosen)
+        print(os.path.relpath(path), flush=True)
+    finally:
+        print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
 
 
 def _list(options: argparse.Namespace) -> None:

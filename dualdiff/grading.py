@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,21 +25,24 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from dualdiff import arena, confine
+from dualdiff import arena, confine, sheet
+from dualdiff.collected import Piece, handed_in
+from dualdiff.entries import Past, merged
+from dualdiff.handover import Closed
 from dualdiff.labs import SIZES
-from dualdiff.marks import answers_page, entered_in, feedback, flat, leaderboard, summary, table
-from dualdiff.submission import (
-    Lab,
-    Marked,
-    Names,
-    Outcome,
-    Unreadable,
-    lab_of,
-    mark,
-    open_answers,
-    plain,
-    read,
+from dualdiff.marks import (
+    answers_page,
+    corrected,
+    feedback,
+    known_as,
+    leaderboard,
+    pages,
+    status,
+    summary,
+    table,
 )
+from dualdiff.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
+from dualdiff.submission import Lab, Marked, Names, Outcome, mark, plain
 from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
 
@@ -60,27 +65,6 @@ def labs_of(folder: Path) -> dict[str, Lab]:
     return {path.stem: Lab.load(path) for path in archives}
 
 
-def submissions(folder: Path) -> list[Path]:
-    """The notebooks of a folder and of those in it, in order.
-
-    Raises
-    ------
-    ValueError
-        If it is no folder or holds none.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"the submissions are looked for in {folder}, which is not a folder")
-    found = [
-        path
-        for path in sorted(folder.rglob("*.ipynb"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not found:
-        raise ValueError(f"there is no notebook (.ipynb) in {folder}; unpack archives first")
-    return found
-
-
 def grade(
     folder: Path,
     out: Path,
@@ -93,16 +77,19 @@ def grade(
     again: bool = False,
     quiet: bool = False,
     competitions: dict[str, Competition] | None = None,
+    lab: str | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> Path:
     """Mark every notebook of a folder.
 
     Parameters
     ----------
     folder : Path
-        The submissions: notebooks, in folders if you like.
+        The submissions: notebooks, in folders and archives if you like.
     out : Path
         Gets ``marks.csv``, ``open_answers.md``, ``feedback/`` with one page per submission and, if
-        there is a competition, ``leaderboard.csv``.
+        there is a competition, ``leaderboard.csv``. What was entered into ``marks.csv`` stays in
+        it, and every earlier version is kept beside it.
     labs : dict
         How each lab is marked.
     limits : Limits
@@ -119,6 +106,10 @@ def grade(
         No progress.
     competitions : dict, optional
         What is measured of a lab's submissions after the tests; by default of the robot lab.
+    lab : str, optional
+        The lab of the notebooks that do not say it themselves.
+    say : callable
+        Gets in words what should be looked at, and at last how many are marked.
 
     Returns
     -------
@@ -128,52 +119,139 @@ def grade(
     Raises
     ------
     ValueError
-        If the folder has no notebooks or a parameter is not allowed.
+        If the folder has no notebooks, a parameter is not allowed, or the table is open in another
+        program or cannot be read; nothing is marked then.
     RuntimeError
-        If there is no box on this machine.
+        If there is no box on this machine, or a result could not be written: all others are.
     """
     check_jobs(jobs)
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, not {size!r}")
-    paths = submissions(folder)
+    if lab is not None and lab not in labs:
+        raise ValueError(f"lab must be one of {', '.join(labs)}, not {lab!r}")
+    found, ignored = handed_in(folder, without=out)
     if confined:
         confine.check()
     done = out / ".done"
+    sheet.load(out / "marks.csv", Past.load(done / "table.json").known())
     done.mkdir(parents=True, exist_ok=True)
     if competitions is None:
         competitions = {ROBOT_LAB: _robot_game(done / "seed")}
+    handed_out = {name: lab.handed_out for name, lab in labs.items()}
+    pieces = {piece.path: piece for piece in found}
 
     def one(path: Path) -> Marked:
-        result = Marked(str(path.relative_to(folder)))
+        result = Marked(pieces[path].label)
         try:
-            return marked(path, result)
+            return marked(pieces[path], result)
         except Exception as error:  # whatever it is: the others go on
             why = f"{type(error).__name__}: {error}"
             result.remarks.append(f"it could not be marked: {plain(why)}")
             return result
 
-    def marked(path: Path, result: Marked) -> Marked:
-        notebook = _opened(path, labs, result)
+    def marked(piece: Piece, result: Marked) -> Marked:
+        notebook = _opened(piece, handed_out, lab, result)
         if notebook is None:
             return result
-        lab = labs[result.lab]
-        kept = done / f"{_key(path, lab, size)}.json"
-        if not again and (known := _kept(kept, result.file)) is not None:
+        rules = labs[result.lab]
+        played = [result.digest, rules.tests, size, asdict(limits), confined]
+        kept = done / f"{hashlib.sha256(json.dumps(played).encode()).hexdigest()}.json"
+        if not again and (known := _kept(kept, result)) is not None:
             return known
+        about, result.remarks = result.remarks, []  # of the file, which says more than was played
         compete = competitions.get(result.lab)
-        mark(result, notebook, lab.tests, limits, size=size, confined=confined, compete=compete)
-        if result.complete:
-            _write(kept, json.dumps(asdict(result)))
+        try:
+            mark(
+                result, notebook, rules.tests, limits, size=size, confined=confined, compete=compete
+            )
+            if result.complete:
+                with suppress(OSError, TypeError, ValueError):  # it will be marked again, no more
+                    _write(kept, json.dumps(asdict(result)))
+        finally:
+            result.remarks = about + result.remarks
         return result
 
-    results = _all(paths, one, jobs, labs, quiet)
-    _write(out / "marks.csv", table(results, labs, entered_in(out / "marks.csv")))
-    _write(out / "open_answers.md", answers_page(results))
-    if any(result.entry for result in results):
-        _write(out / "leaderboard.csv", leaderboard(results, done / "leaderboard.json"))
-    for result in results:
-        _write(out / "feedback" / f"{flat(result.file)}.md", feedback(result, labs))
+    results = _all(list(pieces), one, jobs, labs, quiet)
+    failed = _written(results, labs, out, say)
+    say(_counted(results, ignored))
+    if failed:
+        raise RuntimeError(f"these could not be written, all others are: {'; '.join(failed)}")
     return out / "marks.csv"
+
+
+def _written(
+    results: list[Marked], labs: dict[str, Lab], out: Path, say: Callable[[str], None]
+) -> list[str]:
+    """Write all that is known; what could not be written, and why."""
+    failed: list[str] = []
+
+    def attempt(path: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # whatever it is: the others are written
+            failed.append(f"{path.name} ({plain(f'{type(error).__name__}: {error}')})")
+
+    def page(path: Path, text: Callable[[], str]) -> None:
+        attempt(path, lambda: _write(path, text()))
+
+    if any(result.entry for result in results):
+        page(
+            out / "leaderboard.csv",
+            lambda: leaderboard(results, out / ".done" / "leaderboard.json"),
+        )
+    page(out / "open_answers.md", lambda: answers_page(results))
+    names = pages(result.file for result in results)
+    for result in results:
+        path = out / "feedback" / f"{names[result.file]}.md"
+        page(path, lambda result=result: feedback(result, labs))  # type: ignore[misc]
+    attempt(out / "marks.csv", lambda: _write_table(results, labs, out / "marks.csv", say))
+    return failed
+
+
+def _write_table(
+    results: list[Marked], labs: dict[str, Lab], path: Path, say: Callable[[str], None]
+) -> None:
+    """Write the marks with what was entered, once every other version is safe."""
+    record = path.parent / ".done" / "table.json"
+    past = Past.load(record)
+    columns, rows = table(results, labs)
+    known = {*columns, *past.known(), *(row.label for row in rows)}
+    found = sheet.load(path, known)
+    new = merged(columns, rows, found, past, corrected)
+    text, kept = new.past.text.encode(), []
+    if found is not None and (before := path.read_bytes()) != text:
+        kept.append(sheet.numbered(path, before))
+    if new.lost and past.text.encode() != text:
+        kept.append(sheet.numbered(path, past.text.encode()))
+        say(
+            f"{path.name}: entries are not as they were when it was last written, which is now "
+            f"{kept[-1].name}: {_some(new.lost)}"
+        )
+    for note in [*(found.notes if found is not None else ()), *new.notes]:
+        say(f"{path.name}: {note}" + (f" (as it was: {kept[0].name})" if kept else ""))
+    for other in sorted(path.parent.glob(f"{path.stem}*")):
+        if other != path and not re.fullmatch(rf"{path.stem}-\d+{path.suffix}", other.name):
+            say(f"{plain(other.name)} is not read: what was entered into it belongs in {path.name}")
+    # Whenever this ends, one of the two records fits the table that is there.
+    _write(record, Past(**vars(new.past) | {"before": past}).dump())
+    _write(path, new.past.text)
+    _write(record, new.past.dump())
+
+
+def _counted(results: list[Marked], ignored: list[str]) -> str:
+    """How many are marked, and which are not."""
+    words = []
+    for state in ("marked", "stopped", "unreadable", "not marked"):
+        files = [plain(result.file) for result in results if status(result) == state]
+        named = f" ({_some(files)})" if state != "marked" else ""
+        words += [f"{len(files)} {state}{named}"] if files or state == "marked" else []
+    left = f"; ignored: {_some(ignored)}" if ignored else ""
+    return f"{len(results)} handed in: {', '.join(words)}{left}"
+
+
+def _some(words: list[str], most: int = 10) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def _robot_game(path: Path) -> Competition:
@@ -184,7 +262,17 @@ def _robot_game(path: Path) -> Competition:
     if not path.is_file():
         _write(path, str(secrets.randbits(60)))
     seed = int(path.read_text())
-    return lambda names: arena.success(names.get("propose"), seed) | {"name": names.get("ME")}
+    return lambda names: arena.success(names.get("propose"), seed) | {"name": _me(names)}
+
+
+def _me(names: Names) -> str:
+    """The name that a student wants; empty where it is none, which costs nobody the competition."""
+    try:
+        return known_as(names.get("ME"))
+    except Closed:
+        raise
+    except Exception:  # such as an object that cannot be handed over
+        return ""
 
 
 def _all(
@@ -222,45 +310,53 @@ def _all(
     return [results[path] for path in paths]
 
 
-def _opened(path: Path, labs: dict[str, Lab], result: Marked) -> dict[str, Any] | None:
+def _opened(
+    piece: Piece, handed_out: dict[str, Notebook | None], lab: str | None, result: Marked
+) -> Notebook | None:
     """The notebook, if it is one of a lab that we know."""
+    if piece.load is None:
+        result.skipped = True
+        result.remarks.append(piece.reason)
+        return None
     try:
-        notebook = read(path)
+        data = piece.load()
+        result.digest = hashlib.sha256(data).hexdigest()
+        notebook = notebook_in(data)
     except (Unreadable, OSError) as error:
         result.remarks.append(plain(error))
         return None
-    result.lab = lab_of(notebook)
-    if result.lab not in labs:
-        says = plain(result.lab) or "nothing"
+    says = lab_of(notebook, handed_out)
+    result.lab = says if says in handed_out else lab or ""
+    if not result.lab:
         result.remarks.append(
-            f"its metadata names {says} as its lab, not one of {', '.join(labs)}; was the notebook "
-            "begun anew instead of in the copy that was handed out?"
+            f"it names {plain(says) or 'nothing'} as its lab, not one of {', '.join(handed_out)}; "
+            "was the notebook begun anew instead of in the copy that was handed out? "
+            "(--lab says which lab it is)"
         )
-        result.lab = ""
         return None
-    result.open_answers = open_answers(notebook)
+    if lab_of(notebook) != result.lab:
+        result.remarks.append(f"its metadata do not say its lab; it was taken for {result.lab}")
+    result.open_answers, unsure = open_answers(notebook, handed_out[result.lab])
+    result.remarks += unsure
     return notebook
 
 
-def _key(path: Path, lab: Lab, size: str) -> str:
-    text = json.dumps([lab.tests, size]).encode()
-    return hashlib.sha256(path.read_bytes() + text).hexdigest()
-
-
-def _kept(path: Path, file: str) -> Marked | None:
-    """What was marked before; nothing if it is not there or damaged."""
+def _kept(path: Path, result: Marked) -> Marked | None:
+    """A result with what was marked before; nothing if that is not there or damaged."""
     try:
         values = json.loads(path.read_text("utf-8"))
         tests = {
             name: [Outcome(**test) for test in row] for name, row in values["questions"].items()
         }
-        return Marked(**values | {"file": file, "questions": tests})
+        now = {name: getattr(result, name) for name in ("file", "lab", "open_answers", "digest")}
+        remarks = result.remarks + values["remarks"]
+        return Marked(**values | now | {"remarks": remarks, "questions": tests})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
     partial.write_text(text, "utf-8", errors="replace")
     os.replace(partial, path)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
+import hashlib
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dualdiff import arena
+from dualdiff.entries import CHECK, Row
 from dualdiff.submission import Lab, Marked, plain
+
+_HEAD = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks", CHECK]
+_SHORT = 160  # bytes of the name of a page: with an end and a hash it is short enough for all disks
 
 
 def status(result: Marked) -> str:
-    """In a word: ``marked``, ``stopped`` before its last test, ``unreadable``."""
+    """In words: ``marked``, ``stopped`` before its last test, ``unreadable``, ``not marked``."""
     if result.complete:
         return "marked"
+    if result.skipped:
+        return "not marked"
     return "stopped" if result.lab else "unreadable"
 
 
@@ -32,43 +42,40 @@ def summary(result: Marked, labs: dict[str, Lab]) -> str:
     return words + more
 
 
-def entered_in(path: Path) -> dict[str, dict[str, str]]:
-    """What the marker has put into a table, by submission and column; a foreign table is kept."""
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        found = csv.DictReader(file)
-        if "submission" in (found.fieldnames or ()):
-            return {row["submission"]: {k: v or "" for k, v in row.items() if k} for row in found}
-    os.replace(path, path.with_name("marks-before.csv"))
-    return {}
+def table(results: list[Marked], labs: dict[str, Lab]) -> tuple[list[str], list[Row]]:
+    """What is known of all: a row per submission, a column per question.
 
-
-def table(
-    results: list[Marked], labs: dict[str, Lab], entered: dict[str, dict[str, str]] | None = None
-) -> str:
-    """The marks of all as CSV: a row per submission, a column per question.
-
-    Questions that are answered in words have a column for the marker, with what was `entered` into
-    it before.
+    Questions that are answered in words have a column for the marker.
     """
     used = [lab for name, lab in labs.items() if any(result.lab == name for result in results)]
     questions = sorted({question for lab in used for question in lab.points}, key=_natural)
-    words = sorted({name for result in results for name in result.open_answers})
-    head = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*head, *questions, *words])
+    words = sorted({name for result in results for name in result.open_answers}, key=_natural)
+    rows = []
     for result in results:
         got, of = total(result, labs)
         points = labs[result.lab].points if result.lab else {}
-        marks = [f"{result.marks(q):g}" if q in points else "" for q in questions]
-        measured = [f"{result.seconds:.1f}", f"{result.memory / 2**20:.0f}"]
-        about = [_cell(result.file), result.lab, status(result), f"{got:g}", f"{of:g}", *measured]
-        remarks = _cell("; ".join(result.remarks))
-        before = (entered or {}).get(_cell(result.file), {})
-        writer.writerow([*about, remarks, *marks, *[before.get(name, "") for name in words]])
-    return text.getvalue()
+        cells = {q: f"{result.marks(q):g}" for q in questions if q in points}
+        cells |= {"submission": _cell(result.file), "lab": result.lab, "status": status(result)}
+        cells |= {"marks": f"{got:g}", "of": f"{of:g}", "seconds": f"{result.seconds:.1f}"}
+        cells |= {"memory_mib": f"{result.memory / 2**20:.0f}"}
+        cells |= {"remarks": _cell("; ".join(result.remarks))}
+        # As every file can hold it: nothing of it changes when it is read again.
+        cells = {
+            name: re.sub(r"[\x00-\x1f]", " ", text.encode("utf-8", "replace").decode())
+            for name, text in cells.items()
+        }
+        rows.append(Row(cells, result.lab, result.digest))
+    return [*_HEAD, *questions, *words], rows
+
+
+def corrected(line: dict[str, str], entries: dict[str, str]) -> None:
+    """Put into a row of the table the sum of its marks, of which a teacher has entered some."""
+    for question, entry in entries.items():
+        if question not in _HEAD and line.get(question):
+            with suppress(ValueError):
+                more = float(entry.replace(",", ".")) - float(line[question])
+                if math.isfinite(more):
+                    line["marks"] = f"{float(line['marks']) + more:g}"
 
 
 def _natural(name: str) -> tuple[str, int]:
@@ -77,8 +84,8 @@ def _natural(name: str) -> tuple[str, int]:
 
 
 def _cell(text: str) -> str:
-    """Text that a spreadsheet shows and does not compute."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Text that a spreadsheet shows and does not compute; different for every text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
 def feedback(result: Marked, labs: dict[str, Lab]) -> str:
@@ -111,7 +118,9 @@ def answers_page(results: list[Marked]) -> str:
             if result.lab == lab and name in result.open_answers:
                 text = result.open_answers[name].strip() or "(nothing)"
                 quoted = "\n".join(f"> {line}" for line in text.splitlines())
-                lines += ["", f"### {plain(result.file)}", "", quoted]
+                lines += ["", f"### {plain(result.file)}", ""]
+                unsure = [r for r in result.remarks if r.startswith(f"{name}: ")]
+                lines += [*(f"*{remark}*\n" for remark in unsure), quoted]
     return "\n".join(lines) + "\n"
 
 
@@ -122,16 +131,53 @@ def leaderboard(results: list[Marked], board: Path) -> str:
     """
     board.unlink(missing_ok=True)
     taken = {"", "me"}  # nobody, and what the lab begins with
+    shown = arena.leaderboard(board)
     for result in results:
         if result.entry:
-            name = _cell(plain(result.entry.get("name") or "", arena.LONGEST - 5))
-            if name in taken:
-                name = _cell(plain(flat(result.file), arena.LONGEST - 5))
-            taken.add(name)
-            shown = arena.enter(board, name, result.entry)
+            name = known_as(result.entry.get("name"))
+            if _alike(name) in taken:
+                name = known_as(flat(result.file)) or "?"
+            first, number = name, 1
+            while _alike(name) in taken:
+                number += 1
+                name = f"{first[: arena.LONGEST - 10]} ({number})"
+            taken.add(_alike(name))
+            try:
+                shown = arena.enter(board, name, result.entry)
+            except ValueError as error:  # of another game, such as one with another seed
+                result.remarks.append(f"not in the leaderboard: {plain(error)}")
     return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
+def known_as(name: object) -> str:
+    """What a student wants to be called, of whatever type that is: empty if it is no name."""
+    with suppress(ValueError):  # of an integer with thousands of digits
+        return _cell(plain(name, arena.LONGEST - 5)) if isinstance(name, str | int | float) else ""
+    return ""
+
+
+def _alike(name: str) -> str:
+    """Names that a reader or a disk takes for the same have the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
 def flat(file: str) -> str:
-    """The path of a submission as one word."""
-    return file.removesuffix(".ipynb").replace(os.sep, "__")
+    """The label of a submission as one word."""
+    return file.removesuffix(".ipynb").strip("/").replace("/", "__")
+
+
+def pages(files: Iterable[str]) -> dict[str, str]:
+    """The name of a page for each submission, without its end.
+
+    It is the label, where every disk can have that as a name and no other is too much alike; else
+    a hash follows.
+    """
+    found = {}
+    names = {file: re.sub(r'[\\/:*?"<>|\x00-\x1f]|^\.', "_", flat(file)) for file in files}
+    count = Counter(map(_alike, names.values()))
+    for file, name in names.items():
+        short = name.encode("utf-8", "replace")[:_SHORT].decode("utf-8", "ignore")
+        if short != flat(file) or count[_alike(name)] > 1:
+            short += f"-{hashlib.sha256(file.encode('utf-8', 'replace')).hexdigest()[:12]}"
+        found[file] = short
+    return found

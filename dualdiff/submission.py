@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -18,8 +17,8 @@ from typing import Any
 from dualdiff import confine
 from dualdiff.handover import Closed, Line, Message
 from dualdiff.labs import SIZE
+from dualdiff.reading import Notebook, read
 
-LARGEST = 20 * 2**20  # bytes of a notebook file
 CELL_SHARE = 1 / 3  # of the time limit, that one cell may take ...
 CALL_SHARE = 1 / 30  # ... and one call of a function in a test
 
@@ -42,7 +41,7 @@ class Marked:
     Attributes
     ----------
     file : str
-        Its path in the folder of submissions.
+        Its label: the path in the folder of submissions.
     lab : str
         Empty if nobody knows.
     questions : dict
@@ -55,6 +54,10 @@ class Marked:
         Whether all tests were run.
     entry : dict or None
         What it achieves where a lab has a competition.
+    digest : str
+        Of what was handed in.
+    skipped : bool
+        Whether it is nothing that could be marked.
     """
 
     file: str
@@ -67,45 +70,12 @@ class Marked:
     memory: int = 0
     printed: str = ""
     entry: dict[str, Any] | None = None
+    digest: str = ""
+    skipped: bool = False
 
     def marks(self, question: str) -> float:
         """Points of a question; 0 if its tests were not run."""
         return sum(test.points for test in self.questions.get(question, ()) if test.passed)
-
-
-class Unreadable(ValueError):
-    """Why a file is no submission."""
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The notebook in a file.
-
-    Raises
-    ------
-    Unreadable
-        If there is none.
-    """
-    if path.stat().st_size > LARGEST:
-        size = path.stat().st_size / 2**20
-        raise Unreadable(f"the file has {size:.0f} MiB, more than {LARGEST / 2**20:.0f}")
-    try:
-        notebook = json.loads(path.read_text("utf-8"))
-        cells = notebook["cells"]
-        for cell in cells:
-            cell["source"] = "".join(cell["source"])
-            cell["cell_type"] = str(cell["cell_type"])
-            cell["tags"] = [str(tag) for tag in cell.get("metadata", {}).get("tags", ())]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unreadable(f"the file is not a notebook ({type(error).__name__}: {error})") from None
-    return dict(notebook)
-
-
-def lab_of(notebook: dict[str, Any]) -> str:
-    """The lab that a student's copy says it is; empty if it says nothing."""
-    try:
-        return str(notebook["metadata"]["otter"]["assignment_name"])
-    except (KeyError, TypeError):
-        return ""
 
 
 def archived_tests(archive: Path) -> dict[str, str]:
@@ -126,26 +96,21 @@ def parsed(source: str, question: str) -> Any:
 
 @dataclass(frozen=True)
 class Lab:
-    """How a lab is marked: the tests of each question and the points that they give."""
+    """How a lab is marked: the tests of each question, their points, and what students got."""
 
     tests: dict[str, str]
     points: dict[str, float]
+    handed_out: Notebook | None = None
 
     @classmethod
     def load(cls, archive: Path) -> Lab:
-        """Read Otter's archive."""
+        """Read Otter's archive, and the notebook for students where ``build`` has put it."""
         tests = archived_tests(archive)
         files = {name: parsed(text, name) for name, text in tests.items()}
-        return cls(tests, {name: float(file.possible) for name, file in files.items()})
-
-
-def open_answers(notebook: dict[str, Any]) -> dict[str, str]:
-    """What was answered in words: the cells after the prompts that Otter marks."""
-    answers: dict[str, str] = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown" and "otter_answer_cell" in cell["tags"]:
-            answers[f"open{len(answers) + 1}"] = cell["source"]
-    return answers
+        student = archive.parent.parent / "student" / f"{archive.stem}.ipynb"
+        handed_out = read(student) if student.is_file() else None
+        points = {name: float(file.possible) for name, file in files.items()}
+        return cls(tests, points, handed_out)
 
 
 def mark(

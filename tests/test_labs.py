@@ -15,7 +15,8 @@ from small_lab import load, needs_box, source
 from dualdiff import labs
 from dualdiff.cli import main
 from dualdiff.confine import Limits
-from dualdiff.submission import Lab, Marked, mark, open_answers, read
+from dualdiff.reading import open_answers, read
+from dualdiff.submission import Lab, Marked, mark
 
 POINTS = 20
 
@@ -64,7 +65,7 @@ def test_a_lab_has_the_points_and_parts_that_it_promises(made, name):
     lab = Lab.load(made / "autograder" / f"{name}.zip")
     assert sum(lab.points.values()) == POINTS
     student = read(made / "student" / f"{name}.ipynb")
-    assert len(open_answers(student)) == 1
+    assert len(open_answers(student)[0]) == 1
     for question, text in lab.tests.items():
         kinds = set(re.findall(r"hidden=(True|False)", text))
         assert kinds == {"True", "False"}, f"{name} {question} has only {kinds}"

@@ -1,22 +1,34 @@
-import pandas as pd
+import csv
+import io
+import unicodedata
 
-from dualdiff import marks
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualdiff import arena, marks
+from dualdiff.entries import Past, merged
 from dualdiff.submission import Lab, Marked, Outcome
 
 NAME = "lab0_small"
 
 
-def result(**more) -> Marked:
+def result(file="a.ipynb", **more) -> Marked:
     outcomes = [Outcome(1, True, False, "", ""), Outcome(2, False, True, "a hint", "`x`")]
-    return Marked("a.ipynb", NAME, {"q1": outcomes}, complete=True, **more)
+    return Marked(file, NAME, {"q1": outcomes}, complete=True, **more)
 
 
 LABS = {NAME: Lab({}, {"q1": 3.0, "q2": 1.0, "q10": 1.0})}
 
 
+def written(*results: Marked) -> str:
+    return merged(*marks.table(list(results), LABS), None, Past()).past.text
+
+
 def test_columns_are_in_the_order_of_the_questions():
-    head = marks.table([result()], LABS).splitlines()[0].split(",")
-    assert head[-3:] == ["q1", "q2", "q10"]
+    answers = {f"open{n}": "" for n in (10, 2)}
+    head = written(result(open_answers=answers)).splitlines()[0].split(",")
+    assert head[-5:] == ["q1", "q2", "q10", "open2", "open10"]
 
 
 def test_a_quotation_in_the_feedback_stays_inside():
@@ -25,7 +37,63 @@ def test_a_quotation_in_the_feedback_stays_inside():
 
 
 def test_a_table_is_the_same_after_it_was_read(tmp_path):
-    text = marks.table([result(remarks=['a "b", c', "+1"])], LABS)
-    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.csv").write_text(written(result(remarks=['a "b", c', "+1"])))
     read = pd.read_csv(tmp_path / "t.csv")
     assert read.loc[0, "remarks"] == 'a "b", c; +1' and read.loc[0, "marks"] == 1
+
+
+anything = st.text(st.characters())  # halves of characters too
+
+
+@given(st.lists(anything, max_size=3), st.dictionaries(st.sampled_from(["open1"]), anything))
+def test_whatever_a_submission_says_can_be_written(remarks, answers):
+    made = result(remarks=remarks, open_answers=answers, printed="".join(remarks))
+    lines = list(csv.reader(io.StringIO(written(made), newline="\n")))
+    assert len(lines) == 2 and len(lines[1]) == len(lines[0])
+    written(made).encode("utf-8")
+    for page in (marks.feedback(made, LABS), marks.answers_page([made])):
+        assert page.startswith("# ")
+
+
+labels = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+parts = st.sampled_from(
+    ["ada", "Ada", "ADA", "__", "_", "/", "é", "e\u0301", "ﬁ", "fi", "ß", "ss", "Ж" * 200]
+)
+alike = st.lists(parts, min_size=1, max_size=4).map("".join)
+
+
+@given(st.lists(labels | alike, unique=True, max_size=12))
+def test_no_two_submissions_share_a_page_on_any_disk(files):
+    names = marks.pages(files)
+    assert set(names) == set(files)
+    for form in ("NFC", "NFKD"):
+        seen = {unicodedata.normalize(form, name.casefold()) for name in names.values()}
+        assert len(seen) == len(files)
+    for name in names.values():
+        assert len(f"{name}.md".encode()) <= 255 and not set(name) & set('/\\:*?"<>|\0')
+
+
+values = (
+    anything
+    | st.none()
+    | st.floats()
+    | st.integers()
+    | st.lists(st.integers())
+    | st.just("x" * 10**6)
+)
+
+
+@given(st.lists(st.tuples(labels | alike, values), max_size=6, unique_by=lambda pair: pair[0]))
+def test_every_competitor_has_a_row_whatever_the_names_are(tmp_path_factory, chosen):
+    entry = dict.fromkeys(arena.SHARES, 0.5) | {"error": 0.1, "rows": 9, "tasks": 3, "game": "a"}
+    results = [result(file, entry=entry | {"name": name}) for file, name in chosen]
+    text = marks.leaderboard(results, tmp_path_factory.mktemp("board") / "board.json")
+    names = [line[1] for line in csv.reader(io.StringIO(text))][1:]
+    assert len(names) == len(chosen) == len({name.casefold() for name in names})
+
+
+def test_an_entry_of_another_game_is_remarked_and_the_others_stand(tmp_path):
+    entry = dict.fromkeys(arena.SHARES, 0.5) | {"error": 0.1, "rows": 9, "tasks": 3}
+    results = [result(f"{n}.ipynb", entry=entry | {"game": game}) for n, game in enumerate("aba")]
+    text = marks.leaderboard(results, tmp_path / "board.json")
+    assert len(text.splitlines()) == 3 and "not in the leaderboard" in results[1].remarks[-1]

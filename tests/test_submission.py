@@ -8,16 +8,8 @@ from small_lab import built, load, needs_box, with_cell
 
 from dualdiff import submission
 from dualdiff.confine import Limits
-from dualdiff.submission import (
-    Marked,
-    Unreadable,
-    archived_tests,
-    lab_of,
-    mark,
-    open_answers,
-    plain,
-    read,
-)
+from dualdiff.reading import lab_of, read
+from dualdiff.submission import Marked, archived_tests, mark, plain
 
 LAB = "lab0_small"
 SHORT = Limits(seconds=60)
@@ -269,54 +261,6 @@ def test_a_box_keeps_nothing_of_the_one_before(lab, solved, tmp_path):
     )
     for _ in range(2):
         assert marks(marked(with_cell(solved, code), lab, tmp_path))["q2"] == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "hello",
-        "[]",
-        "{}",
-        '{"cells": 3}',
-        '{"cells": [3]}',
-        '{"cells": [{"source": [1]}]}',
-        '{"cells": [{"source": "", "cell_type": "code", "metadata": [1]}]}',
-        '{"cells": [{"source": "", "cell_type": "code", "metadata": {"tags": 1}}]}',
-        "[" * 10**5,
-    ],
-)
-def test_what_is_no_notebook_is_refused(tmp_path, text):
-    path = tmp_path / "a.ipynb"
-    path.write_text(text)
-    with pytest.raises(Unreadable, match="the file is not a notebook"):
-        read(path)
-
-
-def test_bytes_that_are_no_text_are_refused(tmp_path):
-    path = tmp_path / "a.ipynb"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Unreadable, match="the file is not a notebook"):
-        read(path)
-
-
-def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
-    path = tmp_path / "a.ipynb"
-    with path.open("wb") as file:
-        file.truncate(21 * 2**20)
-    with pytest.raises(Unreadable, match="the file has 21 MiB, more than 20"):
-        read(path)
-
-
-@pytest.mark.parametrize("metadata", [{}, {"otter": {}}, {"otter": None}, None, {"otter": []}])
-def test_a_notebook_that_names_no_lab(metadata):
-    assert lab_of({"cells": [], "metadata": metadata}) == ""
-
-
-def test_answers_in_words_are_found(lab):
-    student = read(lab / "student" / f"{LAB}.ipynb")
-    assert list(open_answers(student)) == ["open1"]
-    assert open_answers(student)["open1"].startswith("_Type your answer here")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,340 @@
+"""What a teacher enters is there after the table was written anew, whatever happened to both."""
+
+import csv
+import io
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualdiff import sheet
+from dualdiff.entries import GONE, Past, Row, merged
+from dualdiff.sheet import folded, parsed
+
+COLUMNS = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks"]
+COLUMNS += ["check", "q1", "q2", "open1"]
+
+
+def row(label: str, lab: str = "lab1", **cells: str) -> Row:
+    known = {"marks": "3", "of": "4", "seconds": "1.5", "memory_mib": "99", "remarks": ""}
+    known |= {"submission": label, "lab": lab, "status": "marked", "q1": "2", "q2": "1"}
+    return Row(known | cells, lab, f"digest of {label}")
+
+
+def cells_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="\n")))
+
+
+def by_label(text: str) -> dict[str, dict[str, str]]:
+    head, *rows = cells_of(text)
+    assert len({line[0] for line in rows}) == len(rows)
+    return {line[0]: dict(zip(head, line, strict=True)) for line in rows}
+
+
+@dataclass
+class Saved:
+    """How a spreadsheet program saves."""
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    end: str = "\r\n"
+    quoting: int = csv.QUOTE_MINIMAL
+    says: bool = False  # sep=; in its first line
+
+    def __call__(self, table: list[list[str]]) -> bytes:
+        text = io.StringIO()
+        text.write(f"sep={self.separator}{self.end}" if self.says else "")
+        quoting = csv.QUOTE_ALL if self.end == "\r" else self.quoting  # else it forgets "\n"
+        options = {"delimiter": self.separator, "quoting": quoting}
+        csv.writer(text, lineterminator=self.end, **options).writerows(table)
+        return text.getvalue().encode(self.encoding, "replace")
+
+
+saved = st.builds(
+    Saved,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    st.booleans(),
+)
+# What can be in a cell: no halves of characters, and of what controls only the end of a line.
+anything = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(',;\t"\n='), max_size=12
+)
+written = anything.filter(str.strip)
+name = st.text(
+    st.characters(exclude_categories=["Cs", "C", "Z"], exclude_characters="/"), min_size=1
+)
+marks = st.sampled_from(["0", "4", "3,5", "2.5", "½", "fehlt", "-", "?", "1e3"])
+
+
+@st.composite
+def history(draw):
+    """A table, what was entered into it, how it was saved, and what is computed afterwards."""
+    authors = draw(st.lists(name, min_size=1, max_size=5, unique_by=folded))
+    rows = [
+        row(f"{author}/{lab}.ipynb", lab, q1=draw(st.sampled_from(["0", "1", "2"])))
+        for author in authors
+        for lab in draw(st.sampled_from([["lab1"], ["lab1", "lab2"]]))
+    ]
+    first = merged(COLUMNS, rows, None, Past())
+    head, *table = cells_of(first.past.text)
+    entered: dict[str, dict[str, str]] = {}
+    own = draw(
+        st.lists(written.filter(lambda t: folded(t) not in COLUMNS), max_size=2, unique_by=folded)
+    )
+    for column in own:
+        at = draw(st.integers(1, len(head)))
+        head.insert(at, column)
+        for line in table:
+            line.insert(at, draw(anything))
+            if line[at].strip():
+                entered.setdefault(line[0], {})[column] = line[at]
+    for line in table:
+        for column, values in {"open1": marks | written, "q2": marks.map("7{}".format)}.items():
+            if draw(st.booleans()):
+                line[head.index(column)] = value = draw(values)
+                entered.setdefault(line[0], {})[column] = value
+    for label in draw(st.lists(name, max_size=2, unique=True)):
+        line = [draw(anything) for _ in head]
+        line[0] = f"added {label}"
+        table.append(line)
+        entered[line[0]] = {c: t for c, t in zip(head, line, strict=True) if t.strip()}
+    table = draw(st.permutations(table))
+    after, moved = [], {}
+    for old in rows:
+        fate = draw(st.sampled_from(["same", "marked anew", "renamed", "gone"]))
+        label = old.label.replace(".ipynb", " (1).ipynb") if fate == "renamed" else old.label
+        moved[old.label] = label
+        if fate != "gone":
+            more = {"q1": "9", "q2": "9"} if fate == "marked anew" else {}
+            after.append(replace(old, cells={**old.cells, **more, "submission": label}))
+    after += [row(f"new {n}/lab1.ipynb") for n in range(draw(st.integers(0, 2)))]
+    return first.past, [head, *table], draw(saved), draw(st.permutations(after)), entered, moved
+
+
+@given(history())
+def test_what_was_entered_stays_in_its_row(drawn):
+    past, table, save, rows, entered, moved = drawn
+    found = parsed(save(table), {*COLUMNS, *past.known()})
+    new = merged(COLUMNS, rows, found, past)
+    now = by_label(new.past.text)
+    assert new.lost == []
+    for label, cells in entered.items():
+        for column, text in cells.items():
+            assert now[moved.get(label, label)][column] == text
+    for label, line in now.items():  # and nothing that nobody entered
+        if (old := next((r for r in rows if r.label == label), None)) is not None:
+            was = next((k for k, v in moved.items() if v == label), label)
+            for column in ("q1", "q2", "open1"):
+                expected = entered.get(was, {}).get(column, old.cells.get(column, ""))
+                assert line[column] == expected
+    # Another call changes nothing and has nothing to say.
+    again = merged(COLUMNS, rows, parsed(new.past.text.encode()), new.past)
+    assert (again.past.text, again.notes, again.lost) == (new.past.text, [], [])
+
+
+@given(history(), st.sampled_from(["cp1252", "cp1251", "ascii", "cp932"]))
+def test_what_a_program_cannot_save_moves_no_entry_to_another(drawn, encoding):
+    """Names with question marks: an entry is in its row, or in a row that stays as it is."""
+    past, table, save, rows, _, moved = drawn
+    head = table[0]
+    entered = {}
+    for n, line in enumerate(table[1:]):
+        line[head.index("open1")] = entered[line[0]] = f"mark {n}"
+    found = parsed(replace(save, encoding=encoding)(table), {*COLUMNS, *past.known()})
+    lines = cells_of(merged(COLUMNS, rows, found, past).past.text)
+    at = lines[0].index("open1")
+    for label, text in entered.items():
+        (line,) = [line for line in lines if line[at] == text]
+        if line[0] in {r.label for r in rows}:
+            assert line[0] == moved[label]
+
+
+TEXTS = {"cp1252": "größer, ça, señor", "cp1250": "žluťoučký kůň", "cp1251": "отлично"}
+TEXTS |= {"cp1253": "πολύ καλά", "cp932": "とても良い", "gb18030": "很好", "cp949": "아주 좋아"}
+TEXTS |= {"big5": "做得很好"}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_code_page_is_told_by_the_names_that_are_known(page):
+    text = TEXTS[page]
+    past = merged(COLUMNS, [row(f"{text}/a.ipynb")], None, Past()).past
+    table = cells_of(past.text)
+    table[1][-1] = text[:-1]
+    found = parsed(Saved(page)(table), {*COLUMNS, *past.known()})
+    new = merged(COLUMNS, [row(f"{text}/a.ipynb")], found, past)
+    assert by_label(new.past.text)[f"{text}/a.ipynb"]["open1"] == text[:-1]
+    assert any(page in note for note in found.notes)
+
+
+def test_utf8_that_a_program_took_for_a_code_page():
+    """It shows Ã¼ for ü and saves it as it was; what is entered beside it is in the code page."""
+    past = merged(COLUMNS, [row("Müller/a.ipynb")], None, Past()).past
+    data = past.text.encode().rstrip(b"\n") + "größer\n".encode("cp1252")
+    new = merged(COLUMNS, [row("Müller/a.ipynb")], parsed(data), past)
+    assert by_label(new.past.text)["Müller/a.ipynb"]["open1"] == "größer"
+
+
+ADA, BEN = "ada/a.ipynb", "ben/b.ipynb"
+
+
+def edited(past: Past, *changes: tuple[str, str, str]) -> sheet.Sheet:
+    """The table with other cells: label, column, text."""
+    found = parsed(past.text.encode(), past.known())
+    for label, column, text in changes:
+        at = next(line for line in found.rows if line[0] == label)
+        at[found.at(column)] = text
+    return found
+
+
+@pytest.fixture
+def past() -> Past:
+    return merged(COLUMNS, [row(ADA), row(BEN)], None, Past()).past
+
+
+def test_a_correction_stays_and_both_are_shown(past):
+    found = edited(past, (ADA, "q1", "1,5"), (BEN, "remarks", "came late"))
+    new = merged(COLUMNS, [row(ADA, q1="0"), row(BEN, remarks="a cell failed")], found, past)
+    now = by_label(new.past.text)
+    assert now[ADA]["q1"] == "1,5" and now[BEN]["remarks"] == "came late"
+    assert "1,5" in now[ADA]["check"] and "0" in now[ADA]["check"]
+    assert "a cell failed" in now[BEN]["check"]
+    back = merged(
+        COLUMNS, [row(ADA, q1="0"), row(BEN)], edited(new.past, (ADA, "q1", "")), new.past
+    )
+    assert by_label(back.past.text)[ADA]["q1"] == "0" and back.lost  # it was taken back: said
+
+
+def test_what_was_computed_before_is_no_correction(past):
+    new = merged(COLUMNS, [row(ADA, q1="0", remarks="x"), row(BEN)], edited(past), past)
+    assert (
+        by_label(new.past.text)[ADA] | {"q1": "0", "remarks": "x", "check": ""}
+        == by_label(new.past.text)[ADA]
+    )
+
+
+def test_numbers_in_another_notation_are_no_corrections(past):
+    before = merged(COLUMNS, [row(ADA, marks="2.5", q1="2.50")], None, Past()).past
+    found = edited(before, (ADA, "marks", "2,50"), (ADA, "q1", "2,5"), (ADA, "of", "4.0"))
+    new = merged(COLUMNS, [row(ADA, marks="3", q1="1", of="5")], found, before)
+    now = by_label(new.past.text)[ADA]
+    assert (now["marks"], now["q1"], now["of"], now["check"]) == ("3", "1", "5", "")
+
+
+def test_without_a_record_nothing_that_stands_there_is_lost(past):
+    found = edited(past, (ADA, "q1", "1"), (ADA, "open1", "4"))
+    now = by_label(merged(COLUMNS, [row(ADA), row(BEN)], found, Past()).past.text)
+    assert (now[ADA]["q1"], now[ADA]["open1"], now[BEN]["q1"]) == ("1", "4", "2")
+
+
+def test_an_interruption_between_the_record_and_the_table_makes_no_corrections(past):
+    """The record is of the new table, the table is still the one before."""
+    rows = [row(ADA, q1="0"), row(BEN)]
+    cut = Past(**vars(merged(COLUMNS, rows, edited(past), past).past) | {"before": past})
+    now = by_label(merged(COLUMNS, rows, edited(past, (BEN, "open1", "4")), cut).past.text)
+    assert now[ADA]["q1"] == "0" and now[BEN]["open1"] == "4"
+
+
+def test_a_row_twice_that_differs_stays_twice(past):
+    found = edited(past, (ADA, "open1", "4"))
+    twin = [*found.rows[0]]
+    twin[found.at("open1")] = "2"
+    found.rows += [twin, [*found.rows[1]]]  # and one that is the same again
+    new = merged(COLUMNS, [row(ADA), row(BEN)], found, past)
+    entries = [(line[0], line[-1]) for line in cells_of(new.past.text)[1:]]
+    assert sorted(entries) == [(ADA, "2"), (ADA, "4"), (BEN, "")]
+    assert any(ADA in note for note in new.notes)
+
+
+def test_the_table_of_somebody_who_has_not_seen_the_last_entries_is_noticed(past):
+    anna = merged(COLUMNS, [row(ADA), row(BEN)], edited(past, (ADA, "open1", "4")), past).past
+    bens = edited(past, (BEN, "open1", "3"))  # begun before Anna's entry was in
+    new = merged(COLUMNS, [row(ADA), row(BEN)], bens, anna)
+    assert by_label(new.past.text)[BEN]["open1"] == "3"
+    assert new.lost == [f"{ADA} open1: 4, now nothing"]
+
+
+def test_entries_follow_neither_into_another_lab_nor_to_another_author(past):
+    found = edited(past, (ADA, "open1", "4"))
+    other = [row(ADA, "lab2"), row("ada/c/d.ipynb", "lab2"), row("eve/a.ipynb")]
+    new = merged(COLUMNS, other, found, past)
+    rows = [(line[0], line[2], line[-1]) for line in cells_of(new.past.text)[1:]]
+    assert (ADA, GONE, "4") in rows and [r for r in rows if r[2]] == [(ADA, GONE, "4")]
+    turned = edited(new.past)
+    turned.rows.reverse()  # the same, whatever the order of the rows
+    again = merged(COLUMNS, other, turned, new.past)
+    assert again.past.text == new.past.text and again.lost == []
+
+
+def test_the_only_other_file_of_a_shared_folder_is_not_the_same_author():
+    rows = [row(f"group/{n}.ipynb") for n in ("ada", "ben")]
+    past = merged(COLUMNS, rows, None, Past()).past
+    found = edited(past, ("group/ada.ipynb", "open1", "4"))
+    new = merged(COLUMNS, [rows[1], row("group/eve.ipynb")], found, past)
+    now = by_label(new.past.text)
+    assert now["group/eve.ipynb"]["open1"] == "" and now["group/ada.ipynb"]["open1"] == "4"
+
+
+def test_a_renamed_file_that_is_the_same_keeps_its_entry(past):
+    found = edited(past, (ADA, "open1", "4"))
+    new = merged(COLUMNS, [replace(row("x.ipynb"), digest=row(ADA).digest), row(BEN)], found, past)
+    assert by_label(new.past.text)["x.ipynb"]["open1"] == "4" and new.notes
+
+
+def test_rows_above_the_names_of_columns_are_said(past):
+    found = parsed(b"Marks of 2026,,\n,,\n" + past.text.encode(), past.known())
+    assert found.columns == COLUMNS and len(found.rows) == 2 and found.notes
+
+
+def test_the_column_of_submissions_may_have_another_name(past):
+    found = parsed(past.text.replace("submission", "Abgabe", 1).encode(), past.known())
+    assert found.at("submission") == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PK\x03\x04 a workbook",
+        b"a,b\n1,2\n",
+        b'submission,open1\n"ada,4\n',
+        b"\xff\xfea",
+        f"{ADA},lab1\n{BEN},lab1\n".encode(),
+    ],
+)
+def test_what_is_no_table_is_refused_and_left(tmp_path, data):
+    path = tmp_path / "marks.csv"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="save it as CSV, or move it away"):
+        sheet.load(path, {ADA, BEN, *COLUMNS})
+    assert path.read_bytes() == data
+
+
+def test_a_table_that_is_open_elsewhere_is_refused(tmp_path):
+    (tmp_path / "marks.csv").write_text("submission\n")
+    (tmp_path / ".~lock.marks.csv#").write_text("")
+    with pytest.raises(ValueError, match="open in another program"):
+        sheet.load(tmp_path / "marks.csv")
+    (tmp_path / ".~lock.marks.csv#").unlink()
+    assert sheet.load(tmp_path / "marks.csv").rows == []
+    (tmp_path / "marks.csv").unlink()
+    (tmp_path / "marks.csv").mkdir()
+    with pytest.raises(ValueError, match="cannot be read"):
+        sheet.load(tmp_path / "marks.csv")
+    assert sheet.load(tmp_path / "none.csv") is None
+
+
+def test_versions_are_numbered_and_never_overwritten(tmp_path):
+    path = tmp_path / "marks.csv"
+    names = [sheet.numbered(path, data).name for data in (b"a", b"b", b"a", b"c")]
+    assert names == ["marks-1.csv", "marks-2.csv", "marks-1.csv", "marks-3.csv"]
+    assert [(tmp_path / f"marks-{n}.csv").read_bytes() for n in (1, 2, 3)] == [b"a", b"b", b"c"]
+
+
+def test_a_record_is_read_as_it_was_written(past, tmp_path):
+    (tmp_path / "a").write_text(replace(past, before=past).dump())
+    assert Past.load(tmp_path / "a") == replace(past, before=past)
+    (tmp_path / "a").write_text("{")
+    assert Past.load(tmp_path / "a") == Past.load(tmp_path / "b") == Past()
