@@ -39,7 +39,9 @@ class Model {
   }
   listeners() { return [...this.heard.values()].flat().length; }
   save_changes() { this.saved.push(this.waiting); this.waiting = {}; }
-  send() {}
+  sent = [];
+  send(content) { this.sent.push(content); } // and nobody answers, until a test does
+  receive(content) { for (const call of this.heard.get("msg:custom") ?? []) call(content); }
 }
 const state = %(state)s;
 for (const [path, text] of %(buffers)s) {

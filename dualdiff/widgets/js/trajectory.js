@@ -262,7 +262,7 @@ function render({ model, el }) {
       }),
     );
   };
-  const { again, stop } = keepDrawn(root, draw);
+  const { again, stop } = keepDrawn(root, draw, model.get("pictured"));
   const show = () => {
     const run = model.get("run");
     words.textContent = about(chains, chains.runs[run] ? run : ALL);

@@ -362,7 +362,7 @@ function render({ model, el }) {
     drawLegend(context, place, width, reading.metric, colours);
     seen = { place, marker: drawMarks(context, place, reading) };
   };
-  const { again, stop } = keepDrawn(root, draw);
+  const { again, stop } = keepDrawn(root, draw, model.get("pictured"));
   const show = () => {
     const reading = new Reading(model);
     [here.textContent, best.textContent] = sentences(reading);
