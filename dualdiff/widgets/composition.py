@@ -63,6 +63,7 @@ def _marks() -> str:
   content: "";
   display: block;
   height: 22px;
+  -webkit-mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
   mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
 }}"""
 
@@ -333,7 +334,7 @@ def _controls(widget: Composition) -> controls.Widget:
     }
     found["steps"] = controls.IntSlider(widget.steps, min=1, max=min(most, 60), description="steps")
     for trait, control in found.items():
-        control.layout = controls.Layout(width="510px", max_width="100%")
+        control.layout = controls.Layout(width="530px", max_width="100%")
         control.style = {"description_width": "130px"}
         jslink((control, "value"), (widget, trait))
         if trait.startswith("w_"):

@@ -51,6 +51,9 @@ export function refusal(model) {
       return `The number of ${name} must be from 1 to ${high}.`;
     }
   }
+  for (const name of ["w_general", "w_specialised", "guidance", "seed"]) {
+    if (!Number.isFinite(model.get(name))) return `There is no number for ${name}.`;
+  }
   const sum = Object.values(weightsOf(model)).reduce((a, b) => a + b, 0);
   return sum > 0
     ? null

@@ -308,7 +308,7 @@ class View {
     const frame = Math.min(this.model.get("frame"), this.lastFrame);
     const torch = frame === this.lastFrame ? this.torch.samples() : null;
     const own = this.torch.source !== "torch" || !torch;
-    this.root.classList.toggle("dualdiff-stale", Boolean(reason));
+    this.root.classList.toggle("dualdiff-stale", Boolean(reason && result));
     const source = this.pickers.find((list) => list.trait === "source").place;
     source.style.display = this.torch.kernel ? "" : "none";
     this.canvases.forEach((figure, index) => {

@@ -38,7 +38,7 @@ export function scoreBoxes({ scores, points, timesteps }, frame, { inside, floor
   const { accuracy, total_variation, unique } = scores[frame];
   const floor = floors[String(points)];
   const perfect =
-    floor === undefined ? "" : `${floor.toFixed(2)} is noise of ${points} samples: a perfect sampler's`;
+    floor === undefined ? "" : `a perfect sampler: ${floor.toFixed(2)}, noise of ${points} samples`;
   const last = frame === timesteps.length - 1;
   const hint = (text) => (last ? text : `at step ${frame} of ${timesteps.length - 1}`);
   return [

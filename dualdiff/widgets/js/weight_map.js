@@ -83,15 +83,13 @@ class Reading {
     this.weights = {}; // of the marker, which stays on the map
     this.reason = null; // why no number belongs to what is set
     for (const [name, axis] of Object.entries(this.axes)) {
-      const [weight, low, high] = [model.get(`w_${name}`), axis[0], axis[axis.length - 1]];
-      this.weights[name] = between(Number.isFinite(weight) ? weight : PLAIN[name], low, high);
-      if (this.weights[name] !== weight) {
-        this.reason = `The weight ${weight} of the ${name} model is not on this map (${low} to ${high}).`;
-      }
+      const [weight, low, high] = [model.get(`w_${name}`), axis[0], axis.at(-1)];
+      this.weights[name] = between(Number.isFinite(weight) ? weight : 1, low, high);
+      if (this.weights[name] === weight) continue;
+      this.reason = `The weight ${weight} of the ${name} model is not on this map (${low} to ${high}).`;
     }
     if (!this.map[`${this.metric} value`]) {
-      const known = Object.values(model.get("titles")).join(", ");
-      this.reason = `There is no map of “${scene}”, recipe “${recipe}”: the scenarios are ${known}.`;
+      this.reason = `There is no map of “${scene}” (recipe “${recipe}”): choose another above.`;
     }
   }
 
@@ -105,9 +103,9 @@ class Reading {
 
   /** Where the present metric is best: several cells where they tie. */
   best() {
-    const better = SCORES[this.metric].better;
     const cells = this.cells();
     if (!cells.length) return [];
+    const { better } = SCORES[this.metric];
     const first = cells.reduce((best, cell) => (better(cell.value, best.value) ? cell : best));
     return cells.filter((cell) => cell.value === first.value);
   }
@@ -381,8 +379,8 @@ function render({ model, el }) {
   const show = () => {
     const reading = new Reading(model);
     [here.textContent, best.textContent] = sentences(reading);
-    const label = `Weights of general and specialised ${pairText(reading.weights)}`;
-    canvas.setAttribute("aria-label", reading.reason ?? label);
+    const label = reading.reason ?? `Weights of general and specialised ${pairText(reading.weights)}`;
+    canvas.setAttribute("aria-label", label);
     again();
   };
   canvas.addEventListener("keydown", (event) => {

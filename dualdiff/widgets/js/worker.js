@@ -28,6 +28,7 @@ async function sampled({ id, stage: name, settings, double }) {
     step = chain.next();
   }
   const { states, timesteps, last } = step.value;
+  if (!last.every(Number.isFinite)) throw new Error("the samples ran off beyond all numbers");
   const size = states.length / timesteps.length;
   const found = timesteps.map((_, frame) =>
     scores(stage, states.subarray(frame * size, (frame + 1) * size), settings.points),
