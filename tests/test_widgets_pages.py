@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import small_book
 import yaml
-from browser import launched, needs_chromium, overflowing, reading, settle
+from browser import launched, needs_chromium, overflowing, reading, settle, turn, violations
 from nbconvert import HTMLExporter
 
 from dualdiff import book, printing
@@ -147,6 +147,10 @@ def test_sliders_without_a_kernel_and_without_a_product(root: Path, browser: Any
         said = page.locator(".dualdiff-composition [aria-live]").inner_text()
         assert "positive sum" in said and "%" not in said
         assert page.locator(".dualdiff-score").count() == 0
+        settle(page)
+        assert not violations(page)
+        turn(page, "dark")
+        assert not violations(page, "color-contrast")
         page.set_viewport_size({"width": 390, "height": 844})
         settle(page)
         assert not overflowing(page)
