@@ -42,10 +42,14 @@ def static(content: str) -> str:
     notebook = json.loads(content)
     notebook["metadata"].pop("widgets", None)  # their state, which no script will read
     for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
+        outputs, before = cell.get("outputs", []), ""
+        for output in list(outputs):
             data = output.get("data", {})
-            if WIDGET in data:
+            if WIDGET in data and "data-widget=" in before:
+                outputs.remove(output)  # a widget of ours: its picture is there already
+            elif WIDGET in data:
                 output["data"] = _pictured(data)
+            before = "".join(data.get("text/html", ""))
     return json.dumps(notebook)
 
 

@@ -319,9 +319,8 @@ def test_the_playground_works_without_a_kernel(built: Path, browser: Any) -> Non
         page.get_by_role("button", name="reset").click()
         page.wait_for_function(f"{state}.get('w_general') === 1")
         assert float(slider.get_attribute("aria-valuetext") or 0) == 1
-        # Without a kernel torch does not answer, and the page says so.
-        page.get_by_role("combobox", name="computed by").select_option("torch")
-        page.get_by_text("No kernel answers here").wait_for(timeout=10_000)
+        # Without a kernel there is no torch to choose.
+        assert not page.get_by_role("combobox", name="computed by").count()
         assert not found.outside
         assert not found.problems
 

@@ -6,12 +6,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from browser import needs_chromium
 from scipy import stats as laws
-from widget_page import frames, overflow, pixels, saves, shown, state, theme
+from widget_page import (
+    frames,
+    nothing_is_presented,
+    overflow,
+    pixels,
+    said,
+    saves,
+    settled,
+    shown,
+    state,
+    theme,
+)
 
 from dualdiff import metrics
 from dualdiff.chunks import chunked
@@ -203,6 +215,23 @@ def test_a_kernel_answers_every_change(widget: Composition) -> None:
         widget.request()
 
 
+def test_a_kernel_tells_a_view_that_it_is_there(widget: Composition) -> None:
+    sent: list[Any] = []
+    widget.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
+    for message in ({"ask": "kernel"}, {"ask": "else"}):
+        widget._handle_custom_msg(message, [])
+    assert sent == [{"kernel": True}]
+
+
+def test_weights_without_a_product_have_a_picture_without_samples(stages: dict[str, Stage]) -> None:
+    found = Playground(stages, scene="ring_and_bar", w_general=-1.0, w_specialised=1.0)
+    assert "no samples, the weights must have a positive sum" in found.describe()
+    (axes,) = found.picture().axes
+    assert sum(len(dots.get_offsets()) for dots in axes.collections) == 0
+    assert "image/png" in found._repr_mimebundle_()[0]
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_the_picture_and_its_words(stages: dict[str, Stage], name: str) -> None:
     found = Playground({name: stages[name]}, points=100, steps=5)
@@ -236,18 +265,6 @@ def page(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> 
         )
         settled(view)
         yield view
-
-
-def settled(view: Any) -> None:
-    """Wait until all samples at the present settings have come."""
-    view.wait_for_function(
-        """() => {
-          const view = document.querySelector(".dualdiff").view;
-          return !view.sent && !view.next && view.result?.fine;
-        }""",
-        timeout=60_000,
-    )
-    frames(view)
 
 
 def sampled(
@@ -388,15 +405,89 @@ def test_a_weight_moves_the_samples(page: Any) -> None:
     assert state(page, "scores") == before and pixels(page) == seen
 
 
+REFUSED = {
+    "sum zero": ({"w_general": -1, "w_specialised": 1}, "positive sum"),
+    "sum below zero": ({"w_general": -1, "w_specialised": -0.5}, "positive sum"),
+    "smc": ({"rule": "smc", "w_general": 0, "w_specialised": 0}, "positive sum"),
+    "no number": ({"w_general": None}, "no number for w_general"),
+    "scene": ({"scene": "moon"}, "no scene “moon”"),
+    "rule": ({"rule": "magic"}, "no rule “magic”"),
+    "sampler": ({"sampler": "heun"}, "no sampler “heun”"),
+    "steps": ({"steps": 0}, "number of steps"),
+    "condition": ({"condition": [1]}, "condition needs 2 numbers"),
+}
+
+
 @needs_chromium
-def test_a_weight_that_allows_no_product_says_so(page: Any) -> None:
-    page.evaluate("window.model.set('w_general', -1); window.model.set('w_specialised', 1)")
-    frames(page)
-    assert "positive sum" in page.locator(".dualdiff [aria-live]").inner_text()
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_sampled_presents_no_number(page: Any, what: str) -> None:
+    """Set by a slider, or by a linked widget on a page without a kernel that would refuse it."""
+    values, why = REFUSED[what]
+    settled(page)
+    before = pixels(page)
+    page.evaluate(
+        "values => { for (const [k, v] of Object.entries(values)) window.model.set(k, v) }", values
+    )
+    nothing_is_presented(page, why)
+    page.wait_for_timeout(300)  # what was on its way is not presented either
+    nothing_is_presented(page, why)
+    if page.locator("[role=img]").count():
+        assert pixels(page) != before
     page.get_by_role("button", name="reset").click()
     settled(page)
-    assert "positive sum" not in page.locator(".dualdiff [aria-live]").inner_text()
-    assert state(page, "w_general") == 1
+    assert why not in said(page) and "%" in said(page)
+    assert state(page, "w_general") == 1 and pixels(page) == before
+
+
+@needs_chromium
+def test_a_weight_dragged_too_far_says_so_at_once(page: Any) -> None:
+    settled(page)
+    for weight in (0.5, 0, -0.5, -0.95, -1):
+        page.evaluate("w => window.model.set('w_general', w)", weight)
+        page.wait_for_timeout(20)
+    nothing_is_presented(page, "positive sum")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+
+
+@needs_chromium
+def test_another_scene_shows_nothing_of_the_one_before(page: Any) -> None:
+    settled(page)
+    worker = "document.querySelector('.dualdiff').view.worker"
+    page.evaluate(f"{worker}.postMessage = () => 0")
+    page.evaluate("window.model.set('scene', 'robot')")
+    frames(page)
+    assert "Computing" in said(page) and not page.locator(".dualdiff-score").count()
+    page.evaluate(f"delete {worker}.postMessage")
+    page.evaluate("document.querySelector('.dualdiff').view.opened.delete('robot')")
+    page.evaluate("document.querySelector('.dualdiff').view.answered()")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+
+
+@needs_chromium
+def test_numbers_are_those_of_the_points_that_are_shown(page: Any) -> None:
+    settled(page)
+    for frame in (0, 7, 20):
+        page.evaluate("frame => window.model.set('frame', frame)", frame)
+        frames(page)
+        share, variation = page.evaluate(
+            """(frame) => {
+              const { result } = document.querySelector(".dualdiff").view;
+              const stage = window.core.openStage(window.model.get("scenes").ring_and_bar);
+              const size = result.states.length / result.timesteps.length;
+              const now = result.states.subarray(frame * size, (frame + 1) * size);
+              const found = window.core.scores(stage, now, result.points);
+              return [found.accuracy, found.total_variation];
+            }""",
+            frame,
+        )
+        assert f"{100 * share:.1f} %" in said(page) and f"{variation:.2f}" in said(page)
+        # What chance alone would give is told of samples only.
+        floor = page.evaluate("window.model.get('scenes').ring_and_bar.floors[200]").__format__(
+            ".2f"
+        )
+        assert (f"{floor}, noise of 200 samples" in said(page)) == (frame == 20)
 
 
 @needs_chromium
@@ -450,13 +541,21 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
 @needs_chromium
 def test_torch_beside_the_browser(page: Any, stages: dict[str, Stage]) -> None:
     own = pixels(page)
-    page.get_by_role("combobox", name="computed by").select_option("both")
+    # Without a kernel torch cannot be chosen, nor is it waited for where the state asks for it.
+    assert not page.get_by_role("combobox", name="computed by").count()
+    page.evaluate("window.model.set('source', 'torch')")
+    assert "orch" not in said(page) and pixels(page) == own
+    assert page.evaluate("window.model.sent") == [{"ask": "kernel"}]
+    page.evaluate("window.model.set('source', 'browser'); window.model.receive({ kernel: true })")
     frames(page)
-    assert "Waiting for torch" in page.locator(".dualdiff [aria-live]").inner_text()
-    page.wait_for_function(
-        "document.querySelector('.dualdiff [aria-live]').textContent.includes('No kernel')",
-        timeout=10_000,
-    )
+    page.get_by_role("combobox", name="computed by").select_option("both")
+    assert "Waiting for torch" in said(page)
+    page.get_by_text("Torch does not answer").wait_for(timeout=10_000)
+    page.evaluate("window.model.set('seed', 5)")  # and it is waited for no second time
+    settled(page)
+    assert "does not answer" in said(page) and "Waiting" not in said(page)
+    page.evaluate("window.model.set('seed', 0)")
+    settled(page)
     # What a kernel would send.
     stage = stages["ring_and_bar"]
     values = {name: state(page, name) for name in ASKED}
@@ -470,7 +569,7 @@ def test_torch_beside_the_browser(page: Any, stages: dict[str, Stage]) -> None:
         [values, numbers],
     )
     frames(page)
-    assert "torch: 5 ms" in page.locator(".dualdiff [aria-live]").inner_text()
+    assert "torch: 5 ms" in said(page)
     assert pixels(page) != own
     page.get_by_role("combobox", name="computed by").select_option("browser")
     frames(page)

@@ -244,6 +244,13 @@ def test_runs_trails_theme_and_width_redraw(tmp_path: Path) -> None:
         seen.append(pixels(view))
         view.evaluate("window.model.set('run', 'elsewhere')")  # what a linked widget may know
         seen.append(pixels(view))
+        for frame, shown_frame in ((99, 10), (-3, 0), (2.4, 2)):
+            view.evaluate("frame => window.model.set('frame', frame)", frame)
+            found = pixels(view)
+            assert view.get_by_role("slider").input_value() == str(shown_frame)
+            view.evaluate("frame => window.model.set('frame', frame)", shown_frame)
+            assert pixels(view) == found
+            seen.append(found)
         assert len(set(seen)) == len(seen)
         canvas = view.locator("canvas")
         narrow = canvas.evaluate("c => c.width")

@@ -1,6 +1,7 @@
 """The map of weights: its numbers are the table's, and a reader can move the marker."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,20 @@ def test_lists_links_and_theme_redraw_the_map(tmp_path: Path) -> None:
         # What a linked widget does: traits change from outside, scenes may be unknown here.
         view.evaluate("window.model.set('w_general', 0.5)")
         assert "Marker at (0.5, 1)" in said(view)[0] and pixels(view) != fourth
-        view.evaluate("window.model.set('scene', 'elsewhere')")
-        view.evaluate("window.model.set('w_general', 7)")
+        for name, value in (("scene", "elsewhere"), ("recipe", "best"), ("metric", "luck")):
+            before, known = pixels(view), state(view, name)
+            view.evaluate("([k, v]) => window.model.set(k, v)", [name, value])
+            assert "There is no map" in said(view)[0] and not re.search(
+                r"\d\.\d", " ".join(said(view))
+            )
+            assert pixels(view) != before
+            view.evaluate("([k, v]) => window.model.set(k, v)", [name, known])
+            assert pixels(view) == before
+        for value in (7, -1, None):
+            view.evaluate("w => window.model.set('w_general', w)", value)
+            assert "not on this map" in said(view)[0] and "accuracy" not in said(view)[0]
+        view.locator("canvas").click(position=box(view, 4.0, 1.0))
         assert "Marker at (4, 1)" in said(view)[0]
-        assert f"accuracy {number('accuracy', 4, 1):.3f}" in said(view)[0]
 
         assert view.evaluate("window.model.listeners()") > 0
         view.evaluate("window.cleanup()")

@@ -17,7 +17,7 @@ from ipywidgets.widgets.widget import _remove_buffers
 from dualdiff.widgets.base import Widget
 
 _PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>widget</title>
+%(head)s<meta name="viewport" content="width=device-width"><title>widget</title>
 <style>html[data-theme=dark] body { background: #14181e }</style><style>%(css)s</style>
 <body><main id="place"></main><script type="module">
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -39,7 +39,9 @@ class Model {
   }
   listeners() { return [...this.heard.values()].flat().length; }
   save_changes() { this.saved.push(this.waiting); this.waiting = {}; }
-  send() {}
+  sent = [];
+  send(content) { this.sent.push(content); } // and nobody answers, until a test does
+  receive(content) { for (const call of this.heard.get("msg:custom") ?? []) call(content); }
 }
 const state = %(state)s;
 for (const [path, text] of %(buffers)s) {
@@ -62,23 +64,32 @@ def _script(value: Any) -> str:
     return json.dumps(value, sort_keys=True).replace("</", "<\\/")
 
 
-def write_page(widget: Widget, path: Path) -> Path:
-    """Write the page of a widget at its present state."""
+def write_page(widget: Widget, path: Path, head: str = "") -> Path:
+    """Write the page of a widget at its present state; ``head`` goes into its head."""
     state = {key: value for key, value in widget.get_state().items() if not key.startswith("_")}
     state = {key: value for key, value in state.items() if key not in ("layout", "tooltip")}
     plain, paths, raw = _remove_buffers(state)  # as Jupyter sends them
     texts = [base64.b64encode(bytes(value)).decode() for value in raw]
     buffers = list(zip(paths, texts, strict=True))
     parts = {"state": _script(plain), "buffers": _script(buffers), "esm": _script(widget._esm)}
-    path.write_text(_PAGE % {**parts, "css": widget._css}, encoding="utf-8")
+    path.write_text(_PAGE % {**parts, "css": widget._css, "head": head}, encoding="utf-8")
     return path
 
 
 @contextmanager
-def shown(widget: Widget, folder: Path, width: int = 800, **options: Any) -> Iterator[Any]:
+def shown(
+    widget: Widget,
+    folder: Path,
+    width: int = 800,
+    *,
+    head: str = "",
+    quiet: bool = False,
+    **options: Any,
+) -> Iterator[Any]:
     """The page of a widget in Chromium, drawn; fails at the end if anything went wrong on it.
 
-    ``options`` are those of a browser's page, such as ``color_scheme`` or ``has_touch``.
+    ``quiet`` allows what the browser itself complains of in the console. ``options`` are those of
+    a browser's page, such as ``color_scheme`` or ``has_touch``.
     """
     from playwright.sync_api import sync_playwright
 
@@ -92,11 +103,15 @@ def shown(widget: Widget, folder: Path, width: int = 800, **options: Any) -> Ite
         view.on("pageerror", lambda error: problems.append(str(error)))
         view.on(
             "console",
-            lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
+            lambda said: (
+                problems.append(said.text)
+                if said.type in ("error", "warning") and not quiet
+                else None
+            ),
         )
         view.on("request", lambda asked: _no_network(asked.url, problems))
         view.route("http*://**", lambda route: route.abort())
-        view.goto(write_page(widget, folder / "page.html").as_uri())
+        view.goto(write_page(widget, folder / "page.html", head).as_uri())
         view.wait_for_function("window.ready", timeout=10_000)
         frames(view)
         yield view
@@ -145,3 +160,35 @@ def overflow(view: Any) -> int:
     """By how many pixels the page is wider than its window."""
     wide: int = view.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     return wide
+
+
+def settled(view: Any) -> None:
+    """Wait until a composition widget has all samples at its present settings."""
+    view.wait_for_function(
+        """() => {
+          const view = document.querySelector(".dualdiff").view;
+          return !view.sent && !view.next && view.result?.fine;
+        }""",
+        timeout=60_000,
+    )
+    frames(view)
+
+
+def said(view: Any) -> str:
+    """What a composition widget reads out: its numbers, or why there are none."""
+    frames(view)
+    found: str = view.locator(".dualdiff [aria-live]").inner_text()
+    return found
+
+
+def nothing_is_presented(view: Any, why: str) -> None:
+    """The reason stands where the numbers stood; old samples, if any, are marked as such."""
+    assert why in said(view)
+    assert "%" not in said(view) and not view.locator(".dualdiff-score").count()
+    assert state(view, "scores") == {}
+    stale = view.evaluate(
+        "document.querySelector('.dualdiff').classList.contains('dualdiff-stale')"
+    )
+    assert stale == view.evaluate("Boolean(document.querySelector('.dualdiff').view.result)")
+    labels = view.evaluate("[...document.querySelectorAll('[role=img]')].map(c => c.ariaLabel)")
+    assert all(why in label for label in labels)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
+import uuid
 from collections.abc import Collection
 from io import BytesIO
 from typing import Any
 
 import anywidget
 import matplotlib.pyplot as plt
+from IPython.display import display
 from matplotlib.figure import Figure
-from traitlets import TraitError
+from traitlets import TraitError, Unicode, default
 
 from dualdiff.plots import STYLE
 from dualdiff.widgets.bundle import FOLDER
+
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Refused(TraitError, ValueError):
@@ -38,9 +43,13 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
 class Pictured:
     """What a widget shows where no script runs; for classes beside a widget's.
 
-    The output of a cell holds the view and the picture: JupyterLab and the book's pages prefer the
-    view, while PDF, GitHub and whoever knows no widgets show the picture.
+    A cell that shows the widget has two outputs, the picture and the view. All programs show the
+    first; the view, where it comes to life, hides it (``keepDrawn`` in ``ui.js``). One output of
+    both would not do: what makes HTML of notebooks takes the view, which is empty without scripts.
     """
+
+    pictured: Any
+    """Which picture a view hides."""
 
     def picture(self) -> Figure:
         """What the widget shows at its present values, as a figure of the book."""
@@ -63,6 +72,16 @@ class Pictured:
         data = {**data, "text/plain": words, "image/png": png}
         return data, {**metadata, "image/png": {"alt": words}}
 
+    def _ipython_display_(self) -> None:
+        data, metadata = self._repr_mimebundle_()
+        view = {VIEW: data.pop(VIEW), "text/plain": data["text/plain"]}
+        image = (
+            f'<img data-widget="{self.pictured}" alt="{html.escape(data["text/plain"])}" '
+            f'style="max-width: 100%" src="data:image/png;base64,{data["image/png"]}">'
+        )
+        display({**data, "text/html": image}, metadata=metadata, raw=True)
+        display(view, raw=True)
+
 
 class Widget(Pictured, anywidget.AnyWidget):
     """A widget with a static picture beside it.
@@ -71,3 +90,9 @@ class Widget(Pictured, anywidget.AnyWidget):
     """
 
     _css = (FOLDER / "ui.css").read_text(encoding="utf-8")
+
+    pictured = Unicode().tag(sync=True)
+
+    @default("pictured")
+    def _pictured(self) -> str:
+        return uuid.uuid4().hex

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import ipywidgets as controls
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from dualdiff.plots import COLOURS
 from dualdiff.widgets.base import Pictured, Refused, Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
 from dualdiff.widgets.mirror import RESAMPLING, RULES, SAMPLERS, Request, run
-from dualdiff.widgets.stages import POINTS, Panel, Stage
+from dualdiff.widgets.stages import POINTS, SIZES, Panel, Stage
 from dualdiff.widgets.wire import wire
 
 SOURCES = {"browser": "browser", "torch": "torch", "both": "both"}
@@ -40,7 +41,37 @@ START = {
     "seed": 0,
 }
 WEIGHTS = (-1.0, 3.0)
+MARKS = {0: "0", 0.25: "¼", 1: "1"}
+"""Weights that mean something: without the model, as often learned, as the model itself says."""
 GUIDANCE = (-1.0, 5.0)
+
+
+def _marks() -> str:
+    """A style sheet with ticks under the sliders of the weights, where they mean something."""
+    low, high = WEIGHTS
+    ticks = "".join(
+        f"<g transform='translate(0 1)'><rect x='{place:g}%' width='1.5' height='6'/>"
+        f"<text x='{place:g}%' y='19' text-anchor='middle' font-size='12' "
+        f"font-family='sans-serif'>{mark}</text></g>"
+        for value, mark in MARKS.items()
+        for place in [100 * (value - low) / (high - low)]
+    )
+    svg = quote(f"<svg xmlns='http://www.w3.org/2000/svg'>{ticks}</svg>")
+    # A mask, so that they have the colour of the text in either mode.
+    return f""".dualdiff-weight .slider-container::after {{
+  background: currentColor;
+  content: "";
+  display: block;
+  height: 22px;
+  -webkit-mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
+  mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
+}}"""
+
+
+def _answer(widget: Composition, message: Any, _: Any) -> None:
+    """Tell a view that asks that there is a kernel, so that it offers torch."""
+    if message == {"ask": "kernel"}:
+        widget.send({"kernel": True})
 
 
 class Composition(Widget):
@@ -79,7 +110,8 @@ class Composition(Widget):
         The step that is shown.
     source : {"browser", "torch", "both"}
     scores : dict
-        Accuracy, total variation and unique share of what the browser last sampled.
+        Accuracy, total variation and unique share of what the browser last sampled; empty where
+        there is nothing to sample.
 
     Raises
     ------
@@ -87,6 +119,7 @@ class Composition(Widget):
         For values out of range.
     """
 
+    _css = f"{Widget._css}\n{_marks()}"
     _esm = bundle("composition.js")
 
     scenes = traitlets.Dict().tag(sync=True)
@@ -120,7 +153,7 @@ class Composition(Widget):
         first = {"scene": next(iter(stages)), **START, **start}
         one_of("scene", first["scene"], self.stages)
         super().__init__(
-            scenes={name: wire(stage, first["points"]) for name, stage in stages.items()},
+            scenes={name: wire(stage) for name, stage in stages.items()},
             condition=list(self.stages[first["scene"]].condition),
             resampling={"group": RESAMPLING.group, "threshold": RESAMPLING.threshold},
             start=first,
@@ -134,6 +167,7 @@ class Composition(Widget):
             frame=first["steps"],
             **first,
         )
+        self.on_msg(_answer)
 
     # --- what is allowed ------------------------------------------------------------------
 
@@ -168,9 +202,9 @@ class Composition(Widget):
 
     @validate("points")
     def _points(self, proposal: Any) -> int:
-        value = int(within("points", proposal["value"], RESAMPLING.group, 2000))
-        if value % RESAMPLING.group:
-            raise Refused(f"points must be a multiple of {RESAMPLING.group}, not {value}")
+        value = int(within("points", proposal["value"], SIZES[0], SIZES[-1]))
+        if value not in SIZES:
+            raise Refused(f"points must be a multiple of {SIZES.step}, not {value}")
         return value
 
     # --- torch ----------------------------------------------------------------------------
@@ -219,6 +253,10 @@ class Composition(Widget):
     # --- the picture ----------------------------------------------------------------------
 
     def describe(self) -> str:
+        try:
+            self.request().check()
+        except Refused as why:
+            return f"Composition widget. {self.stage.title}: no samples, {why}."
         weights = f"weights {self.w_general:g} (general) and {self.w_specialised:g} (specialised)"
         if self.rule == "guidance":
             weights = f"guidance weight {self.guidance:g}"
@@ -228,12 +266,16 @@ class Composition(Widget):
         )
 
     def picture(self) -> Figure:
-        panels, samples = self.stage.panels, self.samples()
+        panels, title = self.stage.panels, f"{self.stage.title}: {RULES[self.rule]}"
+        try:
+            samples = self.samples()
+        except Refused as why:
+            samples, title = np.empty((0, self.stage.process.dy)), f"{self.stage.title}: {why}"
         width = 4.2 * len(panels)
         figure, line = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False)
         for axes, panel in zip(line[0], panels, strict=True):
             _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]])
-        figure.suptitle(f"{self.stage.title}: {RULES[self.rule]}", fontsize="medium")
+        figure.suptitle(title, fontsize="medium", wrap=True)
         return figure
 
 
@@ -265,6 +307,7 @@ class Playground(Pictured, controls.VBox):  # type: ignore[misc]
 
     def __init__(self, stages: Mapping[str, Stage], **start: Any) -> None:
         self.composition = Composition(stages, **start)
+        self.pictured = self.composition.pictured
         super().__init__([_controls(self.composition), self.composition])
         self.add_class("dualdiff-playground")
 
@@ -291,9 +334,12 @@ def _controls(widget: Composition) -> controls.Widget:
     }
     found["steps"] = controls.IntSlider(widget.steps, min=1, max=min(most, 60), description="steps")
     for trait, control in found.items():
-        control.layout = controls.Layout(width="340px", max_width="100%")
+        control.layout = controls.Layout(width="530px", max_width="100%")
         control.style = {"description_width": "130px"}
         jslink((control, "value"), (widget, trait))
+        if trait.startswith("w_"):
+            control.add_class("dualdiff-weight")
+            control.layout.height = "48px"
     for trait, off in (
         ("w_general", "weights_off"),
         ("w_specialised", "weights_off"),

@@ -16,7 +16,7 @@ from dualdiff.correct import Members, feynman_kac_step
 from dualdiff.resampling import Resampling, resample
 from dualdiff.samplers import DDPM, DPMSolverPP, Sampler, reverse, transition
 from dualdiff.widgets.base import Refused
-from dualdiff.widgets.stages import Stage
+from dualdiff.widgets.stages import SIZES, Stage
 
 RULES = {
     "sum": "weighted sum",
@@ -27,7 +27,7 @@ RULES = {
 """Rules of the widget and their titles."""
 SAMPLERS: dict[str, type[Sampler]] = {"ancestral": DDPM, "dpm++": DPMSolverPP}
 """Samplers of the widget; SMC always takes ancestral steps."""
-RESAMPLING = Resampling(50, 0.5)
+RESAMPLING = Resampling(SIZES.step, 0.5)
 GOLDEN = 0x9E3779B9
 UNIFORM_STREAM = 1 << 20
 """Steps from here on are streams of uniform numbers."""
@@ -107,6 +107,20 @@ class Request:
         rest = 1 - g - s if self.rule == "composable" else 0.0
         return {"general": g, "specialised": s, "unconditional": rest}
 
+    def check(self) -> None:
+        """Whether there is something to sample.
+
+        Raises
+        ------
+        Refused
+            For weights without a positive sum.
+        """
+        if sum(self.weights.values()) <= 0:
+            raise Refused(
+                f"the weights must have a positive sum, not {self.w_general:g} and "
+                f"{self.w_specialised:g}: there is no such product of densities"
+            )
+
 
 class Answer(NamedTuple):
     """Samples ``[n, dy]`` in original units; ancestors ``[n]`` of every step of SMC."""
@@ -124,11 +138,7 @@ def run(stage: Stage, request: Request, dtype: torch.dtype = torch.float32) -> A
     Refused
         For weights without a positive sum.
     """
-    if sum(request.weights.values()) <= 0:
-        raise Refused(
-            f"the weights must have a positive sum, not {request.w_general:g} and "
-            f"{request.w_specialised:g}: there is no such product of densities"
-        )
+    request.check()
     process = stage.process
     rule = Weighted(stage.members, request.weights)
     c = process.encode_c(torch.tensor(request.condition, dtype=dtype)).expand(request.points, -1)

@@ -22,10 +22,10 @@ from dualdiff.regions import Box, Disc, Region
 from dualdiff.scenes import Plane
 from dualdiff.train import clone
 
-ROUGH = 100
-"""Samples while something is dragged."""
 POINTS = 500
 """Samples at rest."""
+SIZES = range(50, 2001, 50)
+"""Numbers of samples that can be asked for: whole groups of SMC."""
 
 Line = list[list[float]]
 

@@ -14,7 +14,7 @@ from dualdiff.denoisers import MLP, Denoiser
 from dualdiff.exact import ExactMixture
 from dualdiff.regions import ATOL, Box, Disc, Region
 from dualdiff.widgets.base import Refused
-from dualdiff.widgets.stages import POINTS, ROUGH, Grid, Stage, StandardNormal
+from dualdiff.widgets.stages import SIZES, Grid, Stage, StandardNormal
 
 
 class _Numbers:
@@ -32,7 +32,7 @@ class _Numbers:
         return {"at": self.size - len(flat), "size": len(flat)}
 
 
-def wire(stage: Stage, points: int = POINTS) -> dict[str, Any]:
+def wire(stage: Stage) -> dict[str, Any]:
     """The stage as the widget's state: plain values, and one block of float32 ``numbers``."""
     numbers, process = _Numbers(), stage.process
     sent = {
@@ -44,7 +44,7 @@ def wire(stage: Stage, points: int = POINTS) -> dict[str, Any]:
         "condition": list(stage.condition),
         "movable": stage.movable and stage.movable._asdict(),
         "panels": [{**asdict(panel), "ratio": panel.ratio} for panel in stage.panels],
-        "floors": {str(n): stage.floor(n) for n in sorted({ROUGH, points})},
+        "floors": {str(n): round(stage.floor(n), 4) for n in SIZES},
         "process": {
             name: getattr(process, name).double().tolist()
             for name in ("alpha_bar", "y_mean", "y_std", "c_mean", "c_std")

@@ -1,38 +1,21 @@
 // The composition widget: samples of two models at once, redrawn while a weight is dragged.
-import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
-import { coefficients } from "./rules.js";
+import { ASKED, keyOf, refusal, request } from "./asked.js";
+import { conditionPad } from "./pad.js";
 import { axes, outlines, placeOf, points } from "./panel.js";
+import { percent, readout, scoreBoxes } from "./readout.js";
+import { Torch } from "./torch.js";
+import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
 import WORKER from "./worker.js?text";
 
 // While something moves: few points and, without fresh noise, few steps. Then all of them.
 const ROUGH = { ancestral: { points: 100, steps: 30 }, "dpm++": { points: 100, steps: 12 } };
 const REFINE_AFTER = 180; // ms of rest
 const PLAY_EVERY = 120; // ms per step
-const NO_KERNEL_AFTER = 4000; // ms without an answer
-const ASKED = [
-  ...["rule", "w_general", "w_specialised", "guidance"],
-  ...["sampler", "steps", "points", "seed", "condition"],
-];
+const LATE_AFTER = 600; // ms without an answer: what is shown is no longer what is set
 const SAMPLES = { sum: "joint", composable: "told", guidance: "guided", smc: "smc" };
 const NAMES = { general: "general model", specialised: "specialised model", truth: "wanted law" };
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const number = (x) => x.toFixed(Math.abs(x) < 10 ? 2 : 1);
-
-/** What the model asks for, and why it cannot be had (null if it can). */
-function request(model) {
-  const [rule, general, specialised] = ["rule", "w_general", "w_specialised"].map((k) => model.get(k));
-  const weights = coefficients(rule, general, specialised, model.get("guidance"));
-  const corrected = rule === "smc";
-  const { group, threshold } = model.get("resampling");
-  const ancestral = model.get("sampler") === "ancestral";
-  const common = { weights, corrected, ancestral, group, threshold, seed: model.get("seed") };
-  const problem =
-    rule !== "composable" && weights.general + weights.specialised <= 0
-      ? "The weights need a positive sum: there is no such product of densities. Move one up."
-      : null;
-  return { common, problem };
-}
 
 class View {
   constructor(model, root) {
@@ -44,27 +27,40 @@ class View {
     this.timers = {};
     this.times = [];
     this.build();
+    this.drawn = keepDrawn(root, () => this.draw(), model.get("pictured"));
+    this.again = () => this.drawn.again();
+    this.torch = new Torch(model, this.again);
     this.startWorker();
     const stops = [
       ...this.pickers.map((list) => list.stop),
       listen(model, ASKED, () => this.changed()),
       listen(model, ["scene"], () => this.newScene()),
-      listen(model, ["frame"], () => this.again()),
-      listen(model, ["source", "torch"], () => this.showSource()),
+      listen(model, ["frame"], this.again),
+      this.torch.stop,
+      this.drawn.stop,
     ];
-    this.drawn = keepDrawn(root, () => this.draw());
-    this.again = () => this.drawn.again();
     this.stop = () => {
       stops.forEach((stop) => stop());
       Object.values(this.timers).forEach(clearTimeout);
-      this.drawn.stop();
       this.worker?.terminate();
     };
     this.newScene(false);
   }
 
+  /** Undefined for a name that only a linked widget knows. */
   get scene() {
     return this.model.get("scenes")[this.model.get("scene")];
+  }
+
+  /** Why what is shown is not what is set; null if it is. */
+  get reason() {
+    const now = keyOf(this.model);
+    return (
+      refusal(this.model) ??
+      this.broken ??
+      (this.failure?.key === now ? this.failure.text : null) ??
+      (!this.result || (this.late && this.result.key !== now) ? "Computing …" : null)
+    );
   }
 
   // --- elements -------------------------------------------------------------------------------
@@ -91,8 +87,7 @@ class View {
       button("new noise", "Start from other noise", () => this.newNoise()),
       button("reset", "All settings as at the start", () => this.reset()),
     );
-    this.readout = element("div", { className: "dualdiff-scores" });
-    this.status = element("p", { className: "dualdiff-faint", "aria-live": "polite" });
+    this.readout = readout();
     this.root.className = "dualdiff dualdiff-composition";
     const titles = this.model.get("titles");
     const lists = { scene: "scene", rule: "rule", sampler: "sampler", source: "computed by" };
@@ -104,41 +99,33 @@ class View {
       { className: "dualdiff-row" },
       ...this.pickers.map((list) => list.place),
     );
-    this.root.append(choices, this.note, this.panels, this.readout, row, this.level, this.status);
+    this.root.append(choices, this.note, this.panels, this.readout.place, row, this.level);
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
 
   /** One canvas per panel of the scene, and a pad for its condition if that can be moved. */
   buildPanels() {
-    const { scene } = this;
+    const scene = this.scene ?? { panels: [] };
     this.canvases = scene.panels.map((panel) => {
       const canvas = element("canvas", { tabIndex: 0, role: "img", "aria-label": panel.title });
       return element("figure", {}, canvas, element("figcaption", { textContent: panel.title }));
     });
-    this.legend = this.buildLegend();
+    this.legend = this.buildLegend(scene);
     this.panels.replaceChildren(...this.canvases, this.legend);
     this.pad = null;
     if (scene.movable) {
-      const label = "condition: arrow keys move it, Shift makes the steps larger";
-      this.pad = element("canvas", { tabIndex: 0, role: "application", "aria-label": label });
-      const move = (event) => this.pointed(event);
-      this.pad.addEventListener("pointerdown", (event) => {
-        this.pad.setPointerCapture(event.pointerId);
-        move(event);
-      });
-      this.pad.addEventListener("pointermove", (event) => event.buttons && move(event));
-      this.pad.addEventListener("keydown", (event) => this.padKey(event));
-      const caption = element("figcaption", { textContent: "the condition c: drag it" });
-      this.legend.before(element("figure", { className: "dualdiff-pad" }, this.pad, caption));
+      this.pad = conditionPad(this.model, scene.movable);
+      this.legend.before(this.pad.place);
     }
   }
 
   /** A mark and a word for every role; the marks are coloured when they are drawn. */
-  buildLegend() {
-    const kinds = new Set(this.scene.panels.flatMap((p) => p.outlines.map((line) => line.role)));
-    const items = ["general", "specialised", "object", "truth"].filter((kind) => kinds.has(kind));
-    const words = { ...NAMES, ...this.scene.names, samples: "samples" };
-    const entries = [...items, "samples"].map((kind) => {
+  buildLegend({ panels, names }) {
+    const kinds = new Set(panels.flatMap((panel) => panel.outlines.map((line) => line.role)));
+    if (panels.length) kinds.add("samples");
+    const roles = ["general", "specialised", "object", "truth", "samples"];
+    const words = { ...NAMES, ...names, samples: "samples" };
+    const entries = roles.filter((kind) => kinds.has(kind)).map((kind) => {
       const mark = element("i", { "data-role": kind });
       return element("span", { className: "dualdiff-key" }, mark, words[kind]);
     });
@@ -146,7 +133,9 @@ class View {
   }
 
   colour(role) {
-    if (role === "samples") return COLOURS[SAMPLES[this.model.get("rule")]];
+    if (role === "samples") {
+      return this.reason ? inks().faint : COLOURS[SAMPLES[this.model.get("rule")]];
+    }
     return role === "truth" || role === "object" ? inks().ink : COLOURS[role];
   }
 
@@ -157,15 +146,18 @@ class View {
       const address = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
       this.worker = new Worker(address);
       this.worker.onmessage = ({ data }) => this.arrived(data);
-      this.worker.onerror = () => this.failed();
-    } catch {
-      this.failed();
+      this.worker.onerror = ({ message }) => this.failed(message);
+    } catch (error) {
+      this.failed(error);
     }
   }
 
-  failed() {
-    this.status.textContent =
-      "This browser does not let the page compute in the background, so nothing moves here.";
+  failed(why) {
+    this.worker?.terminate();
+    this.worker = null;
+    const because = why ? ` (${why})` : "";
+    this.broken = `Nothing can be sampled: this page cannot compute in the background${because}.`;
+    this.ask(ROUGH.ancestral, false); // which draws what there is no more
   }
 
   changed() {
@@ -174,7 +166,7 @@ class View {
     assign(this.model, { weights_off: guided, guidance_off: !guided });
     this.ask(ROUGH[this.model.get("sampler")], false);
     this.timers.refine = setTimeout(() => this.refine(), REFINE_AFTER);
-    this.showSource();
+    this.torch.wait(this.torch.missing);
   }
 
   refine() {
@@ -182,10 +174,20 @@ class View {
   }
 
   ask(size, fine) {
-    const { common, problem } = request(this.model);
-    this.problem = problem;
     this.again();
-    if (problem || !this.worker) return;
+    if (refusal(this.model) || !this.worker) {
+      this.answered();
+      this.next = null;
+      assign(this.model, { scores: {} });
+      return;
+    }
+    // Rough ones wait for each other, or a fast hand would see none of them; what is being refined
+    // is given up.
+    if (this.sent && !this.sent.fine && !fine) {
+      this.next = size;
+      return;
+    }
+    if (this.sent?.fine) this.answered(); // or the next one would be late at once
     const name = this.model.get("scene");
     if (!this.opened.has(name)) {
       this.opened.add(name);
@@ -193,26 +195,32 @@ class View {
     }
     const steps = Math.min(size.steps, this.model.get("steps"));
     const points = Math.min(size.points, this.model.get("points"));
-    const condition = this.model.get("condition");
-    const settings = { ...common, steps, points, condition };
-    // Rough ones wait for each other, or a fast hand would see none of them; what is being refined
-    // is given up.
-    if (this.sent && !this.sent.fine && !fine) {
-      this.next = size;
-      return;
-    }
+    const settings = { ...request(this.model), steps, points };
     this.id += 1;
     this.worker.postMessage({ id: this.id, stage: name, settings });
-    this.sent = { id: this.id, fine, scene: name, points, steps };
+    this.sent = { id: this.id, fine, scene: name, points, steps, key: keyOf(this.model) };
     this.next = null;
+    this.timers.late ??= setTimeout(() => {
+      this.late = true;
+      this.again();
+    }, LATE_AFTER);
+  }
+
+  answered() {
+    clearTimeout(this.timers.late);
+    Object.assign(this, { sent: null, late: false });
+    this.timers.late = null;
   }
 
   arrived(answer) {
     const { sent } = this;
     if (answer.id !== sent?.id) return; // given up
-    this.sent = null;
-    if (answer.error) this.status.textContent = answer.error;
-    else if (sent.scene === this.model.get("scene")) this.keep({ ...answer, ...sent });
+    this.answered();
+    if (answer.error) {
+      this.failure = { key: sent.key, text: `Nothing could be sampled here: ${answer.error}.` };
+      assign(this.model, { scores: {} });
+      this.again();
+    } else if (sent.scene === this.model.get("scene")) this.keep({ ...answer, ...sent });
     if (this.next) this.ask(this.next, false);
   }
 
@@ -224,17 +232,18 @@ class View {
     this.times.push({ ms, points, steps });
     assign(this.model, {
       frame: Math.round(share * this.lastFrame),
-      scores: { ...scores, points, steps },
+      scores: { ...scores.at(-1), points, steps },
     });
     this.again();
   }
 
   newScene(reset = true) {
-    const { condition, note } = this.scene;
+    const now = this.model.get("condition");
+    const { condition, note } = this.scene ?? { condition: now, note: "" };
     this.result = null;
     this.note.textContent = note;
     this.buildPanels();
-    const same = JSON.stringify(condition) === JSON.stringify(this.model.get("condition"));
+    const same = JSON.stringify(condition) === JSON.stringify(now);
     if (reset && !same) assign(this.model, { condition }); // which is heard
     else this.changed();
   }
@@ -292,63 +301,16 @@ class View {
     }
   }
 
-  // --- the condition --------------------------------------------------------------------------
-
-  moveTo(x, y) {
-    const { low, high } = this.scene.movable;
-    const condition = [...this.model.get("condition")];
-    [x, y].forEach((value, k) => (condition[k] = Math.max(low[k], Math.min(high[k], value))));
-    assign(this.model, { condition });
-  }
-
-  pointed(event) {
-    const { low, high } = this.scene.movable;
-    const box = this.pad.getBoundingClientRect();
-    const right = (event.clientX - box.left) / box.width;
-    const up = 1 - (event.clientY - box.top) / box.height;
-    this.moveTo(low[0] + right * (high[0] - low[0]), low[1] + up * (high[1] - low[1]));
-  }
-
-  padKey(event) {
-    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    const size = event.shiftKey ? 1 : 0.25;
-    const [x, y] = this.model.get("condition");
-    this.moveTo(x + size * moves[event.key][0], y + size * moves[event.key][1]);
-  }
-
-  // --- torch ----------------------------------------------------------------------------------
-
-  /** Torch's samples, where they are wanted and belong to what is set now; null otherwise. */
-  torchSamples() {
-    const { settings, numbers } = this.model.get("torch");
-    if (this.model.get("source") === "browser" || !numbers) return null;
-    const same = (name) => JSON.stringify(settings[name]) === JSON.stringify(this.model.get(name));
-    if (![...ASKED, "scene"].every(same)) return null;
-    const end = numbers.byteOffset + numbers.byteLength;
-    return new Float32Array(numbers.buffer.slice(numbers.byteOffset, end));
-  }
-
-  showSource() {
-    clearTimeout(this.timers.kernel);
-    this.missing = false;
-    if (this.model.get("source") !== "browser") {
-      this.timers.kernel = setTimeout(() => {
-        this.missing = !this.torchSamples();
-        this.again();
-      }, NO_KERNEL_AFTER);
-    }
-    this.again();
-  }
-
   // --- drawing --------------------------------------------------------------------------------
 
   draw() {
-    const { result, scene } = this;
+    const { result, scene, reason } = this;
     const frame = Math.min(this.model.get("frame"), this.lastFrame);
-    const torch = frame === this.lastFrame ? this.torchSamples() : null;
-    const own = this.model.get("source") !== "torch" || !torch;
+    const torch = frame === this.lastFrame ? this.torch.samples() : null;
+    const own = this.torch.source !== "torch" || !torch;
+    this.root.classList.toggle("dualdiff-stale", Boolean(reason && result));
+    const source = this.pickers.find((list) => list.trait === "source").place;
+    source.style.display = this.torch.kernel ? "" : "none";
     this.canvases.forEach((figure, index) => {
       const panel = scene.panels[index];
       const canvas = figure.firstChild;
@@ -359,100 +321,50 @@ class View {
       if (result && own) {
         const size = result.states.length / result.timesteps.length;
         const now = result.states.subarray(frame * size, (frame + 1) * size);
-        points(view, panel, place, now, result.points, this.colour("samples"), false);
+        const opacity = reason ? 0.25 : 1;
+        points(view, panel, place, now, result.points, this.colour("samples"), { opacity });
       }
       if (torch) {
-        points(view, panel, place, torch, this.model.get("torch").points, inks().ink, true);
+        const count = this.model.get("torch").points;
+        points(view, panel, place, torch, count, inks().ink, { rings: true });
       }
     });
-    if (this.pad) this.drawPad();
+    this.pad?.draw();
     for (const mark of this.legend.querySelectorAll("i")) {
       mark.style.borderColor = this.colour(mark.dataset.role);
     }
-    this.say(frame);
+    this.say(frame, reason);
   }
 
-  drawPad() {
-    const view = fit(this.pad, 1);
-    const { low, high, names } = this.scene.movable;
-    const panel = { axes: [0, 1], x: [low[0], high[0]], y: [low[1], high[1]], labels: names };
-    const place = placeOf(panel, view, 0);
-    const { context, width, height } = view;
-    const { paper, faint, ink } = inks();
-    context.fillStyle = paper;
-    context.fillRect(0, 0, width, height);
-    context.strokeStyle = faint;
-    context.strokeRect(0.5, 0.5, width - 1, height - 1);
-    const [x, y] = place(this.model.get("condition"));
-    context.beginPath();
-    context.moveTo(x, 0);
-    context.lineTo(x, height);
-    context.moveTo(0, y);
-    context.lineTo(width, y);
-    context.stroke();
-    context.fillStyle = ink;
-    context.beginPath();
-    context.arc(x, y, 6, 0, 2 * Math.PI);
-    context.fill();
-  }
-
-  say(frame) {
+  say(frame, reason) {
     const { result, model, scene } = this;
     this.slider.max = this.lastFrame;
     this.slider.value = frame;
     this.slider.setAttribute("aria-valuetext", `step ${frame} of ${this.lastFrame}`);
-    if (this.problem) {
-      this.status.textContent = this.problem;
+    const label = (text) =>
+      this.canvases.forEach((figure, index) => {
+        figure.firstChild.setAttribute("aria-label", `${scene.panels[index].title}: ${text}`);
+      });
+    if (reason) {
+      this.readout.show([{ reason }], "", false);
+      this.level.textContent = "";
+      label(reason);
       return;
     }
-    if (!result) return;
     const t = result.timesteps[frame];
     const abar = t < 0 ? 1 : scene.process.alpha_bar[t];
     this.level.textContent =
       `step ${frame} of ${this.lastFrame}: ` +
       (t < 0 ? "samples, no noise left" : `${percent(1 - abar)} of the variance is noise`);
-    this.readout.replaceChildren(...this.scoreBoxes(result));
-    const found = `accuracy ${percent(result.scores.accuracy)}`;
-    this.canvases.forEach((figure, index) => {
-      const label = `${scene.panels[index].title}: ${result.points} samples, ${found}`;
-      figure.firstChild.setAttribute("aria-label", label);
-    });
+    label(`${result.points} samples, accuracy ${percent(result.scores[frame].accuracy)}`);
     const rough = result.fine ? "" : " (refined when you pause)";
     const c = scene.movable
       ? `, c = (${model.get("condition").map(number).join(", ")})`
       : "";
-    const torch = this.torchWords();
-    this.status.textContent =
+    const status =
       `${result.points} samples in ${result.steps} steps${c}: ${result.ms.toFixed(0)} ms in your ` +
-      `browser${rough}.${torch}`;
-  }
-
-  torchWords() {
-    if (this.model.get("source") === "browser") return "";
-    if (this.missing) {
-      return " No kernel answers here, so this is the browser: torch needs JupyterLab.";
-    }
-    const own = this.torchSamples();
-    return own ? ` torch: ${this.model.get("torch").ms.toFixed(0)} ms.` : " Waiting for torch.";
-  }
-
-  scoreBoxes({ scores, points }) {
-    const floor = this.scene.floors[String(points)];
-    const perfect = floor === undefined ? "" : `a perfect sampler: ${floor.toFixed(2)}`;
-    const boxes = [
-      ["accuracy", percent(scores.accuracy), this.scene.inside],
-      ["total variation", scores.total_variation.toFixed(2), perfect],
-      ["unique", percent(scores.unique), "share of different samples"],
-    ];
-    return boxes.map(([name, value, hint]) =>
-      element(
-        "div",
-        { className: "dualdiff-score", title: hint },
-        element("b", { textContent: value }),
-        element("span", { textContent: name }),
-        element("small", { textContent: hint }),
-      ),
-    );
+      `browser${rough}.${this.torch.words()}`;
+    this.readout.show(scoreBoxes(result, frame, scene), status, Boolean(this.timers.play));
   }
 }
 

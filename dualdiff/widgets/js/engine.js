@@ -85,12 +85,16 @@ function plainDense(h, n, k, weight, m, bias, out) {
   }
 }
 
-/** The engine in WebAssembly; null where the browser has no 128-bit arithmetic. */
+/** The engine in WebAssembly; null where the browser has none, or no 128-bit arithmetic. */
 export function fastEngine() {
   const bytes = Uint8Array.from(atob(DENSE_WASM), (letter) => letter.charCodeAt(0));
-  if (typeof WebAssembly !== "object" || !WebAssembly.validate(bytes)) return null;
-  const { memory, dense, relu, silu } = new WebAssembly.Instance(new WebAssembly.Module(bytes))
-    .exports;
+  let instance;
+  try {
+    instance = new WebAssembly.Instance(new WebAssembly.Module(bytes));
+  } catch {
+    return null; // no WebAssembly, an old one, or one that the page's policy forbids
+  }
+  const { memory, dense, relu, silu } = instance.exports;
   let used = 0;
   const array = (count) => {
     const found = new Float32Array(memory.buffer, used, count);

@@ -116,14 +116,15 @@ export function outlines({ context }, panel, place, colour) {
 }
 
 /** Points [n, dy] as dots, or as rings. Those outside the panel are left out. */
-export function points({ context }, panel, place, values, n, colour, rings) {
+export function points(view, panel, place, values, n, colour, { rings = false, opacity = 1 }) {
+  const { context } = view;
   const dy = values.length / n;
   const size = n > 200 ? 2.2 : 3;
   const [left, bottom, right, top] = frameOf(panel, place);
   context.fillStyle = colour;
   context.strokeStyle = colour;
   context.lineWidth = 1;
-  context.globalAlpha = rings || isDark() ? 0.9 : 0.65;
+  context.globalAlpha = opacity * (rings || isDark() ? 0.9 : 0.65);
   for (let i = 0; i < n; i++) {
     const [x, y] = panel.map
       ? place(mapped(panel.map, values, i * dy))

@@ -160,8 +160,14 @@ function about(chains, run) {
   return `Every dot is one of ${chains.count} chains on its way from noise to a sample; it ${said}. ${shade === null ? "" : grey}`;
 }
 
+/** The frame that is shown; a linked widget may have more of them. */
+function frameOf(model) {
+  const last = model.get("steps").length - 1;
+  return Math.min(last, Math.max(0, Math.round(model.get("frame")) || 0));
+}
+
 function level(model) {
-  const frame = model.get("frame");
+  const frame = frameOf(model);
   const [t, signal, noise] = ["steps", "signal", "noise"].map((name) => model.get(name)[frame]);
   const factors = `noise σ = ${noise.toFixed(2)}, signal √ᾱ = ${signal.toFixed(2)}`;
   return t < 0 ? `Samples: ${factors}` : `Step t = ${t}: ${factors}`;
@@ -192,11 +198,11 @@ function transport(model) {
   };
   const advance = () => {
     // Saved when it pauses: a kernel need not hear of every step.
-    model.set("frame", bounded(model.get("frame") + 1));
-    if (model.get("frame") === last) pause();
+    model.set("frame", bounded(frameOf(model) + 1));
+    if (frameOf(model) === last) pause();
   };
   const start = () => {
-    if (model.get("frame") === last) model.set("frame", 0);
+    if (frameOf(model) === last) model.set("frame", 0);
     timer = setInterval(advance, 1000 / Number(speed.value));
     play.textContent = "Pause";
   };
@@ -206,8 +212,8 @@ function transport(model) {
   };
   const toggle = () => (timer ? pause() : start());
   play.addEventListener("click", toggle);
-  back.addEventListener("click", () => jump(model.get("frame") - 1));
-  on.addEventListener("click", () => jump(model.get("frame") + 1));
+  back.addEventListener("click", () => jump(frameOf(model) - 1));
+  on.addEventListener("click", () => jump(frameOf(model) + 1));
   slider.addEventListener("input", () => jump(Number(slider.value)));
   slider.addEventListener("keydown", (event) => {
     if (event.key !== " ") return;
@@ -220,7 +226,7 @@ function transport(model) {
     start();
   });
   const show = () => {
-    slider.value = model.get("frame");
+    slider.value = frameOf(model);
     slider.setAttribute("aria-valuetext", level(model));
   };
   const label = element("label", {}, "noise to samples ", slider);
@@ -252,7 +258,7 @@ function render({ model, el }) {
   const draw = () => {
     const run = model.get("run");
     const shown = chains.runs[run] ? [run] : chains.names;
-    const frame = model.get("frame");
+    const frame = frameOf(model);
     const { place, height } = arrange(canvas.clientWidth, shown.length);
     const { context, width } = fit(canvas, height / Math.max(1, canvas.clientWidth));
     context.clearRect(0, 0, width, height);
@@ -262,7 +268,7 @@ function render({ model, el }) {
       }),
     );
   };
-  const { again, stop } = keepDrawn(root, draw);
+  const { again, stop } = keepDrawn(root, draw, model.get("pictured"));
   const show = () => {
     const run = model.get("run");
     words.textContent = about(chains, chains.runs[run] ? run : ALL);

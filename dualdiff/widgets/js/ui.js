@@ -59,16 +59,40 @@ export function dress(root) {
 }
 
 /**
- * Call `draw` before the next frame whenever asked to, and when the widget's width or the page's
- * mode changes. Returns `{ again, stop }`: ask for a drawing, and end it all.
+ * Hide the picture that stands before a view for where no script runs (`Pictured` in base.py), with
+ * what holds nothing else. Returns a function that shows it again.
  */
-export function keepDrawn(root, draw) {
+function hidePicture(root, id) {
+  let [place, picture] = [root, null];
+  while (place && !picture) {
+    place = place.parentElement;
+    picture = place?.querySelector(`img[data-widget="${id}"]`);
+  }
+  if (!picture) return () => {};
+  let box = picture;
+  const alone = (outer) =>
+    outer !== place && outer.querySelectorAll("img, svg, canvas, table").length === 1 &&
+    !outer.textContent.trim();
+  while (alone(box.parentElement)) box = box.parentElement;
+  const before = box.style.display;
+  box.style.display = "none";
+  return () => (box.style.display = before);
+}
+
+/**
+ * Call `draw` before the next frame whenever asked to, and when the widget's width or the page's
+ * mode changes. Once it is drawn, its static picture `pictured` is gone. Returns `{ again, stop }`:
+ * ask for a drawing, and end it all.
+ */
+export function keepDrawn(root, draw, pictured) {
   let asked = 0;
+  let showPicture = null;
   const now = () => {
     asked = 0;
     if (!root.isConnected) return; // the size of its place is not known yet
     dress(root);
     draw();
+    showPicture ??= hidePicture(root, pictured);
   };
   const again = () => {
     asked ||= requestAnimationFrame(now);
@@ -81,6 +105,7 @@ export function keepDrawn(root, draw) {
     cancelAnimationFrame(asked);
     size.disconnect();
     untheme();
+    showPicture?.();
   };
   return { again, stop };
 }
@@ -107,5 +132,6 @@ export function picker(model, trait, label, titles) {
   const show = () => (list.value = model.get(trait));
   list.addEventListener("change", () => assign(model, { [trait]: list.value }));
   show();
-  return { place: element("label", {}, `${label} `, list), stop: listen(model, [trait], show) };
+  const place = element("label", {}, `${label} `, list);
+  return { trait, place, stop: listen(model, [trait], show) };
 }

@@ -75,21 +75,27 @@ function nextWeight(weight, axis, way) {
 /** What the model says now: its maps, its marker, and the cells that matter. */
 class Reading {
   constructor(model) {
-    const maps = model.get("maps");
     // A linked widget may know scenes and weights that the map does not.
-    this.scene = maps[model.get("scene")] ? model.get("scene") : Object.keys(maps)[0];
-    this.map = maps[this.scene][model.get("recipe")];
+    const [scene, recipe] = [model.get("scene"), model.get("recipe")];
+    this.map = model.get("maps")[scene]?.[recipe] ?? {};
     this.metric = model.get("metric");
     this.axes = model.get("axes");
-    this.weights = {};
+    this.weights = {}; // of the marker, which stays on the map
+    this.reason = null; // why no number belongs to what is set
     for (const [name, axis] of Object.entries(this.axes)) {
-      this.weights[name] = between(model.get(`w_${name}`), axis[0], axis[axis.length - 1]);
+      const [weight, low, high] = [model.get(`w_${name}`), axis[0], axis.at(-1)];
+      this.weights[name] = between(Number.isFinite(weight) ? weight : 1, low, high);
+      if (this.weights[name] === weight) continue;
+      this.reason = `The weight ${weight} of the ${name} model is not on this map (${low} to ${high}).`;
+    }
+    if (!this.map[`${this.metric} value`]) {
+      this.reason = `There is no map of “${scene}” (recipe “${recipe}”): choose another above.`;
     }
   }
 
   /** All computed pairs as `{ row, column, value }` of the present metric. */
   cells() {
-    const rows = this.map[`${this.metric} value`];
+    const rows = this.map[`${this.metric} value`] ?? [];
     return rows
       .flatMap((line, row) => line.map((value, column) => ({ row, column, value })))
       .filter((cell) => cell.value !== null);
@@ -97,8 +103,9 @@ class Reading {
 
   /** Where the present metric is best: several cells where they tie. */
   best() {
-    const better = SCORES[this.metric].better;
     const cells = this.cells();
+    if (!cells.length) return [];
+    const { better } = SCORES[this.metric];
     const first = cells.reduce((best, cell) => (better(cell.value, best.value) ? cell : best));
     return cells.filter((cell) => cell.value === first.value);
   }
@@ -229,7 +236,9 @@ function drawMarks(context, place, reading) {
   drawPlainSum(context, place, reading.axes);
   const x = place.x(cellOf(reading.weights.general, reading.axes.general));
   const y = place.y(cellOf(reading.weights.specialised, reading.axes.specialised));
+  if (reading.reason) context.setLineDash([3, 3]); // it is not where the weights are
   outlined(context, () => context.arc(x, y, between(width / 7, 6, 8), 0, 2 * Math.PI), 2);
+  context.setLineDash([]);
   return { x, y };
 }
 
@@ -320,16 +329,20 @@ function choices(model) {
 
 /** What stands under the map: here, and where it is best. */
 function sentences(reading) {
-  const here = reading.nearest();
   const [best, ...ties] = reading.best();
+  if (!best) return [reading.reason, ""];
   const where = pairText(reading.pair(best));
-  const both = Object.keys(SCORES).map((metric) => reading.words(metric, here));
   const score = SCORES[reading.metric];
+  const top =
+    `${score.best} ${score.title} of this map (framed): ${three(best.value)} at ` +
+    (ties.length ? `${ties.length + 1} pairs, such as ${where}.` : `${where}.`);
+  if (reading.reason) return [reading.reason, top];
+  const here = reading.nearest();
+  const both = Object.keys(SCORES).map((metric) => reading.words(metric, here));
   return [
     `Marker at ${pairText(reading.weights)}; nearest computed pair ${pairText(reading.pair(here))}: ` +
       `${both.join(", ")}.`,
-    `${score.best} ${score.title} of this map (framed): ${three(best.value)} at ` +
-      (ties.length ? `${ties.length + 1} pairs, such as ${where}.` : `${where}.`),
+    top,
   ];
 }
 
@@ -359,14 +372,15 @@ function render({ model, el }) {
     context.clearRect(0, 0, width, height);
     drawCells(context, place, reading);
     drawAxes(context, place, reading.axes, colours);
-    drawLegend(context, place, width, reading.metric, colours);
+    if (SCORES[reading.metric]) drawLegend(context, place, width, reading.metric, colours);
     seen = { place, marker: drawMarks(context, place, reading) };
   };
-  const { again, stop } = keepDrawn(root, draw);
+  const { again, stop } = keepDrawn(root, draw, model.get("pictured"));
   const show = () => {
     const reading = new Reading(model);
     [here.textContent, best.textContent] = sentences(reading);
-    canvas.setAttribute("aria-label", `Weights of general and specialised ${pairText(reading.weights)}`);
+    const label = reading.reason ?? `Weights of general and specialised ${pairText(reading.weights)}`;
+    canvas.setAttribute("aria-label", label);
     again();
   };
   canvas.addEventListener("keydown", (event) => {

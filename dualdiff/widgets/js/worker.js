@@ -15,6 +15,7 @@ const turn = () =>
 async function sampled({ id, stage: name, settings, double }) {
   const began = performance.now();
   const stage = stages[name];
+  if (stage.error) throw stage.error;
   const chain = reverse(stage, settings, double ? Float64Array : Float32Array);
   let seen = performance.now();
   let step = chain.next();
@@ -27,15 +28,22 @@ async function sampled({ id, stage: name, settings, double }) {
     step = chain.next();
   }
   const { states, timesteps, last } = step.value;
+  if (!last.every(Number.isFinite)) throw new Error("the samples ran off beyond all numbers");
   const size = states.length / timesteps.length;
-  const found = scores(stage, states.subarray(states.length - size), settings.points);
+  const found = timesteps.map((_, frame) =>
+    scores(stage, states.subarray(frame * size, (frame + 1) * size), settings.points),
+  );
   const answer = { id, states, timesteps, last, scores: found, ms: performance.now() - began };
   self.postMessage(answer, [states.buffer, last.buffer]);
 }
 
 self.onmessage = ({ data }) => {
   if (data.open) {
-    stages[data.name] = openStage(data.open);
+    try {
+      stages[data.name] = openStage(data.open);
+    } catch (error) {
+      stages[data.name] = { error }; // told to whoever asks for its samples
+    }
     return;
   }
   latest = data.id;

@@ -1,0 +1,61 @@
+// What the composition widget asks its worker for, and why that may be impossible.
+import { coefficients } from "./rules.js";
+
+export const ASKED = [
+  ...["rule", "w_general", "w_specialised", "guidance"],
+  ...["sampler", "steps", "points", "seed", "condition"],
+];
+
+/** The settings as one text, to see whether samples are of what is set now. */
+export const keyOf = (model) => JSON.stringify(["scene", ...ASKED].map((name) => model.get(name)));
+
+const weightsOf = (model) =>
+  coefficients(
+    ...["rule", "w_general", "w_specialised", "guidance"].map((name) => model.get(name)),
+  );
+
+/** The settings of a request, but for its size. */
+export function request(model) {
+  const { group, threshold } = model.get("resampling");
+  return {
+    weights: weightsOf(model),
+    corrected: model.get("rule") === "smc",
+    ancestral: model.get("sampler") === "ancestral",
+    group,
+    threshold,
+    seed: model.get("seed"),
+    condition: model.get("condition"),
+  };
+}
+
+/**
+ * Why there are no samples of what is set; null where there are. A page without a kernel refuses
+ * nothing that a linked widget sets, so everything is checked here.
+ */
+export function refusal(model) {
+  for (const trait of ["scene", "rule", "sampler"]) {
+    const known = model.get("titles")[trait];
+    if (known.some(([value]) => value === model.get(trait))) continue;
+    const names = known.map(([, title]) => title).join(", ");
+    return `There is no ${trait} “${model.get(trait)}” here, only: ${names}.`;
+  }
+  const scene = model.get("scenes")[model.get("scene")];
+  const condition = model.get("condition");
+  if (condition.length !== scene.condition.length || !condition.every(Number.isFinite)) {
+    return `The condition needs ${scene.condition.length} numbers.`;
+  }
+  const most = { steps: scene.process.alpha_bar.length, points: 2000 };
+  for (const [name, high] of Object.entries(most)) {
+    const value = model.get(name);
+    if (!(Number.isInteger(value) && value >= 1 && value <= high)) {
+      return `The number of ${name} must be from 1 to ${high}.`;
+    }
+  }
+  for (const name of ["w_general", "w_specialised", "guidance", "seed"]) {
+    if (!Number.isFinite(model.get(name))) return `There is no number for ${name}.`;
+  }
+  const sum = Object.values(weightsOf(model)).reduce((a, b) => a + b, 0);
+  return sum > 0
+    ? null
+    : "The weights need a positive sum: there is no such product of densities. Move one up.";
+}
