@@ -164,10 +164,12 @@ ADVICE = (
             _scored("cabinet_tuned", "total_variation", "specialised", "joint", 1),
             _scored("cabinet_tuned", "energy_distance", "specialised", "joint", 1),
             _scored("round_table_tuned", "total_variation", "specialised", "joint", 0),
+            longer(500, "total_variation", "finetuned", "specialised", 1),
         ),
         "one network call per step.",
         "if the specialist only looks strong: with few cases a high accuracy may be a replay of "
-        "them, so read memorisation beside it.",
+        "them, so read memorisation beside it. And where the general network may be trained, one "
+        "that is fine-tuned for long enough can be nearer still (last number).",
         (CABINET, TABLE, "08_learned_weights"),
     ),
     Advice(

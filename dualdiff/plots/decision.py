@@ -58,6 +58,7 @@ WIDTH, SPLIT, ROW = 4.9, 1.52, 0.68  # inches: readable on a phone
 ARROW = {"arrowstyle": "-|>", "color": "#555555", "lw": 1.3}
 LOOKS = {
     "finetuned: learned smc": "finetuned_smc",
+    "finetuned: learned constant": "finetuned_weighted",
     "oracle constant": "weighted",
     "learned constant": "weighted",
 }
