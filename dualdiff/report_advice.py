@@ -133,8 +133,8 @@ ADVICE = (
         ),
         "two network calls per step and no training.",
         "to be the best use of the same data: where weights may be changed, a better trained "
-        "specialist or a fine-tuned network goes further. And a corrector makes the sum of weak "
-        "members worse.",
+        "specialist or a fine-tuned network goes further. And a corrector made the sum of weak "
+        "members worse in the one training seed that was run.",
         (CABINET, TABLE, "07_correct_products", "09_results"),
     ),
     Advice(
