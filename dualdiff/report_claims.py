@@ -57,6 +57,7 @@ CLAIMS: dict[str, dict[str, tuple[Claim, ...]]] = {
     },
     "robot": {
         "gain": tuple(_in_frames("success", "joint", "specialised", (1, 1, 1))),
+        "plain": (robot("object, plain", "success", "joint", "specialised", -1, "robot_ablation"),),
         "general": tuple(_in_frames("success", "joint", "general", (1, 1, -1))),
         "tuned": (
             *_in_frames("success", "finetuned_joint", "finetuned", (1, 1, 1)),
