@@ -175,13 +175,15 @@ def sign_sentence(counts: pd.DataFrame) -> str:
         f"{row['constant']}"
         for _, row in counts.iterrows()
     )
+    tells = counts["right"].sum() > counts["constant"].sum()
+    verdict = "So the sign adds to that" if tells else "So these settings do not test the sign"
     return (
         f"The sign of the energy score gain on 32 held-out pairs tells rightly in "
         f"{counts['right'].sum()} of {of} settings whether the sum comes nearer to the specialised "
         f"law. A rule that looks at no data, one fixed answer for each recipe, is right in "
-        f"{counts['constant'].sum()} of {of} ({each}). So these settings do not test the sign: "
-        f"only {counts['near'].sum()} of them lie within {NEAR:g} of the border where the answer "
-        f"turns, and of these it has {counts['near_right'].sum()} right."
+        f"{counts['constant'].sum()} of {of} ({each}). {verdict}; "
+        f"{counts['near'].sum()} of them lie within {NEAR:g} of the border where the answer turns, "
+        f"and of these the sign has {counts['near_right'].sum()} right."
     )
 
 
