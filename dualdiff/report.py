@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 from scipy import stats
 from torch import Tensor
 
 from dualdiff import results
+from dualdiff.denoisers import MLP
+from dualdiff.members import RECIPES
 from dualdiff.plots import LABELS
+from dualdiff.pooling import over_common_seeds
+from dualdiff.profiles import Profile
 from dualdiff.regions import Disc
 from dualdiff.scenarios import Scenario
 from dualdiff.thesis import thesis_table
@@ -125,7 +130,8 @@ def order(values: pd.Series) -> list[str]:
 
 class Ranking(NamedTuple):
     """How two orders agree: Kendall's tau-b, and the pairs ``(lower, higher)`` in our order that
-    the thesis has the other way round, clear (our intervals apart) or not."""
+    the thesis has the other way round, clear or not (:attr:`Difference.better`: in every training
+    seed, or beyond the interval of the only one)."""
 
     tau: float
     clear: list[tuple[Any, Any]]
@@ -133,38 +139,52 @@ class Ranking(NamedTuple):
 
 
 def ranking(theirs: pd.Series, ours: pd.DataFrame) -> Ranking:
-    """Compare the order of the thesis's numbers with that of ours, both by the same index."""
-    names = [n for n in theirs.index if n in ours.index and not math.isnan(ours.loc[n, "value"])]
-    mine = ours.loc[names]
-    tau = float(stats.kendalltau(theirs[names], mine["value"]).statistic)
+    """Compare the order of the thesis's numbers with that of ours, both by the same index.
+
+    ``ours`` has a row per training seed, columns ``seed, value, low, high``: which of two is the
+    higher one is asked seed by seed, since runs of one seed share data and test conditions.
+    """
+    rows = ours.dropna(subset="value")
+    known = set(rows.index)
+    seeds = {n: rows.loc[[n]].set_index("seed") for n in theirs.index if n in known}
+    mean = pd.Series({n: own["value"].mean() for n, own in seeds.items()}).sort_values()
+    tau = float(stats.kendalltau(theirs[[*seeds]], mean[[*seeds]]).statistic)
     clear: list[tuple[Any, Any]] = []
     unclear: list[tuple[Any, Any]] = []
-    for a, b in combinations(mine.sort_values("value").index, 2):
-        if theirs[a] > theirs[b] and mine.loc[a, "value"] < mine.loc[b, "value"]:
-            apart = mine.loc[a, "high"] < mine.loc[b, "low"]
-            (clear if apart else unclear).append((a, b))
+    for a, b in combinations(mean.index, 2):
+        if theirs[a] > theirs[b] and mean[a] < mean[b]:
+            found = over_common_seeds(seeds[b], seeds[a], lower=False)
+            (clear if found.better == 1 else unclear).append((a, b))
     return Ranking(tau, clear, unclear)
 
 
 def order_sentence(table: pd.DataFrame, recipe: str) -> str:
-    """The order by accuracy of the thesis and ours, and every clear disagreement, in words."""
+    """The order by accuracy of the thesis and ours, and every clear disagreement, in words.
+
+    ``table`` has a row per training seed.
+    """
     (scenario,) = table["scenario"].unique()
     ours = table[table["recipe"] == recipe]
     accuracy = ours[ours["metric"] == "accuracy"].set_index("configuration")
     theirs = thesis_table(scenario)["accuracy"]
+    count = accuracy["seed"].nunique()
+    how = (
+        f"in each of {count} training seeds" if count > 1 else "intervals apart, one training seed"
+    )
 
     def chain(names: list[str]) -> str:
         return " < ".join(LABELS[n] for n in names)
 
     text = (
         f"Order by accuracy. Thesis: {chain(order(theirs))}. "
-        f"Recipe `{recipe}`: {chain(order(accuracy['value']))}. "
+        f"Recipe `{recipe}`: "
+        f"{chain(order(accuracy.groupby(level=0)['value'].mean()))}. "
     )
     different = ranking(theirs, accuracy).clear
     if not different:
-        return text + "No pair is clearly (intervals apart) in another order than in the thesis."
+        return text + f"No pair is clearly ({how}) in another order than in the thesis."
     pairs = "; ".join(f"{LABELS[b]} beats {LABELS[a]}" for a, b in different)
-    return text + f"Clearly in another order than in the thesis: {pairs}."
+    return text + f"Clearly ({how}) in another order than in the thesis: {pairs}."
 
 
 def _by_configuration(table: pd.DataFrame, recipe: str, metric: str) -> dict[str, float]:
@@ -244,6 +264,48 @@ def summary_sentence(table: pd.DataFrame) -> str:
         f"itself scores {exact['specialised']:.3f}: that gap is the rule's own error."
     )
     return "\n".join(lines)
+
+
+def recipes_view(networks: Mapping[str, MLP], size: Profile) -> pd.DataFrame:
+    """Every value of the recipes, for whoever wants to build the same: a column per recipe.
+
+    Parameters
+    ----------
+    networks : dict
+        The general network of each recipe, by its name in :data:`dualdiff.members.RECIPES`.
+    size : Profile
+    """
+    columns = {}
+    for name, network in networks.items():
+        recipe, shape, process = RECIPES[name], network.architecture, network.process
+        how, beta = recipe.optimisation, process.beta
+        snr = torch.logit(process.alpha_bar.double())
+        layers = [p.shape[1] for p in network.parameters() if p.ndim == 2]
+        decay = {"step": "times 0.9 every 10 epochs", "cosine": "half a cosine to zero"}
+        columns[f"recipe {name}"] = {
+            "steps T": f"{process.steps}",
+            "betas, from clean to noisy": f"{beta[0]:.3g} .. {beta[-1]:.3g}"
+            + " (linear)" * (recipe.schedule == "linear"),
+            "log-SNR, from clean to noisy": f"{snr[0]:.3g} .. {snr[-1]:.3g}"
+            + " (linear)" * (recipe.schedule == "log_snr"),
+            "units of targets and conditions": "standardised" if recipe.standardised else "raw",
+            "layers": "-".join(map(str, (*layers, process.dy))),
+            "weights": f"{sum(p.numel() for p in network.parameters()):,}",
+            "activation": {"relu": "ReLU", "silu": "SiLU"}[shape.activation],
+            "time at the input": shape.time,
+            "sees the condition as": "frame of the object" if shape.object_frame else "numbers",
+            "Fourier octaves": f"{shape.fourier}",
+            "preconditioned": "yes" if shape.preconditioned else "no",
+            "first weights": {"uniform": "PyTorch's own", "kaiming": "He et al."}[shape.init],
+            "optimiser": {"adam": "Adam", "adamw": "AdamW"}[how.optimiser],
+            "learning rate": f"{how.learning_rate:g}, {decay[how.decay]}",
+            "average of the weights": f"over {how.ema:.0%} of the run" if how.ema else "none",
+            "batch (general; specialised, fine-tuned)": f"{recipe.general_batch:,}; "
+            f"{recipe.specialised_batch}",
+            "epochs (general; specialised; fine-tuned)": f"{size.general_epochs}; "
+            f"{size.specialised_epochs:,}; {size.finetune_epochs}",
+        }
+    return pd.DataFrame(columns)
 
 
 def environment(**run: object) -> str:

@@ -86,7 +86,9 @@ def reading_sentence(pooled: pd.DataFrame) -> str:
         for target, reading in READINGS.items():
             row = overlap_rows(pooled, metric, target)["value"]
             row = row.xs("general", level="configuration")
-            ranges.append(f"{row.min():.3f} to {row.max():.3f} against the {reading}")
+            low, high = f"{row.min():.3f}", f"{row.max():.3f}"
+            range_ = f"is {low}" if low == high else f"runs from {low} to {high}"
+            ranges.append(f"{range_} against the {reading}")
         off = fit.xs((TITLES[metric], LABELS["general"]))
         assert isinstance(off, pd.Series)
         verdict = (
@@ -94,7 +96,7 @@ def reading_sentence(pooled: pd.DataFrame) -> str:
         )
         lines.append(
             f"- The general model's {TITLES[metric]} runs from {theirs.min():.4f} to "
-            f"{theirs.max():.4f} in the thesis; ours from {' and from '.join(ranges)}: {verdict}."
+            f"{theirs.max():.4f} in the thesis; ours {' and '.join(ranges)}: {verdict}."
         )
     return "\n".join(lines)
 

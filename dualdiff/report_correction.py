@@ -70,9 +70,12 @@ def gain_sentence(table: pd.DataFrame) -> str:
     first = next(iter(dict.fromkeys(table["scene"])))
     calls = number(table, first, "smc", "calls") / number(table, first, "sum", "calls")
     unique = number(table, first, "smc", "unique")
+    cost = (
+        "with as many network calls" if calls == 1 else f"with {calls:.1f} times its network calls"
+    )
     return (
         f"With exact members, SMC in groups of 50 takes the total variation of the plain sum "
-        f"{', '.join(parts)}, at {calls:.0f} times its network calls; {unique:.0%} of its samples "
+        f"{', '.join(parts)}, {cost}; {unique:.0%} of its samples "
         f"on the first scene are different ones."
     )
 

@@ -8,22 +8,26 @@ out, so a page that asserts that there is none cannot outlive its tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dualdiff import results
+from dualdiff.members import ADAPTATIONS
 from dualdiff.overlap import benefits
-from dualdiff.pooling import over_seeds
+from dualdiff.pooling import Difference, over_common_seeds, over_seeds
 from dualdiff.report import TITLES, interval
-from dualdiff.report_robot import LOWER, METRICS, Difference, over_common_seeds
+from dualdiff.report_overlap import sign_counts
+from dualdiff.report_robot import LOWER, METRICS
 from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
 from dualdiff.report_weights import title
+from dualdiff.robot.settings import REFERENCE
 
 HIGHER = ("accuracy", "precision", "recall", "density", "coverage", "success", "geometry")
 """Scores of which more is better; of all others less is."""
@@ -67,17 +71,29 @@ class Claim:
 
 
 class Measured(NamedTuple):
-    """A claim, both scores ``(value, low, high)`` and their difference paired by seed."""
+    """A claim, both scores ``(value, low, high)`` and their difference paired by seed.
+
+    ``epochs`` are those that either network was trained on the special cases, 0 where none was;
+    ``floors`` what a perfect sampler would score at either number of samples, empty if unknown.
+    """
 
     claim: Claim
     ours: tuple[float, float, float]
     theirs: tuple[float, float, float]
     difference: Difference
+    epochs: tuple[int, int] = (0, 0)
+    floors: tuple[float, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Whether the table bears the claim out."""
         return self.difference.better == self.claim.expected
+
+    @property
+    def favoured(self) -> int:
+        """1 if ours was trained longer on the special cases, -1 if theirs was, 0: equal budgets."""
+        ours, theirs = self.epochs
+        return (ours > theirs) - (ours < theirs) if ours and theirs else 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,8 @@ class Advice:
     cost, fails : str
     chapters : tuple of str
         Where the experiment is, as the name of a notebook.
+    still : str
+        What has not been run and might change the advice; empty: nothing known.
     """
 
     key: str
@@ -104,6 +122,12 @@ class Advice:
     cost: str
     fails: str
     chapters: tuple[str, ...]
+    still: str = ""
+
+    @property
+    def answer(self) -> str:
+        """What to take in a few words, marked where it is not settled."""
+        return f"{self.short} (open)" if self.still else self.short
 
 
 def paired(ours: pd.DataFrame, theirs: pd.DataFrame, lower: bool) -> Difference:
@@ -150,9 +174,12 @@ def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
         If it does not have the rows.
     """
     where = {"target": "specialised", **claim.where}
-    ours = select(_table(claim.part, folder), claim.ours, claim.metric, **where)
-    other = _table(claim.theirs_part or claim.part, folder)
-    theirs = select(other, claim.theirs, claim.metric, **{**where, **claim.theirs_where})
+    tables = [_load(part, folder) for part in (claim.part, claim.theirs_part or claim.part)]
+    both = (claim.ours, where), (claim.theirs, {**where, **claim.theirs_where})
+    ours, theirs = (
+        select(table, name, claim.metric, **at)
+        for (table, _), (name, at) in zip(tables, both, strict=True)
+    )
     for name, rows in ((claim.ours, ours), (claim.theirs, theirs)):
         if rows.empty:
             raise ValueError(f"the table {claim.part} has no {claim.metric} of {name!r}: {where}")
@@ -160,7 +187,30 @@ def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
     shared = set(ours["seed"]) & set(theirs["seed"])
     ours, theirs = (rows[rows["seed"].isin(shared)] for rows in (ours, theirs))
     lower = claim.metric in LOWER or claim.metric not in HIGHER
-    return Measured(claim, _score(ours), _score(theirs), paired(ours, theirs, lower))
+    epochs = [
+        _epochs(rows, record) for rows, (_, record) in zip((ours, theirs), tables, strict=True)
+    ]
+    floors = [
+        float(select(table, name, f"{claim.metric}_floor", **at)["value"].mean())
+        for (table, _), (name, at) in zip(tables, both, strict=True)
+    ]
+    return Measured(
+        claim,
+        _score(ours),
+        _score(theirs),
+        paired(ours, theirs, lower),
+        (epochs[0], epochs[1]),
+        () if any(map(math.isnan, floors)) else tuple(floors),
+    )
+
+
+def _epochs(rows: pd.DataFrame, record: Mapping[str, Any]) -> int:
+    """For how many epochs the network of these rows was trained on the special cases."""
+    first = rows.iloc[0]
+    if first["recipe"] in ("exact", "simulator") or first["configuration"] == "general":
+        return 0
+    adapted = str(first["configuration"]).startswith((*ADAPTATIONS, "told", "guided"))
+    return int(first["finetune_epochs"] if adapted else record["specialised_epochs"])
 
 
 def _score(rows: pd.DataFrame) -> tuple[float, float, float]:
@@ -171,25 +221,27 @@ def _score(rows: pd.DataFrame) -> tuple[float, float, float]:
 
 
 @cache
-def _table(part: str, folder: Path) -> pd.DataFrame:
-    return results.load(part, folder)[0]
+def _load(part: str, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    return results.load(part, folder)
+
+
+def look(claims: Iterable[Claim], folder: Path = results.FOLDER) -> tuple[Measured, ...]:
+    """What was measured for every claim whose table is there."""
+    measured = []
+    for claim in claims:
+        with suppress(FileNotFoundError):
+            measured.append(measure(claim, folder))
+    return tuple(measured)
 
 
 def gather(
     advice: Iterable[Advice], folder: Path = results.FOLDER
 ) -> dict[str, tuple[Measured, ...]]:
     """What was measured for every piece of advice, by its key, where its table is there."""
-    found = {}
-    for piece in advice:
-        measured = []
-        for claim in piece.claims:
-            with suppress(FileNotFoundError):
-                measured.append(measure(claim, folder))
-        found[piece.key] = tuple(measured)
-    return found
+    return {piece.key: look(piece.claims, folder) for piece in advice}
 
 
-def broken(found: dict[str, tuple[Measured, ...]]) -> list[str]:
+def broken(found: Mapping[str, Sequence[Measured]]) -> list[str]:
     """Every claim that its table does not bear out, in words."""
     return [
         f"{key}: {sentence(measured)}; expected: {WORDS[measured.claim.expected]}"
@@ -227,20 +279,36 @@ def verdict(difference: Difference) -> str:
     return f"{word} in each of {seeds} seeds" + ", though the interval holds zero" * zero
 
 
+def _elsewhere(claim: Claim) -> str:
+    """Which other recipe or frame the rival is of, in brackets."""
+    recipe = claim.theirs_where.get("recipe", REFERENCE.name)
+    return "" if recipe == REFERENCE.name else f" ({recipe})"
+
+
 def sentence(measured: Measured) -> str:
     """Both scores with their intervals, and the difference, in the direction that was found."""
     claim, found = measured.claim, measured.difference
-    theirs = name(claim.theirs, claim.theirs_part or claim.part)
-    if claim.theirs_where:
-        theirs += f" ({', '.join(map(str, claim.theirs_where.values()))})"
+    ours, theirs = name(claim.ours, claim.part), name(claim.theirs, claim.theirs_part or claim.part)
+    theirs += _elsewhere(claim)
+    if measured.favoured:
+        ours, theirs = (
+            f"{own}, {epochs:,} epochs"
+            for own, epochs in zip((ours, theirs), measured.epochs, strict=True)
+        )
     sign = "+" if found.value > 0 else "−" if found.value < 0 else ""
     size, half = abs(found.value), found.high - found.value
     apart = interval(size, size - half, size + half)
+    floors = [f"{floor:.3f}" for floor in measured.floors]
     return (
         f"{MARKS[found.better]} {claim.place}: {metric_name(claim)} {interval(*measured.ours)} of "
-        f"*{name(claim.ours, claim.part)}*, {interval(*measured.theirs)} of *{theirs}*; "
-        f"{sign}{apart}, {verdict(found)}"
+        f"*{ours}*, {interval(*measured.theirs)} of *{theirs}*; {sign}{apart}, {verdict(found)}"
+        + (f" (floors {' and '.join(floors)})" if len(set(floors)) > 1 else "")
     )
+
+
+def listed(measured: Iterable[Measured]) -> str:
+    """Their sentences as a list."""
+    return "\n".join(f"- {sentence(one)}." for one in measured)
 
 
 def _links(chapters: Sequence[str]) -> str:
@@ -262,8 +330,9 @@ def entry(piece: Advice, measured: Sequence[Measured]) -> str:
     title = f"{len(more)} more number{'s' * (len(more) > 1)}"
     return (
         f"**{piece.situation}.** Take {piece.take}\n\n{first}\n"
-        f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n\n"
-        + (f"<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n\n" if more else "")
+        f"- *It costs* {piece.cost}\n- *It fails* {piece.fails}\n"
+        + (f"- *Not run yet*: {piece.still}\n" if piece.still else "")
+        + (f"\n<details><summary>{title}</summary>\n\n{folded}\n\n</details>\n\n" if more else "\n")
         + f"More in chapter {_links(piece.chapters)}.\n"
     )
 
@@ -282,35 +351,19 @@ def overview(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]]) -
         if main:
             claim = main[0].claim
             ours, theirs = (interval(*own) for own in (main[0].ours, main[0].theirs))
-            rival = name(claim.theirs, claim.theirs_part or claim.part)
+            rival = name(claim.theirs, claim.theirs_part or claim.part) + _elsewhere(claim)
             number = f"{metric_name(claim)} {ours}, {rival} {theirs}"
-        lines.append(f"| {piece.situation} | {piece.short} | {number} |")
+        lines.append(f"| {piece.situation} | {piece.answer} | {number} |")
     return "\n".join(lines)
 
 
 def held_out(folder: Path = results.FOLDER) -> pd.DataFrame:
-    """How often the energy score on held-out pairs tells whether joint sampling helps.
-
-    Columns ``recipe, settings, helps, right``: settings of the overlap sweep, in how many joint
-    sampling has the lower energy distance to the setting's own law, and in how many the sign of
-    the score's gain says so correctly.
-    """
-    table = pd.concat([_table(part, folder) for part in ("sweep", "sweep_tuned")])
-    gains = benefits(table)
-    helps, says = gains["energy_distance_gain"] > 0, gains["energy_score_gain"] > 0
-    counted = gains.assign(helps=helps, right=helps == says).groupby("recipe")[["helps", "right"]]
-    return counted.sum().assign(settings=gains.groupby("recipe").size()).reset_index()
+    """:func:`dualdiff.report_overlap.sign_counts` of the committed overlap sweep."""
+    table = pd.concat([_load(part, folder)[0] for part in ("sweep", "sweep_tuned")])
+    return sign_counts(benefits(table))
 
 
-def held_out_sentence(counts: pd.DataFrame) -> str:
-    """The same in words."""
-    each = "; ".join(
-        f"recipe `{row['recipe']}`: it helps in {row['helps']} of {row['settings']}, and the sign "
-        f"is right in {row['right']}"
-        for _, row in counts.iterrows()
-    )
-    return (
-        f"Over the overlap sweep the sign of the energy score's gain on 32 held-out pairs tells "
-        f"rightly whether joint sampling comes nearer to the specialised law in "
-        f"{counts['right'].sum()} of {counts['settings'].sum()} settings ({each})."
-    )
+def sources_sentence(found: Mapping[str, Sequence[Measured]]) -> str:
+    """Which of the tables behind the evidence the present code has not made, in words."""
+    some = [claim for each in found.values() for claim, *_ in each]
+    return results.changed_sentence({p for c in some for p in (c.part, c.theirs_part) if p})

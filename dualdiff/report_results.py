@@ -38,10 +38,11 @@ STYLES = {INSIDE: BLUE, ABOVE: ORANGE, BELOW: ORANGE}
 
 
 class Result(NamedTuple):
-    """A committed table pooled over seeds (:func:`with_error`), and its provenance."""
+    """A committed table pooled over seeds (:func:`with_error`), its provenance, and its rows."""
 
     pooled: pd.DataFrame
     record: dict[str, Any]
+    rows: pd.DataFrame
 
 
 Results = dict[str, Result]
@@ -54,7 +55,7 @@ def read(folder: Path | None = None) -> Results:
     for part in SYNTHETIC:
         with suppress(FileNotFoundError):
             table, record = results.load(part, folder)
-            found[part] = Result(with_error(table, record["conditions"]), record)
+            found[part] = Result(with_error(table, record["conditions"]), record, table)
     return found
 
 
@@ -167,12 +168,12 @@ def _rankings(found: Results) -> Iterator[tuple[str, str, Ranking]]:
             if part in found:
                 for metric in THESIS_METRICS:
                     theirs = thesis_table(scenario)[metric]
-                    ours = _rows(found[part].pooled, metric)
+                    ours = _rows(found[part].rows, metric)
                     yield PARTS[part].title, TITLES[metric], ranking(theirs, ours)
     if "overlap" not in found:
         return
     for target, reading in READINGS.items():
-        ours = overlap_rows(found["overlap"].pooled, "accuracy", target)
+        ours = overlap_rows(found["overlap"].rows, "accuracy", target)
         theirs = overlap_table()["accuracy"]
         title = PARTS["overlap"].title
         yield f"{title}, all cells", f"accuracy, {reading}", ranking(theirs, ours)
@@ -184,7 +185,13 @@ def _rankings(found: Results) -> Iterator[tuple[str, str, Ranking]]:
 
 def order_table(found: Results) -> pd.DataFrame:
     """Kendall's tau of every table, and how many pairs stand in another order than printed."""
-    columns = ["table", "score", "Kendall's tau", "swapped clearly", "swapped, intervals overlap"]
+    columns = [
+        "table",
+        "score",
+        "Kendall's tau",
+        "swapped in every seed",
+        "swapped, seeds disagree",
+    ]
     lines = [
         (
             title,
@@ -201,7 +208,7 @@ def order_table(found: Results) -> pd.DataFrame:
 def swaps_sentence(found: Results) -> str:
     """Every pair whose order differs from the thesis's, in words; in our order, best first."""
     lines = [
-        f"- {title}, {score}: clearly {_pairs(result.clear)}; within the intervals "
+        f"- {title}, {score}: in every seed {_pairs(result.clear)}; on the mean only "
         f"{_pairs(result.unclear)}."
         for title, score, result in _rankings(found)
         if not title.endswith("all cells") and (result.clear or result.unclear)
@@ -316,10 +323,13 @@ def provenance_table(folder: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(lines).fillna("–").set_index("part")
 
 
-def compute_sentence(found: Results) -> str:
-    """How long the committed tables took in all, in words."""
-    hours = sum(result.record["seconds"] for result in found.values()) / 3600
+def compute_sentence(folder: Path | None = None) -> str:
+    """How long the tables of :func:`provenance_table` took in all, in words."""
+    seconds = []
+    for part in PARTS:
+        with suppress(FileNotFoundError):
+            seconds.append(results.load(part, folder or results.FOLDER)[1]["seconds"])
     return (
-        f"Together the {len(found)} tables that are here took {hours:.1f} hours of training, "
-        "sampling and scoring, summed over the processes that ran at the same time."
+        f"Together the {len(seconds)} tables that are here took {sum(seconds) / 3600:.1f} hours of "
+        "training, sampling and scoring, summed over the processes that ran at the same time."
     )

@@ -6,16 +6,14 @@ and its fresh scenes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from dualdiff.members import progress_bar
 from dualdiff.plots import LABELS
-from dualdiff.pooling import over_seeds
+from dualdiff.pooling import Difference, over_common_seeds, over_seeds
 from dualdiff.report import interval
 from dualdiff.robot.members import Workshop
 from dualdiff.robot.settings import REFERENCE
@@ -164,44 +162,6 @@ def outcome_shares(table: pd.DataFrame, recipe: str) -> pd.DataFrame:
 # --- comparisons ------------------------------------------------------------------------------
 
 
-class Difference(NamedTuple):
-    """One configuration minus another, paired by training seed."""
-
-    value: float
-    low: float
-    high: float
-    seeds: tuple[float, ...]
-    lower: bool
-    """Whether less is better."""
-
-    @property
-    def better(self) -> int:
-        """1 better, -1 worse, 0 undecided: of several seeds all agree; of one the interval does."""
-        some = self.seeds if len(self.seeds) > 1 else (self.low, self.high)
-        sign = 1 if min(some) > 0 else -1 if max(some) < 0 else 0
-        return -sign if self.lower else sign
-
-    @property
-    def word(self) -> str:
-        """The same in words, to be followed by the other's name."""
-        return {1: "better than", -1: "worse than", 0: "not told apart from"}[self.better]
-
-    @property
-    def wins(self) -> int:
-        """In how many seeds it is the better one."""
-        return sum((d < 0) if self.lower else (d > 0) for d in self.seeds)
-
-    @property
-    def short(self) -> str:
-        """For a table: the difference, and wins of seeds."""
-        text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
-        return text + (f" ({self.wins}/{len(self.seeds)})" if len(self.seeds) > 1 else "")
-
-    def __str__(self) -> str:
-        text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
-        return text + (f", {self.wins} of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
-
-
 def _scores(table: pd.DataFrame, which: Which, metric: str) -> pd.DataFrame:
     rows = table[(table["recipe"] == which[0]) & (table["configuration"] == which[1])]
     return rows[rows["metric"] == metric].set_index("seed")[["value", "low", "high"]]
@@ -218,18 +178,6 @@ def difference(
     """
     a, b = (_scores(table, which, metric) for which in (ours, theirs))
     return None if a.index.intersection(b.index).empty else over_common_seeds(a, b, metric in LOWER)
-
-
-def over_common_seeds(a: pd.DataFrame, b: pd.DataFrame, lower: bool) -> Difference:
-    """a minus b over the seeds, their index, that both have; columns ``value, low, high``."""
-    seeds = a.index.intersection(b.index)
-    each = (a["value"] - b["value"])[seeds]
-    if len(seeds) == 1:
-        half = math.hypot(*(float((own["high"] - own["value"])[seeds[0]]) for own in (a, b)))
-    else:
-        half = float(stats.t.ppf(0.975, len(seeds) - 1) * each.std() / len(seeds) ** 0.5)
-    mean = float(each.mean())
-    return Difference(mean, mean - half, mean + half, tuple(each), lower)
 
 
 def contest(table: pd.DataFrame, metric: str = "success") -> pd.DataFrame:

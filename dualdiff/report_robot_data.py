@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualdiff.denoisers import MLP
 from dualdiff.members import RECIPES, Recipe
+from dualdiff.plots import LABELS
 from dualdiff.robot import analysis
 from dualdiff.robot.analysis import Components, Permutation
 from dualdiff.robot.dataset import FRAMES, SPECIAL, features_of, from_world, offsets_of
@@ -276,9 +277,9 @@ def loss_sentence(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     lines = []
     for frame, own in curves.items():
         last = {name: float(c[-max(1, len(c) // 10) :].mean()) for name, c in own.items()}
-        said = ", ".join(f"{name} {loss:.3f}" for name, loss in last.items())
+        said = ", ".join(f"{LABELS[name]} {loss:.3f}" for name, loss in last.items())
         lowest = min(last, key=last.__getitem__)
-        lines.append(f"frame *{frame}*: {said} (lowest: {lowest})")
+        lines.append(f"frame *{frame}*: {said} (lowest: {LABELS[lowest]})")
     return f"Training loss over the last tenth of the steps, {'; '.join(lines)}."
 
 

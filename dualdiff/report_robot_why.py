@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dualdiff.pooling import Difference
 from dualdiff.report import interval
 from dualdiff.report_robot import (
     RIVALS,
     TITLES,
-    Difference,
     difference,
     pooled,
     settings_of,
@@ -226,7 +226,7 @@ def sum_verdict(table: pd.DataFrame) -> Verdict:
             if change is None:
                 continue
             weights, title = weights_of(table, setting, name), f"{TITLES[name]} in *{setting}*"
-            notes = ", ".join(f"{member} {value:.2f}" for member, value in weights.items())
+            notes = ", ".join(f"{TITLES[m]} {value:.2f}" for m, value in weights.items())
             lines.append(
                 f"- {title}: {change} against the plain sum"
                 + (f" (weights: {notes})." if notes else ".")

@@ -332,6 +332,18 @@ def together(*parts: str, folder: Path = FOLDER) -> Together:
     return Together(table, {**records[0], "date": dates}, state)
 
 
+def changed_sentence(parts: Iterable[str], folder: Path = FOLDER) -> str:
+    """Which of these tables the present code has not made, in words; empty: none."""
+    old = [p for p in PARTS if p in set(parts) and describe(p, folder)[1].startswith("changed")]
+    if not old:
+        return ""
+    return (
+        f"Not made by the present code: {', '.join(f'`{part}`' for part in old)}. Sources were "
+        "edited after these tables were written; by their configuration the same would be "
+        "computed, but that the numbers come out the same has not been shown."
+    )
+
+
 def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
     """A part's title, and its state: ``current``, ``not run``, or why it may be out of date.
 
@@ -344,7 +356,11 @@ def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
         state = "; ".join(staleness(part, folder)) or "current"
         confirmed = _read(part, folder)[1].get("confirmed")
         if state == "current" and confirmed:
-            state += f" ({confirmed['trials']} trials computed anew on {confirmed['date']} agree)"
+            one = confirmed["trials"] == 1
+            state += (
+                f" ({confirmed['trials']} trial{'s' * (not one)} computed anew on "
+                f"{confirmed['date']} agree{'s' * one})"
+            )
     except FileNotFoundError:
         state = "not run"
     return PARTS[part].title, state

@@ -46,6 +46,13 @@ def test_agreeing_trials_make_an_older_table_current(output: Path) -> None:
     assert len(list(confirm.compare("small", 99, output))) == 4  # each trial once
 
 
+def test_tables_of_older_sources_are_named(output: Path) -> None:
+    assert results.changed_sentence(["small"], output) == ""
+    age(output)
+    assert "`small`" in results.changed_sentence(["small"], output)
+    assert results.changed_sentence([], output) == ""
+
+
 def test_a_later_edit_asks_again(output: Path) -> None:
     confirm.note("small", 1, confirm.sources("small", output), output)
     path = output / "small.json"

@@ -158,14 +158,36 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
     sentence = report_overlap.diagnostic_sentence(gains)
     assert "with the energy distance gained 1.00 (1.00 in recipe `tuned`)" in sentence
-    assert (
-        "rightly in 4 of them" in sentence
-        and "distance in 3: 3 of 4 in recipe `tuned`)" in sentence
-    )
+    (counts,) = report_overlap.sign_counts(gains).to_dict("records")
+    assert counts == {
+        **{"recipe": "tuned", "settings": 4, "helps": 3, "right": 4, "near": 0, "near_right": 0},
+        "constant": 3,
+    }
     assert "hindsight (1.00)" in sentence
     assert list(report_overlap.correlation_table(gains).index) == [
         report_overlap.WORDS[name] for name in DIAGNOSTICS
     ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["thesis", "tuned"]), *[st.floats(-1, 1)] * 2),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_a_fixed_answer_per_recipe_is_right_at_least_half_of_the_time(
+    rows: list[tuple[str, float, float]],
+) -> None:
+    names = ["recipe", "energy_distance_gain", "energy_score_gain"]
+    counts = report_overlap.sign_counts(pd.DataFrame(rows, columns=names))
+    for row in counts.to_dict("records"):
+        own = [(gain > 0, score > 0) for recipe, gain, score in rows if recipe == row["recipe"]]
+        assert row["right"] == sum(a == b for a, b in own)
+        fixed = [sum(helps == answer for helps, _ in own) for answer in (True, False)]
+        assert row["constant"] == max(fixed) >= row["settings"] / 2
+        assert row["near_right"] <= row["near"] <= row["settings"] == len(own)
+    assert report_overlap.sign_sentence(counts)
 
 
 def test_rank_correlation_of_a_constant_is_not_a_number() -> None:

@@ -32,7 +32,7 @@ def test_flow_shows_questions_methods_and_numbers_inside_the_figure() -> None:
         assert question.text in texts
         for condition, key in question.answers:
             piece = next(piece for piece in ADVICE if piece.key == key)
-            assert condition in texts and piece.short in texts
+            assert condition in texts and piece.answer in texts
     assert "TV 0.68, specialised alone 0.94" in texts
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()

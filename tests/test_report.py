@@ -1,14 +1,18 @@
 """Tables and sentences of the book, on tables whose content is known."""
 
 import math
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 import torch
 
 from dualdiff import report, results
+from dualdiff.denoisers import MLP
+from dualdiff.members import RECIPES
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
+from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.study import CONFIGURATIONS
 from dualdiff.thesis import thesis_table
@@ -56,14 +60,51 @@ def test_comparison_puts_the_thesis_beside_ours() -> None:
     assert wide.loc["general", "ours, exact"] == "–"
 
 
-def test_order_sentence_names_clear_swaps_only() -> None:
-    same = report.order_sentence(over_seeds(table(AS_THESIS)), "thesis")
-    assert "No pair is clearly" in same
-    swapped = dict(AS_THESIS, joint=0.9)
-    sentence = report.order_sentence(over_seeds(table(swapped)), "thesis")
+def ranked(*runs: dict[str, float]) -> report.Ranking:
+    """How runs of these accuracies, one per seed, are ranked beside the thesis's cabinet."""
+    rows = pd.concat([table(run, seed=seed) for seed, run in enumerate(runs)])
+    rows = rows[rows["metric"] == "accuracy"].set_index("configuration")
+    return report.ranking(thesis_table("cabinet")["accuracy"], rows)
+
+
+def test_pairs_are_compared_within_their_seed() -> None:
+    same = ranked(AS_THESIS)
+    assert same.tau == pytest.approx(1) and not same.clear and not same.unclear
+    clear = [("finetuned", "joint"), ("finetuned_joint", "joint")]
+    assert ranked(dict(AS_THESIS, joint=0.9)).clear == clear
+    within = ranked(dict(AS_THESIS, joint=0.505))  # one run: intervals of +-0.01 decide
+    assert within.unclear == [("finetuned", "joint")] and not within.clear
+    # Seeds move both by far more than they differ; only the pairing sees the difference.
+    moved = [{k: v + 0.1 * seed for k, v in AS_THESIS.items()} for seed in range(3)]
+    higher = [dict(run, joint=run["finetuned"] + 0.005) for run in moved]
+    assert ranked(*higher).clear == [("finetuned", "joint")]
+    higher[1]["joint"] = higher[1]["finetuned"] - 0.004
+    assert ranked(*higher).unclear == [("finetuned", "joint")]
+
+
+def test_every_clear_swap_is_named() -> None:
+    runs = table(dict(AS_THESIS, joint=0.9))
+    sentence = report.order_sentence(runs, "thesis")
     assert "joint beats fine-tuned; joint beats fine-tuned joint" in sentence
-    within = dict(AS_THESIS, joint=0.51)  # above fine-tuned, but the intervals overlap
-    assert "No pair" in report.order_sentence(over_seeds(table(within)), "thesis")
+    assert "beats" not in report.order_sentence(table(AS_THESIS), "thesis")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_network_can_be_built_from_the_table_of_its_recipe(name: str) -> None:
+    """Layers, weights, betas and the learning rate, read back from what the reader sees."""
+    recipe, source = RECIPES[name], torch.Generator().manual_seed(0)
+    y, c = (torch.randn(50, 3, generator=source) for _ in range(2))
+    process = recipe.process(y, c)
+    spread = (torch.zeros(3), torch.ones(3)) if recipe.architecture.object_frame else ()
+    network = MLP(process, recipe.architecture, source, *spread)
+    seen = report.recipes_view({name: network}, PROFILES["thesis"])[f"recipe {name}"]
+    sizes = list(map(int, seen["layers"].split("-")))
+    weights = sum((a + 1) * b for a, b in pairwise(sizes))
+    assert weights == int(seen["weights"].replace(",", ""))
+    first, last = map(float, seen["betas, from clean to noisy"].split(" (")[0].split(" .. "))
+    ends = [float(process.beta[0]), float(process.beta[-1])]
+    assert (first, last) == pytest.approx(ends, rel=5e-3)
+    assert float(seen["learning rate"].split(",")[0]) == recipe.optimisation.learning_rate
 
 
 def test_sentences_hold_the_numbers() -> None:

@@ -37,9 +37,10 @@ QUESTIONS = (
         "Does the specialist do well on held-out cases?",
         (
             ("no, and it\nmust stay so", "weak"),
+            ("no, and the general\nmodel does better", "general"),
             ("no, with eight\ncases or so", "handful"),
             ("no, with a few\ndozen cases", "dozens"),
-            ("no, but there are\nhundreds of cases", "hundreds"),
+            ("no, with a hundred\ncases or more", "hundreds"),
         ),
         "yes",
     ),
@@ -57,6 +58,7 @@ WIDTH, SPLIT, ROW = 4.9, 1.52, 0.68  # inches: readable on a phone
 ARROW = {"arrowstyle": "-|>", "color": "#555555", "lw": 1.3}
 LOOKS = {
     "finetuned: learned smc": "finetuned_smc",
+    "finetuned: learned constant": "finetuned_weighted",
     "oracle constant": "weighted",
     "learned constant": "weighted",
 }
@@ -112,7 +114,7 @@ def _answer(
     colour = COLOURS[_look(main.claim.ours)] if main else COLOURS["data"]
     axes.add_patch(Rectangle((right, y - ROW + 0.1), WIDTH - right, ROW - 0.1, fc=f"{colour}2e"))
     axes.add_patch(Rectangle((right, y - ROW + 0.1), 0.07, ROW - 0.1, fc=colour))
-    axes.text(right + 0.18, y - 0.19, piece.short, va="center", size=10, weight="bold")
+    axes.text(right + 0.18, y - 0.19, piece.answer, va="center", size=10, weight="bold")
     if main is None:
         return
     ours, theirs = (f"{v:.2f}" if v >= 0.01 else f"{v:.3f}" for v, *_ in (main.ours, main.theirs))
@@ -171,7 +173,7 @@ def _label(axes: Axes, place: int, piece: Advice, measured: Measured) -> None:
     where = f"{claim.place[0].lower()}{claim.place[1:]}".replace("recipe ", "")
     if claim.where.get("target") == "general":
         where += ", general law"
-    bold = axes.text(0.012, place - 0.32, piece.short, va="center", size=9, weight="bold")
+    bold = axes.text(0.012, place - 0.32, piece.answer, va="center", size=9, weight="bold")
     words = f" or {rival}: {where}"
     rest = axes.annotate(words, (1, 0.5), xycoords=bold, va="center", size=8.5)
     for text in (bold, rest):
