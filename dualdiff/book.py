@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff import download, labs, printing, runner, timing
+from dualdiff import declared, download, labs, printing, runner, timing
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
-# Sphinx runs in a child, without the four seconds that `chapter.papermill` explains.
+# Sphinx runs in a child, without the four seconds that `declared.nbformat` explains.
 _JUPYTER_BOOK = (
     "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
@@ -218,7 +218,7 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         if not source.is_file():
             raise ValueError(f"dualdiff_pages: the source of {name!r} is {source}, not a file")
         parameters = entry.get("parameters", {})
-        runner.validate(source, parameters)
+        declared.validate(source, parameters)
         notebook = json.loads(source.read_text("utf-8"))
         cells = notebook["cells"]
         for cell in cells:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiff import __version__
-from dualdiff.profiles import PARAMETERS, PROFILES, parse
+from dualdiff.profiles import PROFILES, parse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -236,12 +236,12 @@ def _book(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dualdiff import runner
+    from dualdiff import declared, runner
 
     notebook = find_notebook(options.notebook)
-    known = runner.parameters_of(notebook)
-    # Names that it does not know go on as they are, to be refused together with the right hint.
-    given = {name: parse(name, text) if name in known else text for name, text in options.parameter}
+    known = declared.parameters(notebook)
+    # Names that it does not know go on as they are, to be refused with the right hint.
+    given = {n: known[n].parse(text) if n in known else text for n, text in options.parameter}
     print(runner.run(notebook, given, options.output))
 
 
@@ -295,14 +295,13 @@ def _grade(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from dualdiff import runner
+    from dualdiff import declared
 
     for notebook in chapters(project_root()):
         print(notebook.stem)
-        for name, value in runner.parameters_of(notebook).items():
-            parameter = PARAMETERS.get(name)
-            words = f"{parameter.help}; {parameter.allowed}" if parameter else "not described"
-            print(f"  {f'{name} = {value!r}':<26}  {words}")
+        for name, known in declared.parameters(notebook).items():
+            words = f"{known.book.help}; {known.allowed}" if known.book else known.allowed
+            print(f"  {f'{name} = {known.default!r}':<26}  {words}")
 
 
 def _results(options: argparse.Namespace) -> None:

@@ -325,8 +325,14 @@ def gather(
     for point in points:
         names = {name: f"recorded_{name}" for name in point.parameters}
         own = tables[point.name].rename(columns=names)
-        parts.append(pd.concat([pd.DataFrame(point.parameters, index=own.index), own], axis=1))
+        given = {name: _scalar(value) for name, value in point.parameters.items()}
+        parts.append(pd.concat([pd.DataFrame(given, index=own.index), own], axis=1))
     table = pd.concat(parts, ignore_index=True)
+    for name in table:  # a column of a file has one type
+        kinds = set(map(type, table[name].dropna())) if table[name].dtype == object else set()
+        if len(kinds) > 1:
+            table[name] = table[name].map(str, na_action="ignore")
+    table.attrs["parameters"] = list(dict.fromkeys(n for p in points for n in p.parameters))
     for name in [name for name in table if str(name).startswith("recorded_")]:
         if table[name].equals(table[str(name).removeprefix("recorded_")]):
             table = table.drop(columns=name)
@@ -339,6 +345,10 @@ def gather(
     write(folder / "table.parquet", table.to_parquet(index=False))
     write(folder / "table.json", (json.dumps(made_from, indent=2) + "\n").encode())
     return folder / "table.parquet"
+
+
+def _scalar(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def report(table: Path) -> Path:

@@ -28,9 +28,10 @@ TOC = "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/01_theory}
 def project(tmp_path, monkeypatch):
     (tmp_path / "_config.yml").write_text(CONFIG)
     (tmp_path / "_toc.yml").write_text(TOC)
-    write(tmp_path / "notebooks" / "01_theory.ipynb", "print(seed)")
+    write(tmp_path / "notebooks" / "01_theory.ipynb", "print(seed)", checked=True)
     scenario = 'scenario: str = "cabinet"  # which, cabinet or round_table\nseed: int = 0\n'
-    write(tmp_path / "notebooks" / "02_scenarios.ipynb", "print(scenario)", parameters=scenario)
+    second = tmp_path / "notebooks" / "02_scenarios.ipynb"
+    write(second, "print(scenario)", parameters=scenario, checked=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -322,7 +322,7 @@ BAD = [
 @pytest.mark.parametrize("spec,message", BAD)
 def test_refused_before_anything_runs(spec, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a process was started"))
-    notebook = write(tmp_path / "tiny.ipynb", CODE, parameters=PARAMETERS)
+    notebook = write(tmp_path / "tiny.ipynb", CODE, parameters=PARAMETERS, checked=True)
     file, out = tmp_path / "grid.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(spec))
     assert cli.main(["sweep", str(notebook), "-f", str(file), "-o", str(out)]) == 2
