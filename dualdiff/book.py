@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ _JUPYTER_BOOK = (
 )
 
 
+STORE = "_store"
+"""Folder of the project for trained networks: not in ``_build``, which jupyter-book empties."""
 LABS = "book/labs"  # the page that offers the labs ...
 GUIDE = "book/labs_guide"  # ... and the one for teachers
 
@@ -76,7 +79,7 @@ def build(
     stamp, state = root / "_build" / "book.sha256", _state(root, executed.values())
     # Sphinx keeps parts of pages that did not change (their menus, their warnings), so a book is
     # built as a whole unless it is the one that is there.
-    fresh = not stamp.exists() or stamp.read_text() != state
+    fresh = not stamp.exists() or stamp.read_bytes() != state.encode()
     stamp.unlink(missing_ok=True)
     environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
     options = ["--all"] * fresh + ["--quiet"] * (not verbose)
@@ -165,15 +168,30 @@ def _state(root: Path, executed: Any) -> str:
     return digest.hexdigest()
 
 
-def clean(root: Path, *, keep_store: bool = False) -> None:
-    """Remove what was built: book, executed notebooks, variants, and stored results."""
-    for name, entry in variants(root).items():
-        if entry.get("source"):
-            (root / f"{name}.ipynb").unlink(missing_ok=True)
-    for path in (root / "_build").glob("*"):
-        if path.name == "store" and keep_store:
+def clean(root: Path, *, keep_store: bool = False) -> Iterator[str]:
+    """Remove what was built: book, executed notebooks, variants, and stored results.
+
+    Yields
+    ------
+    str
+        What was removed, or kept, once it is.
+    """
+    written = [f"{name}.ipynb" for name, entry in variants(root).items() if entry.get("source")]
+    stores = [root / STORE, root / "_build" / "store"]  # the second as it was before
+    paths = [root / name for name in written] + sorted((root / "_build").glob("*")) + stores[:1]
+    for path in filter(Path.exists, paths):
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        size = sum(file.stat().st_size for file in files) / 2**20
+        what = " of trained networks and tables" * (path in stores)
+        words = f"{path.relative_to(root)} ({len(files)} files{what}, {size:.1f} MiB)"
+        if path in stores and keep_store:
+            yield f"kept {words}"
             continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        yield f"removed {words}"
 
 
 def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
@@ -230,7 +248,7 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         _rename_labels(cells, "-" + Path(name).name.replace("_", "-"))
         text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
         path = root / f"{name}.ipynb"
-        if not path.exists() or path.read_text("utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             path.write_text(text, "utf-8")
 
 

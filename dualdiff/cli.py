@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
-    clean = commands.add_parser("clean", help="remove what was built")
+    clean = commands.add_parser(
+        "clean", help="remove what was built, trained networks too, and say what"
+    )
     clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
     clean.set_defaults(command=_clean)
     return parser
@@ -223,10 +226,28 @@ def find_notebook(name: str) -> Path:
     return found[0]
 
 
+def _writable(folder: Path) -> Path:
+    """A folder that is to hold results, before work is put into them.
+
+    Raises
+    ------
+    ValueError
+        If it is no folder, or nothing can be written or made there.
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there):
+            return folder
+    except OSError as error:
+        words = f"output is {folder}; it must be a folder that can be written"
+        raise ValueError(f"{words}: {error.strerror}") from error
+
+
 def _book(options: argparse.Namespace) -> None:
     from dualdiff import book
 
     root, profile = project_root(), parse("profile", options.profile)
+    _writable(root / "_build")
     if options.on_paper:
         page, pdf = book.build_print(root, profile, options.jobs, verbose=options.verbose)
         print(f"The book on one page: {os.path.relpath(page)}\nOn paper: {os.path.relpath(pdf)}")
@@ -258,6 +279,7 @@ def _sweep(options: argparse.Namespace) -> None:
         return
     where = {name: getattr(options, name) for name in ("workers", "scheduler", "jobqueue")}
     sizes = {name: getattr(options, name) for name in ("retries", "threads", "quiet")}
+    sweep.check_folder(_writable(folder), options.file, notebook)
     path = sweep.run(notebook, points, folder, **where, **sizes)
     print(os.path.relpath(path))
     if not options.no_report:
@@ -265,7 +287,8 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _labs(options: argparse.Namespace) -> None:
-    _make_labs(options.output or project_root() / "_build" / "labs", options.names)
+    folder = options.output or project_root() / "_build" / "labs"
+    _make_labs(_writable(folder), options.names)
 
 
 def _make_labs(folder: Path, names: list[str] | None = None) -> None:
@@ -280,14 +303,14 @@ def _grade(options: argparse.Namespace) -> None:
     from dualdiff import confine, grading
 
     grading.submissions(options.submissions)  # before work is put into anything
+    given = options.submissions.resolve()
+    out = _writable(options.output or given.with_name(f"{given.name}-marks"))
     limits = confine.Limits(options.seconds, int(options.memory * 2**30))
     folder = options.labs
     if folder is None:
         folder = project_root() / "_build" / "labs"
         _make_labs(folder)
     labs = grading.labs_of(folder)
-    given = options.submissions.resolve()
-    out = options.output or given.with_name(f"{given.name}-marks")
     sizes = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet")}
     confined = not options.unconfined
     path = grading.grade(options.submissions, out, labs, limits, confined=confined, **sizes)
@@ -325,7 +348,7 @@ def _results(options: argparse.Namespace) -> None:
             _confirm(name, options.confirm, folder)
         return
     sizes = {"jobs": options.jobs, "quiet": options.quiet}
-    paths = results.run(options.profile, parts, store=Store(), output=folder, **sizes)
+    paths = results.run(options.profile, parts, store=Store(), output=_writable(folder), **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 
 
@@ -357,7 +380,8 @@ def _bench(options: argparse.Namespace) -> None:
 def _clean(options: argparse.Namespace) -> None:
     from dualdiff import book
 
-    book.clean(project_root(), keep_store=options.keep_store)
+    for words in book.clean(project_root(), keep_store=options.keep_store):
+        print(words)
 
 
 if __name__ == "__main__":

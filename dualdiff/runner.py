@@ -178,9 +178,9 @@ def run(
 def _check_output(output: Path, partial: Path, notebook: Path) -> None:
     """Refuse what could not be written at the end, or would replace the notebook itself."""
     asked = f"output is {output}; it must be a file that ends in .ipynb"
-    if output.suffix != ".ipynb" or output.is_dir():
-        raise ValueError(asked)
     try:
+        if output.suffix != ".ipynb" or output.is_dir():
+            raise ValueError(asked)
         for path in (output, partial):
             if path.exists() and path.samefile(notebook):
                 raise ValueError(f"{asked}, and {path} is the notebook to run")

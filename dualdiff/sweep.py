@@ -81,6 +81,22 @@ def _from_mapping(numbers: Mapping[str, float]) -> pd.DataFrame:
     return pd.DataFrame({"metric": list(numbers), "value": list(numbers.values())})
 
 
+def check_folder(folder: Path, *given: Path) -> None:
+    """Refuse a folder in which a sweep would replace what it reads, or another's table.
+
+    Raises
+    ------
+    ValueError
+        With the folder and the file.
+    """
+    table, made_from = folder / "table.parquet", folder / "table.json"
+    own = (table, made_from, *(folder / f"report{end}.ipynb" for end in ("", "-failed")))
+    others = [path for path in own if any(path.exists() and path.samefile(g) for g in given)]
+    others += [table] * (table.exists() and not made_from.exists())
+    if others:
+        raise ValueError(f"output is {folder}; the sweep would replace {others[0]} in it")
+
+
 def kept(point: Point, folder: Path) -> tuple[pd.DataFrame | None, str]:
     """The stored table of a point, if it is there and whole, and what was wrong with it."""
     from dualdiff.store import Store, StoreWarning
