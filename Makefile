@@ -46,8 +46,7 @@ grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
 bench: $(VENV)/.installed-dev ## measure the speed of sampling
 	@$(BIN)/dualdiff bench
 
-clean: ## remove what was built (book, trained networks, caches), but not .venv
-	@echo "ARGS=--keep-store keeps trained networks and tables."
+clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
 	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi
 	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find dualdiff tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,10 +12,9 @@ import difflib
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -198,12 +197,13 @@ def _annotated(annotation: ast.expr) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     text = ast.unparse(annotation).strip("'\"").replace("typing.", "")
     outer, _, inner = text.partition("[")
     if outer == "Literal":
-        choices = tuple(ast.literal_eval(f"[{inner[:-1]}]"))
-        return tuple(dict.fromkeys(map(_kind, choices))), choices
+        with suppress(SyntaxError, ValueError):  # constants alone are choices
+            choices = tuple(ast.literal_eval(f"[{inner[:-1]}]"))
+            return tuple(dict.fromkeys(map(_kind, choices))), choices
     if outer in ("Optional", "Union"):
         text = inner[:-1] + "| None" * (outer == "Optional")
-    while "[" in text:
-        text = re.sub(r"\[[^\[\]]*\]", "", text)
+    while (shorter := re.sub(r"\[[^\[\]]*\]", "", text)) != text:
+        text = shorter
     names = [name.strip().lower() for name in re.split(r"[|,]", text)]
     kinds = ["None" if name == "none" else name for name in names]
     return (tuple(kinds) if set(kinds) <= set(_WORDS) else ()), ()
@@ -303,20 +303,29 @@ def validate(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def modules(notebook: Path) -> dict[str, bytes]:
     """The files beside a notebook that it imports, also through one another, by their names."""
-    imports = [
-        ast.unparse(part)
-        for module in _code(read(notebook))
-        for part in ast.walk(module)
-        if isinstance(part, ast.Import)
-        or (isinstance(part, ast.ImportFrom) and not part.level and part.module != "__future__")
-    ]
     folder = notebook.resolve().parent
-    finder = ModuleFinder(path=[str(folder)], excludes=["dualdiff"])
-    with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as script:
-        script.write("\n".join(imports))
-        script.flush()
-        finder.run_script(script.name)
-    files = (getattr(found, "__file__", None) for found in finder.modules.values())
-    paths = {Path(file) for file in files if file}
-    beside = sorted(path for path in paths if path.is_relative_to(folder))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in beside}
+    found: dict[str, bytes] = {}
+    todo: list[tuple[ast.Module, tuple[str, ...]]] = [(tree, ()) for tree in _code(read(notebook))]
+    while todo:
+        for parts in _imported(*todo.pop()):
+            paths = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+            for name in (path + end for path in paths for end in (".py", "/__init__.py")):
+                if name not in found and (folder / name).is_file():
+                    found[name] = (folder / name).read_bytes()
+                    with suppress(SyntaxError, ValueError):  # it fails when it is imported
+                        todo.append((ast.parse(found[name]), Path(name).parent.parts))
+    return found
+
+
+def _imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """What a module of this package imports, `dualdiff` apart, which is known."""
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in part.names]
+        elif isinstance(part, ast.ImportFrom) and part.level <= len(package) + 1:
+            base = package[: len(package) + 1 - part.level] if part.level else ()
+            base += tuple(part.module.split(".")) if part.module else ()
+            names = [(*base, alias.name) for alias in part.names]
+        else:
+            continue
+        yield from (name for name in names if name[0] != "dualdiff")

@@ -53,20 +53,20 @@ def claim_of(notebook: Path) -> str | None:
     """What a chapter says about how long it runs, its links as they are from anywhere."""
     for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
-        found = re.search(r"\*\*How long it runs\*\*\s*(.*?)(?=\n\s*\n|\Z)", text, re.S)
+        found = re.search(r"\*\*How long it runs\*\*:?(.*?)(?=\n\s*\n|\Z)", text, re.S)
         if found and cell["cell_type"] == "markdown":
-            words = " ".join(found[1].split()).replace("|", "\\|")
+            words = " ".join(found[1].split())
+            words = words[: words.rfind(".") + 1]  # the rest announces what stands below it
             return re.sub(r"\{doc\}`([\w-]+)`", r"{doc}`/notebooks/\1`", words)
     return None
 
 
 def claims(executed: Mapping[str, Path]) -> str:
-    """A table of what the chapters say about how long they run, as Markdown."""
+    """What the chapters say about how long they run, as a list in Markdown."""
     said = {name: claim_of(path) for name, path in executed.items()}
-    lines = [f"| {{doc}}`/{name}` | {words} |" for name, words in said.items() if words]
-    return "\n".join(["| chapter | how long it runs, in its own words |", "|---|---|", *lines])
+    return "\n".join(f"- {{doc}}`/{name}`: {words}" for name, words in said.items() if words)
 
 
 def filled(content: str, executed: Mapping[str, Path], profile: str) -> str:
-    """The source of :data:`PAGE` with tables in the place of :data:`MARKER` and :data:`CLAIMS`."""
+    """The source of :data:`PAGE` with what :data:`MARKER` and :data:`CLAIMS` stand for."""
     return content.replace(MARKER, table(executed, profile)).replace(CLAIMS, claims(executed))

@@ -148,6 +148,18 @@ def rule_of(line: str) -> declared.Declared:
     return declared._declared("x", annotation, statement.value)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "annotation",
+    ["Any", "np.ndarray", "'a['", "''", "Annotated[int, '[']", "Literal[Mode.A]", "f(3)", "[int]"],
+)
+def test_any_other_annotation_allows_what_json_can_say(annotation: str) -> None:
+    rule = rule_of(f"x: {annotation} = f(3)")
+    for value in (None, 1, "a", [1, {"b": 2.5}]):
+        assert rule.settle(value) == value
+    with pytest.raises(ValueError, match="parameter 'x' is"):
+        rule.settle({1: 2})
+
+
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
@@ -225,24 +237,23 @@ def test_chapters_ask_the_book_to_check_all_that_they_declare(path: Path) -> Non
 
 
 def test_modules_beside_a_notebook_count(tmp_path: Path) -> None:
-    (tmp_path / "package").mkdir()
-    for name in ("helper", "deep", "other", "package/__init__", "package/part", "json"):
+    for folder in ("package", "space", "os"):
+        (tmp_path / folder).mkdir()
+    every = "helper deep other package/__init__ package/part package/lone space/part".split()
+    for name in every:
         (tmp_path / f"{name}.py").write_text("x = 1\n")
-    (tmp_path / "helper.py").write_text("import deep\nimport package.part\nimport torch\n")
-    notebook = write(
-        tmp_path / "own.ipynb", "from __future__ import annotations\nimport helper, os"
-    )
+    (tmp_path / "helper.py").write_text("import deep, torch\nfrom package import part as p\n")
+    (tmp_path / "package" / "part.py").write_text("from .. import no\nfrom . import part, sib\n")
+    (tmp_path / "package" / "sib.py").write_text("import helper\n")
+    cells = ("from __future__ import annotations\n%time\nimport helper, os", "import space.part")
+    notebook = write(tmp_path / "own.ipynb", *cells)
+    counted = set(every) - {"other", "package/lone"} | {"package/sib"}
+    assert set(declared.modules(notebook)) == {f"{name}.py" for name in counted}
     prints = [runner.fingerprint(notebook, {})]
-    for name, counts in (
-        ("helper", True),
-        ("deep", True),
-        ("package/part", True),
-        ("package/__init__", True),
-        ("other", False),
-    ):
+    for name in (*every, "package/sib"):
         with open(tmp_path / f"{name}.py", "a") as file:
             file.write("y = 2\n")
         prints.append(runner.fingerprint(notebook, {}))
-        assert (prints[-1] != prints[-2]) == counts, name
+        assert (prints[-1] != prints[-2]) == (name in counted), name
     (tmp_path / "helper.py").write_text("not Python")
     runner.fingerprint(notebook, {})  # what fails fails when it runs

@@ -55,14 +55,14 @@ def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
 def test_what_the_chapters_say_stands_on_the_page(tmp_path: Path) -> None:
     page = RUNNING.read_text()
     assert page.count(timing.CLAIMS) == 1
-    text = "# A\n\n**How long it runs** after {doc}`02_b` and {doc}`../book/c`:\na|b.\n\nMore"
+    text = "# A\n\n**How long it runs**: after {doc}`02_b`\nand {doc}`../book/c`. See\n\nMore"
     chapters = {
         "notebooks/a": executed(tmp_path, "a", {}, "# Before", text),
         "notebooks/silent": executed(tmp_path, "b", {}, "# Nothing"),
     }
     shown = timing.filled(page, chapters, "smoke")
-    row = "| {doc}`/notebooks/a` | after {doc}`/notebooks/02_b` and {doc}`../book/c`: a\\|b. |"
-    assert timing.CLAIMS not in shown and row in shown.splitlines()
+    line = "- {doc}`/notebooks/a`: after {doc}`/notebooks/02_b` and {doc}`../book/c`."
+    assert timing.CLAIMS not in shown and line in shown.splitlines()
     assert "notebooks/silent" not in shown and "More" not in shown
 
 
