@@ -378,9 +378,9 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    from dualdiff import book
+    from dualdiff import cleaning
 
-    for words in book.clean(project_root(), keep_store=options.keep_store):
+    for words in cleaning.clean(project_root(), keep_store=options.keep_store):
         print(words)
 
 

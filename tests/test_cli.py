@@ -10,7 +10,7 @@ import pytest
 from committed import write as write_made_up
 from test_runner import write
 
-from dualdiff import book, cli, runner
+from dualdiff import book, cleaning, cli, runner
 
 CONFIG = """\
 sphinx:
@@ -186,7 +186,7 @@ def test_clean(project, capsys):
 
 
 def test_jupyter_book_cleans_no_networks(project):
-    network = project / book.STORE / "network" / "a.safetensors"
+    network = project / cleaning.STORE / "network" / "a.safetensors"
     network.parent.mkdir(parents=True)
     network.touch()
     for words in ([], ["--all"]):
