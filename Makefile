@@ -7,12 +7,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 NEEDS  := requirements.txt requirements-labs.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab labs grade bench clean system
+.PHONY: help book test lab labs grade bench clean system sound
 
 help: ## show this list
 	@echo "make TARGET, with TARGET one of"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  %-6s  %s\n", $$1, $$2 }'
-	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book, test, labs or grade."
+	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book, test, labs, grade or clean."
 
 book: $(VENV)/.installed ## execute all chapters and build the HTML book
 	@$(BIN)/dualdiff book $(ARGS)
@@ -46,13 +46,32 @@ grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
 bench: $(VENV)/.installed-dev ## measure the speed of sampling
 	@$(BIN)/dualdiff bench
 
-clean: ## remove what was built (book, results, caches), but not .venv
-	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean; fi
+clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
+	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi
 	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find dualdiff tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp says that the installation is newer than what it was made from.
-$(VENV)/.installed: $(NEEDS) | $(VENV)/pyvenv.cfg
+# An installation breaks when its folder is moved or copied, or when the Python that made it goes.
+sound:
+	@[ ! -e $(VENV)/pyvenv.cfg ] || $(BIN)/python -c '$(RECENT)' || \
+		$(call unfit,has no Python 3.11 or newer that runs)
+	@[ ! -e $(VENV)/.installed ] || { $(BIN)/python -I -c '$(OURS)' && $(BIN)/dualdiff --version; } >/dev/null 2>&1 || \
+		$(call unfit,was made in another folder or by another Python)
+ifneq ($(origin PYTHON),file)
+	@[ ! -e $(VENV)/pyvenv.cfg ] || $(BIN)/python -c "import sys; sys.exit($$($(PYTHON) -c '$(KIND)') != sys.version_info[:2])" || \
+		$(call unfit,has another version of Python than $(PYTHON))
+endif
+
+unfit   = { echo "$(VENV) $(1): remove it, and call make again" >&2; exit 1; }
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+KIND   := import sys; print(sys.version_info[:2])
+OURS   := import dualdiff, os; assert os.path.samefile(os.path.dirname(dualdiff.__file__), "dualdiff")
+
+# A stamp says that the installation is newer than what it was made from. Some tools make
+# environments without pip.
+$(VENV)/.installed: $(NEEDS) | sound $(VENV)/pyvenv.cfg
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || \
+		$(call unfit,has no pip and cannot get it (with uv: uv pip install --python $(BIN)/python pip))
 	@echo "Installing into $(VENV): some minutes the first time."
 	@$(PIP) --editable . --requirement requirements-labs.txt
 	@touch $@
@@ -63,7 +82,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/pyvenv.cfg:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@[ ! -e $(VENV) ] || $(call unfit,is not an environment that Python made)
+	@$(PYTHON) -c '$(RECENT)' || { \
 		echo "dualdiff needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
 		exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff import download, labs, printing, runner, timing
+from dualdiff import declared, download, labs, printing, runner, timing
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
-# Sphinx runs in a child, without the four seconds that `chapter.papermill` explains.
+# Sphinx runs in a child, without the four seconds that `declared.nbformat` explains.
 _JUPYTER_BOOK = (
     "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
@@ -76,7 +76,7 @@ def build(
     stamp, state = root / "_build" / "book.sha256", _state(root, executed.values())
     # Sphinx keeps parts of pages that did not change (their menus, their warnings), so a book is
     # built as a whole unless it is the one that is there.
-    fresh = not stamp.exists() or stamp.read_text() != state
+    fresh = not stamp.exists() or stamp.read_bytes() != state.encode()
     stamp.unlink(missing_ok=True)
     environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
     options = ["--all"] * fresh + ["--quiet"] * (not verbose)
@@ -165,17 +165,6 @@ def _state(root: Path, executed: Any) -> str:
     return digest.hexdigest()
 
 
-def clean(root: Path, *, keep_store: bool = False) -> None:
-    """Remove what was built: book, executed notebooks, variants, and stored results."""
-    for name, entry in variants(root).items():
-        if entry.get("source"):
-            (root / f"{name}.ipynb").unlink(missing_ok=True)
-    for path in (root / "_build").glob("*"):
-        if path.name == "store" and keep_store:
-            continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
 def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
     """The notebooks among the documents of ``_toc.yml``, in reading order."""
     from sphinx_external_toc.parsing import parse_toc_yaml
@@ -218,7 +207,7 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         if not source.is_file():
             raise ValueError(f"dualdiff_pages: the source of {name!r} is {source}, not a file")
         parameters = entry.get("parameters", {})
-        runner.validate(source, parameters)
+        declared.validate(source, parameters)
         notebook = json.loads(source.read_text("utf-8"))
         cells = notebook["cells"]
         for cell in cells:
@@ -230,7 +219,7 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         _rename_labels(cells, "-" + Path(name).name.replace("_", "-"))
         text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
         path = root / f"{name}.ipynb"
-        if not path.exists() or path.read_text("utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             path.write_text(text, "utf-8")
 
 

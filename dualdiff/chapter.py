@@ -17,17 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dualdiff import declared
+
 INJECTED = "injected-parameters"
-
-
-def papermill() -> Any:
-    """The library, loaded when it is needed."""
-    # On import jsonschema builds a grammar of internationalised addresses: four seconds for each
-    # process that reads a notebook. Where that package is missing it leaves out this one check.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import papermill
-
-    return papermill
 
 
 def main() -> None:
@@ -78,7 +70,8 @@ def execute(
     say : callable
         Called with the numbers ``cell`` and ``cells`` whenever a cell starts.
     """
-    total = len(json.loads(notebook.read_text("utf-8"))["cells"])
+    node = declared.read(notebook)
+    total = len(node.cells)
     at: dict[str, Any] = {"cell": 0, "source": ""}
 
     def on_cell_start(cell: Any, cell_index: int) -> None:
@@ -86,12 +79,15 @@ def execute(
             at.update(cell=at["cell"] + 1, source=cell.source)
         say(cell=at["cell"], cells=total)
 
-    library = papermill()
+    import papermill
+
     sockets = Path(tempfile.mkdtemp(prefix="dd-", dir=_short_folder()))
+    source = sockets / "source.ipynb"
+    source.write_text(declared.nbformat().v4.writes(node), "utf-8")
     try:
-        library.execute_notebook(
-            notebook,
-            partial,
+        papermill.execute_notebook(
+            _escaped(source),
+            _escaped(partial),
             parameters,
             cwd=notebook.parent,
             progress_bar=False,
@@ -99,13 +95,18 @@ def execute(
             on_cell_start=on_cell_start,
             shutdown_kernel="immediate",
         )
-    except library.PapermillExecutionError as error:
+    except papermill.PapermillExecutionError as error:
         return {"error": error.ename, "message": error.evalue, **at}
     except Exception as error:  # the kernel died, or the disk is full: the report is the same
         return {"error": type(error).__name__, "message": str(error), **at}
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
     return None
+
+
+def _escaped(path: Path) -> str:
+    """Papermill fills in parameters between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _kernel(sockets: Path) -> dict[str, Any]:
@@ -138,8 +139,7 @@ def _tidy(path: Path) -> None:
 
     How long it took stays, as ``dualdiff.seconds`` of the notebook's metadata.
     """
-    import nbformat
-
+    nbformat = declared.nbformat()
     notebook = nbformat.read(path, as_version=4)
     known = notebook.metadata.pop("papermill", {})
     if known.get("duration") is not None:

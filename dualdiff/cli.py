@@ -6,11 +6,12 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from dualdiff import __version__
-from dualdiff.profiles import PARAMETERS, PROFILES, parse
+from dualdiff.profiles import PROFILES, parse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
-    clean = commands.add_parser("clean", help="remove what was built")
+    clean = commands.add_parser(
+        "clean", help="remove what was built, trained networks too, and say what"
+    )
     clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
     clean.set_defaults(command=_clean)
     return parser
@@ -230,10 +233,28 @@ def find_notebook(name: str) -> Path:
     return found[0]
 
 
+def _writable(folder: Path) -> Path:
+    """A folder that is to hold results, before work is put into them.
+
+    Raises
+    ------
+    ValueError
+        If it is no folder, or nothing can be written or made there.
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there):
+            return folder
+    except OSError as error:
+        words = f"output is {folder}; it must be a folder that can be written"
+        raise ValueError(f"{words}: {error.strerror}") from error
+
+
 def _book(options: argparse.Namespace) -> None:
     from dualdiff import book
 
     root, profile = project_root(), parse("profile", options.profile)
+    _writable(root / "_build")
     if options.on_paper:
         page, pdf = book.build_print(root, profile, options.jobs, verbose=options.verbose)
         print(f"The book on one page: {os.path.relpath(page)}\nOn paper: {os.path.relpath(pdf)}")
@@ -243,12 +264,12 @@ def _book(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dualdiff import runner
+    from dualdiff import declared, runner
 
     notebook = find_notebook(options.notebook)
-    known = runner.parameters_of(notebook)
-    # Names that it does not know go on as they are, to be refused together with the right hint.
-    given = {name: parse(name, text) if name in known else text for name, text in options.parameter}
+    known = declared.parameters(notebook)
+    # Names that it does not know go on as they are, to be refused with the right hint.
+    given = {n: known[n].parse(text) if n in known else text for n, text in options.parameter}
     print(runner.run(notebook, given, options.output))
 
 
@@ -265,6 +286,7 @@ def _sweep(options: argparse.Namespace) -> None:
         return
     where = {name: getattr(options, name) for name in ("workers", "scheduler", "jobqueue")}
     sizes = {name: getattr(options, name) for name in ("retries", "threads", "quiet")}
+    sweep.check_folder(_writable(folder), options.file, notebook)
     path = sweep.run(notebook, points, folder, **where, **sizes)
     print(os.path.relpath(path))
     if not options.no_report:
@@ -272,7 +294,8 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _labs(options: argparse.Namespace) -> None:
-    _make_labs(options.output or project_root() / "_build" / "labs", options.names)
+    folder = options.output or project_root() / "_build" / "labs"
+    _make_labs(_writable(folder), options.names)
 
 
 def _make_labs(folder: Path, names: list[str] | None = None) -> None:
@@ -287,14 +310,14 @@ def _grade(options: argparse.Namespace) -> None:
     from dualdiff import collected, confine, grading
 
     collected.handed_in(options.submissions, options.output)  # before work is put into anything
+    given = options.submissions.resolve()
+    out = _writable(options.output or given.with_name(f"{given.name}-marks"))
     limits = confine.Limits(options.seconds, int(options.memory * 2**30))
     folder = options.labs
     if folder is None:
         folder = project_root() / "_build" / "labs"
         _make_labs(folder)
     labs = grading.labs_of(folder)
-    given = options.submissions.resolve()
-    out = options.output or given.with_name(f"{given.name}-marks")
     chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
     said: list[str] = []
     chosen |= {"confined": not options.unconfined, "say": said.append}
@@ -306,14 +329,13 @@ def _grade(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from dualdiff import runner
+    from dualdiff import declared
 
     for notebook in chapters(project_root()):
         print(notebook.stem)
-        for name, value in runner.parameters_of(notebook).items():
-            parameter = PARAMETERS.get(name)
-            words = f"{parameter.help}; {parameter.allowed}" if parameter else "not described"
-            print(f"  {f'{name} = {value!r}':<26}  {words}")
+        for name, known in declared.parameters(notebook).items():
+            words = f"{known.book.help}; {known.allowed}" if known.book else known.allowed
+            print(f"  {f'{name} = {known.default!r}':<26}  {words}")
 
 
 def _results(options: argparse.Namespace) -> None:
@@ -337,7 +359,7 @@ def _results(options: argparse.Namespace) -> None:
             _confirm(name, options.confirm, folder)
         return
     sizes = {"jobs": options.jobs, "quiet": options.quiet}
-    paths = results.run(options.profile, parts, store=Store(), output=folder, **sizes)
+    paths = results.run(options.profile, parts, store=Store(), output=_writable(folder), **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 
 
@@ -367,9 +389,10 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    from dualdiff import book
+    from dualdiff import cleaning
 
-    book.clean(project_root(), keep_store=options.keep_store)
+    for words in cleaning.clean(project_root(), keep_store=options.keep_store):
+        print(words)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _check_scheduler(address: str) -> None:
 
 def _jobqueue(file: Path) -> Any:
     """The cluster that a file describes, its jobs submitted."""
-    import yaml
+    from dualdiff.grid import read_yaml
 
     try:
         import dask_jobqueue
@@ -104,10 +104,7 @@ def _jobqueue(file: Path) -> Any:
         raise ValueError(
             "jobqueue needs dask-jobqueue; install it with: pip install 'dualdiff[cluster]'"
         ) from error
-    try:
-        spec = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+    spec = read_yaml(file)
     known = {kind.__name__: kind for kind in _kinds(dask_jobqueue.core.JobQueueCluster)}
     spec = spec if isinstance(spec, dict) else {}
     name, jobs = spec.pop("cluster", None), spec.pop("jobs", 1)

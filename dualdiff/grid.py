@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualdiff import runner
-from dualdiff.profiles import PARAMETERS
+from dualdiff import declared, runner
+from dualdiff.declared import Declared
+
+COLUMNS = frozenset("metric value low high spread seeds runs seconds error size cell".split())
+"""Columns of what was measured and of the report on it, in whose place no parameter may stand."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,26 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
         If the file is not such a file, the notebook has no such parameter or a value is not
         allowed, or if the notebook hands over no results.
     """
-    import yaml
-
-    try:
-        spec = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    spec, known = read_yaml(file), declared.parameters(notebook)
+    cells = declared.read(notebook).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
     if not any(re.search(r"\brecord\(", text) for text in code):
         raise ValueError(
             f"{notebook.name} hands over no results; one of its cells must call "
             "dualdiff.sweep.record with a table"
         )
+    if taken := known.keys() & COLUMNS:
+        raise ValueError(
+            f"{notebook.name} has a parameter {min(taken)!r}; in a sweep its name must not be one "
+            f"of {', '.join(sorted(COLUMNS))}, the columns of what was measured"
+        )
     found: dict[str, Point] = {}
     try:
-        for common, given in _combinations(spec):
-            full = runner.validate(notebook, common | given)
+        for common, given in _combinations(spec, known):
+            full = declared.validate(notebook, common | given)
             fingerprint = runner.fingerprint(notebook, full)
             words = "-".join(f"{name}={value}" for name, value in given.items())
-            words = re.sub(r"[^\w.=+-]", "_", words)[:60]  # of files, everywhere
+            words = re.sub(r"[^\w.=+-]", "_", words, flags=re.ASCII)[:60]  # of files, everywhere
             name = "-".join(filter(None, [words, fingerprint[:12]]))
             found.setdefault(fingerprint, Point(name, full, fingerprint))
     except ValueError as error:
@@ -76,7 +78,40 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
     return list(found.values())
 
 
-def _combinations(spec: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def read_yaml(file: Path) -> Any:
+    """What a YAML file says.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or gives a key twice, of which YAML would take the last.
+    """
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            lines: dict[Any, int] = {}
+            for key, _ in node.value:
+                line = key.start_mark.line + 1
+                # `<<` merges other mappings, whose keys may be overridden.
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    name = self.construct_object(key)
+                    if name in lines:
+                        where = f"in lines {lines[name]} and {line}"
+                        raise yaml.YAMLError(f"{name!r} is given twice, {where}")
+                    lines[name] = line
+            return node
+
+    try:
+        return yaml.load(file.read_text("utf-8-sig"), Strict)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _combinations(
+    spec: Any, known: dict[str, Declared]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """What the file says of all points and of each, values in the types of their parameters."""
     names = ("parameters", "grid", "points")
     if not isinstance(spec, dict) or not set(spec) <= set(names) or not set(spec) & set(names[1:]):
@@ -92,18 +127,12 @@ def _combinations(spec: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             raise ValueError(f"grid: {name!r} is {values!r}; it must be a list of values")
     product = itertools.product(*grid.values()) if grid else ()
     for some in (*(dict(zip(grid or {}, values, strict=True)) for values in product), *points):
-        yield _typed(common), _typed(some)
+        yield _typed(common, known), _typed(some, known)
 
 
-def _typed(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _value(name, value) for name, value in values.items()}
-
-
-def _value(name: str, value: Any) -> Any:
-    known = PARAMETERS.get(name)
-    if known is None:
-        return value  # refused with all names of the notebook
-    if isinstance(value, str):
-        return known.parse(value)  # as on the command line: YAML takes 1e-3 for text
-    known.check(value)
-    return known.type(value)  # 3 and 3.0 are one point
+def _typed(values: dict[str, Any], known: dict[str, Declared]) -> dict[str, Any]:
+    # Names that the notebook does not have go on as they are, to be refused with the right hint.
+    return {
+        name: known[name].from_yaml(value) if name in known else value
+        for name, value in values.items()
+    }

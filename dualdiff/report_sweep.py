@@ -37,7 +37,14 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     pooled = over_seeds(runs(table))
     numbers = ("value", "low", "high", "spread", "seeds")
     same = [n for n in pooled if n not in (*numbers, "metric") and pooled[n].nunique() == 1]
-    return pooled.drop(columns=same)
+    pooled = pooled.drop(columns=same)
+    pooled.attrs = {"parameters": _parameters(table)}
+    return pooled
+
+
+def _parameters(table: pd.DataFrame) -> list[str]:
+    """The columns that are parameters, as a sweep says; those of the book if nobody does."""
+    return [str(name) for name in table.attrs.get("parameters", PARAMETERS) if name in table]
 
 
 def names_of(pooled: pd.DataFrame) -> list[str]:
@@ -48,7 +55,7 @@ def names_of(pooled: pd.DataFrame) -> list[str]:
 
 def axis_of(pooled: pd.DataFrame) -> str | None:
     """The column to draw along: the first parameter that varies, one with numbers if there is."""
-    varied = [name for name in names_of(pooled) if name in PARAMETERS]
+    varied = [name for name in names_of(pooled) if name in _parameters(pooled)]
     numeric = [name for name in varied if pd.api.types.is_numeric_dtype(pooled[name])]
     return next(iter([*numeric, *varied]), None)
 
@@ -71,7 +78,7 @@ def sentence(table: pd.DataFrame) -> str:
     """What was run, and what the intervals hold, in words."""
     own = runs(table)
     seeds = own["seed"].nunique()
-    varied = [n for n in PARAMETERS if n in table and table[n].nunique() > 1]
+    varied = [n for n in _parameters(table) if table[n].nunique() > 1]
     what = ", ".join(f"`{n}` ({table[n].nunique()} values)" for n in varied) or "nothing"
     source = (
         f"over {seeds} seeds (Student's t), so they hold what training varies"

@@ -5,8 +5,6 @@ Each notebook runs in a child process (`dualdiff.chapter`), which ends with the 
 
 from __future__ import annotations
 
-import ast
-import difflib
 import hashlib
 import json
 import os
@@ -26,10 +24,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dualdiff import chapter, profiles
+from dualdiff import declared
 
 # Parts of the package that no notebook imports: a change there changes no result.
-_OUTSIDE = {f"{n}.py" for n in "bench book chapter cli download printing runner timing".split()}
+_OUTSIDE = {
+    f"{n}.py"
+    for n in "bench book chapter cleaning cli declared download printing runner timing".split()
+}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 
@@ -93,56 +94,20 @@ class ChapterError(RuntimeError):
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
-    """Names and values of a notebook's ``parameters`` cell."""
-    found = chapter.papermill().inspect_notebook(str(notebook))
-    return {name: _literal(entry["default"]) for name, entry in found.items()}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def validate(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The full parameter set of a run, refused before any kernel starts if it is not allowed.
-
-    Parameters
-    ----------
-    notebook : Path
-    parameters : dict
-        Those that differ from the notebook's own values.
-
-    Raises
-    ------
-    ValueError
-        If the notebook has no such parameter, or a value is not allowed.
-    """
-    defaults = parameters_of(notebook)
-    for name in parameters:
-        if name not in defaults:
-            near = difflib.get_close_matches(name, defaults, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(defaults) or "none"
-            raise ValueError(
-                f"unknown parameter {name!r} for {notebook.name}; it must be one of: {known}{hint}"
-            )
-    full = {**defaults, **parameters}
-    profiles.check(**full)
-    return full
+    """Names and defaults of a notebook's parameters; of a computed default its source."""
+    return {name: known.default for name, known in declared.parameters(notebook).items()}
 
 
 def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     """SHA-256 of all that a run depends on.
 
     Cells (sources and tags), the full parameter set, the package's files that a notebook can
-    import, the committed tables that it can show (``book/results``), the versions of torch and
-    numpy. Not: the store, which has keys of its own.
+    import, modules of its own folder that it imports, the committed tables that it can show
+    (``book/results``), the versions of torch and numpy. Not: the store, which has keys of its own,
+    and other files that it reads.
     """
     cells = [
-        [cell["cell_type"], "".join(cell["source"]), cell.get("metadata", {}).get("tags", [])]
-        for cell in json.loads(notebook.read_text("utf-8"))["cells"]
+        [cell.cell_type, cell.source, cell.metadata.tags] for cell in declared.read(notebook).cells
     ]
     package = Path(__file__).parent
     code = {
@@ -153,8 +118,10 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     committed = sorted((package.parent / "book" / "results").glob("*"))
     tables = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in committed}
     full = {**parameters_of(notebook), **parameters}
+    beside = declared.modules(notebook).items()
+    own = {name: hashlib.sha256(data).hexdigest() for name, data in beside}
     versions = {name: version(name) for name in ("torch", "numpy")}
-    everything = json.dumps([cells, full, code, tables, versions], sort_keys=True)
+    everything = json.dumps([cells, full, code, own, tables, versions], sort_keys=True)
     return hashlib.sha256(everything.encode()).hexdigest()
 
 
@@ -194,18 +161,44 @@ def run(
     Raises
     ------
     ValueError
-        Before a kernel starts, if a parameter is not allowed.
+        Before a kernel starts, if a parameter is not allowed or `output` cannot be written.
     ChapterError
         If a cell fails.
     """
-    validate(notebook, parameters)
+    full = declared.validate(notebook, parameters)
     output = output or Path(f"{notebook.stem}-executed.ipynb")
     partial = output.with_name(f"{output.stem}-failed.ipynb")
-    page = Page(notebook.stem, notebook, parameters)
+    _check_output(output, partial, notebook)
+    page = Page(notebook.stem, notebook, {name: full[name] for name in parameters})
     with Children(threads or _CORES) as children:
         with _Progress(quiet).of(page.name) as report:
             children.execute(page, output, partial, report)
     return output
+
+
+def _check_output(output: Path, partial: Path, notebook: Path) -> None:
+    """Refuse what could not be written at the end, or would replace the notebook itself."""
+    asked = f"output is {output}; it must be a file that ends in .ipynb"
+    try:
+        if output.suffix != ".ipynb" or output.is_dir():
+            raise ValueError(asked)
+        for path in (output, partial):
+            if path.exists() and path.samefile(notebook):
+                raise ValueError(f"{asked}, and {path} is the notebook to run")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()  # the longer name; the run begins with its removal, too
+        partial.unlink()
+    except OSError as error:
+        raise ValueError(f"{asked} and can be written: {error}") from error
+
+
+def _whole(executed: Path) -> bool:
+    """Whether an executed notebook is there and not cut or damaged."""
+    try:
+        declared.nbformat().validate(declared.read(executed))
+    except Exception:  # whatever a parser makes of it; it is made again
+        return False
+    return True
 
 
 def run_all(
@@ -240,10 +233,10 @@ def run_all(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; it must be at least 1")
     for page in pages:
-        validate(page.notebook, page.parameters)
+        declared.validate(page.notebook, page.parameters)
     executed = {page.name: executed_path(page, root) for page in pages}
     progress = _Progress(quiet)
-    todo = [page for page in pages if not executed[page.name].exists()]
+    todo = [page for page in pages if not _whole(executed[page.name])]
     for page in pages:
         if page not in todo:
             progress.say(page.name, "up to date")

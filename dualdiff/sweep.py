@@ -81,6 +81,22 @@ def _from_mapping(numbers: Mapping[str, float]) -> pd.DataFrame:
     return pd.DataFrame({"metric": list(numbers), "value": list(numbers.values())})
 
 
+def check_folder(folder: Path, *given: Path) -> None:
+    """Refuse a folder in which a sweep would replace what it reads, or another's table.
+
+    Raises
+    ------
+    ValueError
+        With the folder and the file.
+    """
+    table, made_from = folder / "table.parquet", folder / "table.json"
+    own = (table, made_from, *(folder / f"report{end}.ipynb" for end in ("", "-failed")))
+    others = [path for path in own if any(path.exists() and path.samefile(g) for g in given)]
+    others += [table] * (table.exists() and not made_from.exists())
+    if others:
+        raise ValueError(f"output is {folder}; the sweep would replace {others[0]} in it")
+
+
 def kept(point: Point, folder: Path) -> tuple[pd.DataFrame | None, str]:
     """The stored table of a point, if it is there and whole, and what was wrong with it."""
     from dualdiff.store import Store, StoreWarning
@@ -325,8 +341,14 @@ def gather(
     for point in points:
         names = {name: f"recorded_{name}" for name in point.parameters}
         own = tables[point.name].rename(columns=names)
-        parts.append(pd.concat([pd.DataFrame(point.parameters, index=own.index), own], axis=1))
+        given = {name: _scalar(value) for name, value in point.parameters.items()}
+        parts.append(pd.concat([pd.DataFrame(given, index=own.index), own], axis=1))
     table = pd.concat(parts, ignore_index=True)
+    for name in table:  # a column of a file has one type
+        kinds = set(map(type, table[name].dropna())) if table[name].dtype == object else set()
+        if len(kinds) > 1:
+            table[name] = table[name].map(str, na_action="ignore")
+    table.attrs["parameters"] = list(dict.fromkeys(n for p in points for n in p.parameters))
     for name in [name for name in table if str(name).startswith("recorded_")]:
         if table[name].equals(table[str(name).removeprefix("recorded_")]):
             table = table.drop(columns=name)
@@ -339,6 +361,10 @@ def gather(
     write(folder / "table.parquet", table.to_parquet(index=False))
     write(folder / "table.json", (json.dumps(made_from, indent=2) + "\n").encode())
     return folder / "table.parquet"
+
+
+def _scalar(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def report(table: Path) -> Path:

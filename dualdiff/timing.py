@@ -1,14 +1,17 @@
-"""How long the chapters of this very book took, as its page on running shows it."""
+"""How long the chapters run, as the page on running shows it: what they say, what they took."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 PAGE = "book/running"
 MARKER = "% chapter times"
 """The line of :data:`PAGE` that the table stands for: a comment to whatever else reads it."""
+CLAIMS = "% what the chapters say"
+"""The line of :data:`PAGE` for what the chapters say of themselves, which is written only there."""
 
 
 def seconds_of(notebook: Path) -> float | None:
@@ -46,6 +49,24 @@ def table(executed: Mapping[str, Path], profile: str) -> str:
     return "\n".join(lines)
 
 
+def claim_of(notebook: Path) -> str | None:
+    """What a chapter says about how long it runs, its links as they are from anywhere."""
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        found = re.search(r"\*\*How long it runs\*\*:?(.*?)(?=\n\s*\n|\Z)", text, re.S)
+        if found and cell["cell_type"] == "markdown":
+            words = " ".join(found[1].split())
+            words = words[: words.rfind(".") + 1]  # the rest announces what stands below it
+            return re.sub(r"\{doc\}`([\w-]+)`", r"{doc}`/notebooks/\1`", words)
+    return None
+
+
+def claims(executed: Mapping[str, Path]) -> str:
+    """What the chapters say about how long they run, as a list in Markdown."""
+    said = {name: claim_of(path) for name, path in executed.items()}
+    return "\n".join(f"- {{doc}}`/{name}`: {words}" for name, words in said.items() if words)
+
+
 def filled(content: str, executed: Mapping[str, Path], profile: str) -> str:
-    """The source of :data:`PAGE` with the table in the place of :data:`MARKER`."""
-    return content.replace(MARKER, table(executed, profile))
+    """The source of :data:`PAGE` with what :data:`MARKER` and :data:`CLAIMS` stand for."""
+    return content.replace(MARKER, table(executed, profile)).replace(CLAIMS, claims(executed))

@@ -10,7 +10,7 @@ import pytest
 from committed import write as write_made_up
 from test_runner import write
 
-from dualdiff import book, cli, runner
+from dualdiff import book, cleaning, cli, runner
 
 CONFIG = """\
 sphinx:
@@ -28,9 +28,10 @@ TOC = "format: jb-book\nroot: book/intro\nchapters: [{file: notebooks/01_theory}
 def project(tmp_path, monkeypatch):
     (tmp_path / "_config.yml").write_text(CONFIG)
     (tmp_path / "_toc.yml").write_text(TOC)
-    write(tmp_path / "notebooks" / "01_theory.ipynb", "print(seed)")
+    write(tmp_path / "notebooks" / "01_theory.ipynb", "print(seed)", checked=True)
     scenario = 'scenario: str = "cabinet"  # which, cabinet or round_table\nseed: int = 0\n'
-    write(tmp_path / "notebooks" / "02_scenarios.ipynb", "print(scenario)", parameters=scenario)
+    second = tmp_path / "notebooks" / "02_scenarios.ipynb"
+    write(second, "print(scenario)", parameters=scenario, checked=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -129,8 +130,42 @@ def test_outside_of_a_project(tmp_path, monkeypatch, capsys):
     assert "not inside the project" in capsys.readouterr().err
 
 
-def test_clean(project):
-    for name in ("_build/html/a.html", "_build/store/b.parquet", "_build/book.sha256"):
+UNFIT = ("{file}", "{file}/deep", "/proc/nobody/{{}}", "{folder}/" + 300 * "x")
+
+
+@pytest.mark.parametrize("output", UNFIT)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "01"],
+        ["results", "overlap"],
+        ["labs"],
+        ["sweep", "01", "-f", "grid.yaml"],
+        ["grade", "."],
+    ],
+    ids=lambda words: words[0],
+)
+def test_outputs_that_cannot_be_written_are_refused_at_once(
+    command, output, project, capsys, monkeypatch
+):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a process was started"))
+    write(project / "notebooks" / "01_theory.ipynb", "record({'a': 1})")
+    (project / "grid.yaml").write_text("grid: {seed: [1]}")
+    (project / "file").write_text("mine")
+    output = output.format(file=project / "file", folder=project)
+    output += ".ipynb" if command[0] == "run" and output != str(project / "file") else ""
+    option = "--output" if command[0] == "results" else "-o"
+    before = sorted(project.rglob("*"))
+    assert cli.main([*command, option, output]) == 2
+    errors = capsys.readouterr().err
+    assert "must be a f" in errors and output in errors and errors.count("\n") == 1
+    assert sorted(project.rglob("*")) == before and (project / "file").read_text() == "mine"
+
+
+def test_clean(project, capsys):
+    built = ["_build/html/a.html", "_build/book.sha256"]
+    stored = ["_store/table/b.parquet", "_build/store/c.parquet"]
+    for name in (*built, *stored):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).touch()
     book.write_variants(project, book.variants(project))
@@ -138,8 +173,27 @@ def test_clean(project):
     assert variant.exists()
     assert cli.main(["clean", "--keep-store"]) == 0
     assert not variant.exists() and (project / "notebooks" / "02_scenarios.ipynb").exists()
-    assert [path.name for path in (project / "_build").iterdir()] == ["store"]
-    assert cli.main(["clean"]) == 0 and not any((project / "_build").iterdir())
+    assert not any((project / name).exists() for name in built)
+    assert all((project / name).exists() for name in stored)
+    said = capsys.readouterr().out.splitlines()
+    removed = [line.split()[1] for line in said if line.startswith("removed")]
+    kept = [line.split()[1] for line in said if line.startswith("kept")]
+    assert set(removed) == {"notebooks/02_round_table.ipynb", "_build/html", "_build/book.sha256"}
+    assert set(kept) == {"_store", "_build/store"}
+    assert cli.main(["clean"]) == 0
+    assert not any((project / name).exists() for name in stored)
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines()} == set(kept)
+
+
+def test_jupyter_book_cleans_no_networks(project):
+    network = project / cleaning.STORE / "network" / "a.safetensors"
+    network.parent.mkdir(parents=True)
+    network.touch()
+    for words in ([], ["--all"]):
+        (project / "_build" / "html").mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", book._JUPYTER_BOOK, "clean", str(project), *words]
+        subprocess.run(command, check=True, capture_output=True)
+        assert network.exists() and not (project / "_build" / "html").exists()
 
 
 def test_a_variant_has_its_own_values_title_and_labels(project):

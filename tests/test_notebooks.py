@@ -4,6 +4,7 @@ That the notebooks run, and what they show, is tested on the book (test_book.py)
 each of them once.
 """
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,50 @@ def test_plain_papermill_refuses_a_bad_value_in_its_second_cell(tmp_path: Path) 
     assert "parameter 'recipe' is 'best'; it must be one of 'thesis', 'tuned'" in result.stderr
     executed = [c for c in nbformat.read(out, 4).cells if c.get("execution_count")]
     assert len(executed) <= 3  # parameters, papermill's injected ones, the check
+
+
+def levels(value: ast.expr) -> int:
+    """How many levels an expression's index has, if it sets one and leaves it unsorted."""
+    calls = [n for n in ast.walk(value) if isinstance(n, ast.Call)]
+    named = {n.func.attr: n for n in calls if isinstance(n.func, ast.Attribute)}
+    keys = named["set_index"].args[0] if "set_index" in named else None
+    unsorted = isinstance(keys, ast.List) and "sort_index" not in named
+    return len(keys.elts) if unsorted and isinstance(keys, ast.List) else 0
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_cell_looks_up_part_of_an_unsorted_index(path: Path) -> None:
+    """pandas warns on the page, where a check needs a larger profile than the tests run."""
+    code = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    nodes = list(ast.walk(ast.parse("\n".join(code))))
+    assigned = [node for node in nodes if isinstance(node, ast.Assign)]
+    depth = {ast.unparse(node.targets[0]): levels(node.value) for node in assigned}
+    for node in nodes:
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
+            given = len(node.slice.elts)
+            assert given >= depth.get(ast.unparse(node.value), 0), ast.unparse(node)
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks", "elsewhere"])
+def test_the_chapter_on_sweeps_finds_its_notebook_from_any_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain papermill runs a chapter in the folder in which it is called."""
+    monkeypatch.setenv("DUALDIFF_STORE", str(tmp_path / "store"))
+    (source,) = (path for path in NOTEBOOKS if path.stem.startswith("11"))
+    notebook = nbformat.read(source, 4)
+    begins = next(n for n, cell in enumerate(notebook.cells) if "sweep.run(" in cell.source)
+    notebook.cells = notebook.cells[:begins]  # what follows has nothing to do with folders
+    nbformat.write(notebook, tmp_path / "begin.ipynb")
+    (tmp_path / "elsewhere").mkdir()
+    here = tmp_path / "elsewhere" if folder == "elsewhere" else project_root() / folder
+    words = [str(tmp_path / "begin.ipynb"), str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
+    command = [sys.executable, "-m", "papermill", *words]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=here)
+    assert result.returncode == 0, result.stderr[-2000:]
+    refused = [
+        o
+        for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells
+        for o in cell.get("outputs", [])
+    ]
+    assert any("unknown parameter 'distanse'" in output.get("text", "") for output in refused)

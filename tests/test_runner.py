@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,8 +23,15 @@ quiet: bool = True
 """
 
 
-def write(path, *code, parameters=PARAMETERS):
-    """A notebook with a heading, a parameters cell and the given code cells."""
+def write(path, *code, parameters=PARAMETERS, checked=False):
+    """A notebook with a heading, a parameters cell and the given code cells.
+
+    If it is `checked` it asks the book, in a last cell, to check all its parameters.
+    """
+    if checked:
+        names = re.findall(r"^\w+", parameters, re.M)
+        call = f"check({', '.join(f'{name}={name}' for name in names)})"
+        code = (*code, f"from dualdiff.profiles import check\n{call}")
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [
         nbformat.v4.new_markdown_cell("# A chapter"),
@@ -77,7 +85,7 @@ BAD = [
 
 @pytest.mark.parametrize("parameters,message", BAD)
 def test_refused_before_a_kernel_starts(parameters, message, tmp_path, no_kernel):
-    notebook = write(tmp_path / "a.ipynb")
+    notebook = write(tmp_path / "a.ipynb", checked=True)
     with pytest.raises(ValueError, match=message):
         runner.run(notebook, parameters, tmp_path / "out.ipynb")
     with pytest.raises(ValueError, match=message):
@@ -86,10 +94,66 @@ def test_refused_before_a_kernel_starts(parameters, message, tmp_path, no_kernel
 
 
 def test_bad_defaults_are_refused_too(tmp_path, no_kernel):
-    for parameters in ('recipe: str = "best"', "learning: float = 1.0"):
-        notebook = write(tmp_path / "a.ipynb", parameters=parameters)
-        with pytest.raises(ValueError, match="'recipe' is 'best'|unknown parameter 'learning'"):
-            runner.run(notebook, {})
+    notebook = write(tmp_path / "a.ipynb", parameters='recipe: str = "best"', checked=True)
+    with pytest.raises(ValueError, match="'recipe' is 'best'"):
+        runner.run(notebook, {})
+
+
+def test_outputs_that_would_be_lost_are_refused_before_a_kernel_starts(tmp_path, no_kernel):
+    notebook = write(tmp_path / "a.ipynb")
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "link.ipynb").symlink_to(notebook)
+    os.link(notebook, tmp_path / "same-failed.ipynb")
+    before, content = sorted(tmp_path.rglob("*")), notebook.read_bytes()
+    for name in (
+        ".",
+        "folder.ipynb",
+        "out.html",
+        "out",
+        "a.ipynb",  # the input itself, also by another name ...
+        "link.ipynb",
+        "same.ipynb",  # ... and as the notebook that holds what a failed run got to
+        "a.ipynb/out.ipynb",
+        f"{'x' * 245}.ipynb",  # the name of a failed one is longer
+    ):
+        with pytest.raises(ValueError, match=r"output is .*must be a file that ends in \.ipynb"):
+            runner.run(notebook, {}, tmp_path / name)
+        assert sorted(tmp_path.rglob("*")) == before and notebook.read_bytes() == content
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def empty(_):
+    return b""
+
+
+def foreign(_):
+    return b"{}"
+
+
+def binary(data):
+    return b"\x00\xff" + data[2:]
+
+
+def without_outputs_field(data):
+    return data.replace(b'"outputs"', b'"output"')
+
+
+@pytest.mark.parametrize("damage", [cut, empty, foreign, binary, without_outputs_field])
+def test_a_damaged_executed_notebook_is_made_again(damage, tmp_path):
+    page = Page("part/a", write(tmp_path / "a.ipynb", "print('here')"))
+    path = runner.run_all([page], root=tmp_path, quiet=True)["part/a"]
+    path.write_bytes(damage(path.read_bytes()))
+    assert runner.run_all([page], root=tmp_path, quiet=True) == {"part/a": path}
+    assert printed(path) == "here\n"
+
+
+def test_braces_in_names_are_nothing_to_fill_in(tmp_path):
+    notebook = write(tmp_path / "{seed}" / "a{}.ipynb", "print(seed)")
+    output = runner.run(notebook, {"seed": 8}, tmp_path / "{x}" / "{seed}.ipynb", quiet=True)
+    assert printed(output) == "8\n" and output.parent.name == "{x}"
 
 
 def test_jobs_and_no_pages(tmp_path, no_kernel):

@@ -1,5 +1,6 @@
 """Sweeps: what is refused, what runs where, what survives, and that numbers never change."""
 
+import importlib.util
 import json
 import os
 import re
@@ -12,12 +13,14 @@ import threading
 import time
 from pathlib import Path
 
+import hypothesis
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import psutil
 import pytest
 import yaml
+from hypothesis import strategies as st
 from test_runner import alive, write
 
 from dualdiff import cli, grid, report_sweep, sweep
@@ -322,7 +325,7 @@ BAD = [
 @pytest.mark.parametrize("spec,message", BAD)
 def test_refused_before_anything_runs(spec, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a process was started"))
-    notebook = write(tmp_path / "tiny.ipynb", CODE, parameters=PARAMETERS)
+    notebook = write(tmp_path / "tiny.ipynb", CODE, parameters=PARAMETERS, checked=True)
     file, out = tmp_path / "grid.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(spec))
     assert cli.main(["sweep", str(notebook), "-f", str(file), "-o", str(out)]) == 2
@@ -342,6 +345,130 @@ def test_points(tmp_path):
         grid.points_of(file, silent)
     with pytest.raises(ValueError, match="cannot be read"):
         grid.points_of(tmp_path / "nothing.yaml", silent)
+
+
+OWN = """\
+from typing import Literal
+alpha: float = 0.5
+mode: Literal["a", "b"] = "a"
+sizes = [1, 2]
+start = 10 / 4
+free = None
+"""
+RECORDS = """\
+from dualdiff.sweep import record
+record({"m": alpha * sum(sizes) + start, "free": len(str(free)), "b": float(mode == "b")})"""
+
+
+def test_a_notebook_of_ones_own(tmp_path, monkeypatch, capfd):
+    """Its own parameters, of any kind that YAML can say; outside of any project."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "own.ipynb", RECORDS, parameters=OWN)
+    (tmp_path / "grid.yaml").write_text(
+        "parameters: &common {sizes: [2, 3]}\n"
+        "grid: {alpha: [1, 2e-1]}\n"
+        "points: [{<<: *common, free: {x: 1}, mode: b}, {free: 7, sizes: []}, {free: seven}]\n"
+    )
+    assert cli.main(["sweep", "own.ipynb", "-f", "grid.yaml", "--quiet"]) == 0
+    table = pd.read_parquet("grid-sweep/table.parquet")
+    wide = table.pivot_table(index=["alpha", "sizes", "mode"], columns="metric", values="value")
+    assert len(table) == 15 and wide.loc[(1.0, "[2, 3]", "a"), "m"] == 7.5
+    assert wide.loc[(0.2, "[2, 3]", "a"), "m"] == pytest.approx(3.5)
+    assert wide.loc[(0.5, "[]", "a"), "m"] == 2.5
+    assert set(table["free"].dropna()) == {'{"x": 1}', "7", "seven"}
+    assert "start" not in table  # computed by the notebook
+    report = nbformat.read(tmp_path / "grid-sweep" / "report.ipynb", 4)
+    shown = [out.get("data", {}) for cell in report.cells for out in cell.get("outputs", [])]
+    assert any("`alpha` (3 values)" in str(data.get("text/markdown")) for data in shown)
+    assert any("alpha" in str(data.get("text/html")) for data in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{alpha: [high]}", "'alpha' is 'high'; it must be a number"),
+        ("{mode: [c]}", "'mode' is 'c'; it must be one of 'a', 'b'"),
+        ("{mode: [yes]}", "'mode' is True; it must be one of 'a', 'b'"),
+        ("{sizes: [3]}", "'sizes' is 3; it must be a list"),
+        ("{free: [2020-01-01]}", "'free' is datetime.date"),
+        ("{alhpa: [1]}", "unknown parameter 'alhpa' .* did you mean 'alpha'"),
+    ],
+)
+def test_a_notebook_of_ones_own_refuses(text, message, tmp_path):
+    notebook = write(tmp_path / "own.ipynb", RECORDS, parameters=OWN)
+    file = tmp_path / "grid.yaml"
+    file.write_text(f"grid: {text}")
+    with pytest.raises(ValueError, match=message):
+        grid.points_of(file, notebook)
+
+
+def test_no_parameter_stands_in_the_place_of_a_number(tmp_path):
+    (tmp_path / "grid.yaml").write_text("points: [{}]")
+    for name in sorted(grid.COLUMNS):
+        notebook = write(tmp_path / "own.ipynb", RECORDS, parameters=f"{name} = 1")
+        with pytest.raises(ValueError, match=f"has a parameter '{name}'; .*value"):
+            grid.points_of(tmp_path / "grid.yaml", notebook)
+
+
+TWICE = [
+    ("{grid: {seed: [1], seed: [2]}}", "'seed'", (1, 1)),
+    ("grid: {seed: [1]}\nparameters: {}\n\ngrid: {seed: [2]}", "'grid'", (1, 4)),
+    ("points:\n- seed: 1\n  'seed': 2", "'seed'", (2, 3)),
+    ("points: [{1: 2, 0x1: 3}]", "1", (1, 1)),
+    ("points:\n- a: {x: [{b: 1,\n    b: 1}]}", "'b'", (2, 3)),
+    ("a: &a {x: 1}\nb: {<<: *a, y: 1,\n  y: 2}", "'y'", (2, 3)),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "lines"), TWICE)
+def test_a_key_given_twice_is_refused(text, name, lines, tmp_path):
+    notebook = write(tmp_path / "own.ipynb", CODE, parameters=PARAMETERS)
+    file = tmp_path / "grid.yaml"
+    file.write_text(text)
+    message = f"grid.yaml .*{name} is given twice, in lines {lines[0]} and {lines[1]}"
+    with pytest.raises(ValueError, match=message):
+        grid.points_of(file, notebook)
+    if sys.modules.get("dask_jobqueue") or importlib.util.find_spec("dask_jobqueue"):
+        with pytest.raises(ValueError, match=message), connect(jobqueue=file):
+            pass
+
+
+KEYS = st.text("abc<", max_size=2) | st.integers(0, 3) | st.booleans()
+YAML = st.recursive(
+    KEYS, lambda some: st.lists(some, max_size=3) | st.dictionaries(KEYS, some, max_size=3)
+)
+
+
+@hypothesis.given(YAML, st.booleans())
+def test_what_gives_each_key_once_is_read_as_ever(tmp_path_factory, data, flow):
+    file = tmp_path_factory.mktemp("yaml") / "a.yaml"
+    file.write_text(yaml.safe_dump([data, data], default_flow_style=flow))  # with an anchor
+    assert grid.read_yaml(file) == [data, data]
+
+
+def test_merged_keys_may_be_overridden(tmp_path):
+    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: [*b, *a], z: 3, x: 4}\nd: *b\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert grid.read_yaml(tmp_path / "a.yaml") == yaml.safe_load(text)
+
+
+def test_a_sweep_replaces_nothing_that_it_reads_or_that_is_anothers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a process was started"))
+    notebook = write(tmp_path / "report.ipynb", CODE, parameters=PARAMETERS)
+    (tmp_path / "table.json").write_text(json.dumps(TWO))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "table.parquet").write_bytes(b"mine")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "table.json").symlink_to(tmp_path / "table.json")
+    (tmp_path / "mine").mkdir()
+    shutil.copy(notebook, tmp_path / "mine")
+    content = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    mine = tmp_path / "mine" / "report.ipynb"
+    for source, out in ((notebook, "."), (notebook, "other"), (notebook, "linked"), (mine, "mine")):
+        words = ["sweep", str(source), "-f", str(tmp_path / "table.json")]
+        assert cli.main([*words, "-o", str(tmp_path / out)]) == 2
+        assert "would replace" in capsys.readouterr().err
+    assert content == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_an_unreachable_scheduler_is_said_at_once(tmp_path, capsys):

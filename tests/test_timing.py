@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from dualdiff import timing
+from dualdiff.cli import chapters, project_root
 
 RUNNING = Path(__file__).parent.parent / "book" / "running.md"
 
 
-def executed(folder: Path, name: str, metadata: dict) -> Path:
+def executed(folder: Path, name: str, metadata: dict, *texts: str) -> Path:
     path = folder / f"{name}.ipynb"
-    path.write_text(json.dumps({"cells": [], "metadata": metadata}))
+    cells = [{"cell_type": "markdown", "source": [text]} for text in texts]
+    path.write_text(json.dumps({"cells": cells, "metadata": metadata}))
     return path
 
 
@@ -48,3 +50,22 @@ def test_the_marker_of_the_page_becomes_a_table(tmp_path: Path) -> None:
 
 def test_unknown_times_are_said_to_be_unknown(tmp_path: Path) -> None:
     assert "was not recorded" in timing.table({"old": executed(tmp_path, "b", {})}, "quick")
+
+
+def test_what_the_chapters_say_stands_on_the_page(tmp_path: Path) -> None:
+    page = RUNNING.read_text()
+    assert page.count(timing.CLAIMS) == 1
+    text = "# A\n\n**How long it runs**: after {doc}`02_b`\nand {doc}`../book/c`. See\n\nMore"
+    chapters = {
+        "notebooks/a": executed(tmp_path, "a", {}, "# Before", text),
+        "notebooks/silent": executed(tmp_path, "b", {}, "# Nothing"),
+    }
+    shown = timing.filled(page, chapters, "smoke")
+    line = "- {doc}`/notebooks/a`: after {doc}`/notebooks/02_b` and {doc}`../book/c`."
+    assert timing.CLAIMS not in shown and line in shown.splitlines()
+    assert "notebooks/silent" not in shown and "More" not in shown
+
+
+def test_every_chapter_says_how_long_it_runs() -> None:
+    for path in chapters(project_root()):
+        assert timing.claim_of(path), path

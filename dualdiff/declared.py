@@ -1,0 +1,331 @@
+"""What a notebook declares: its cells, in any form that nbformat reads, and its parameters.
+
+The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
+A notebook that calls ``dualdiff.profiles.check``, as every chapter does, has the names in that call
+checked as the book does, before it starts.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dualdiff import profiles
+from dualdiff.profiles import PARAMETERS, Parameter
+
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "True or False",
+    "list": "a list",
+    "dict": "names with values",
+    "None": "None",
+}
+_BOOLS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def nbformat() -> Any:
+    """The library, loaded when it is needed."""
+    # On import jsonschema builds a grammar of internationalised addresses: four seconds for each
+    # process that reads a notebook. Where that package is missing it leaves out this one check.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import nbformat
+
+    return nbformat
+
+
+def read(notebook: Path) -> Any:
+    """A notebook of any version in the form of version 4, as one that this Python runs.
+
+    Raises
+    ------
+    ValueError
+        If it is no notebook, or one in another language.
+    """
+    library = nbformat()
+    try:
+        # Not `nbformat.read`, which complains about what is put right here or by papermill.
+        known = json.loads(notebook.read_text("utf-8-sig"))
+        known.setdefault("metadata", {})
+        node = library.convert(library.reader.reads(json.dumps(known)), 4)
+        cells = [(cell.cell_type, cell.source, cell.metadata) for cell in node.cells]
+        assert all(isinstance(source, str) for _, source, _ in cells)
+        meta = node.metadata
+        own = [meta.get("kernelspec") or {}, meta.get("language_info") or {}]
+        languages = [own[0].get("language"), own[1].get("name")]
+    except Exception as error:  # whatever a file can be that is none
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{notebook} cannot be read as a notebook: {words}") from error
+    for language in languages:
+        if language and "python" not in str(language).lower():
+            raise ValueError(f"{notebook} is in the language {language!r}; it must be in Python")
+    # Editors lose these; the kernel is always the one of this Python.
+    meta["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    meta["language_info"] = {**own[1], "name": "python"}
+    for cell in node.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata["tags"] = [*tags] if isinstance(tags, list) else []
+    return node
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        return ast.parse(TransformerManager().transform_cell(source))
+
+
+def _code(node: Any) -> Iterator[ast.Module]:
+    """The cells of code, parsed; what is not Python fails when it runs, not here."""
+    for cell in node.cells:
+        if cell.cell_type == "code":
+            try:
+                yield _parsed(cell.source)
+            except (SyntaxError, ValueError):
+                continue
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as its notebook declares it.
+
+    Parameters
+    ----------
+    name : str
+    default : object
+        Its default, or the source of it where that is computed or JSON cannot carry it.
+    known : bool
+        Whether it is the default itself.
+    kinds : tuple of str
+        What its values may be, names of `_WORDS`; all that JSON can say if there are none.
+    choices : tuple
+        The allowed values, if the annotation lists them.
+    book : Parameter, optional
+        What the book says of it, where the notebook asks the book to check it.
+    """
+
+    name: str
+    default: Any
+    known: bool
+    kinds: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
+    book: Parameter | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        if self.book:
+            return self.book.allowed
+        if self.choices:
+            return "one of " + ", ".join(map(repr, self.choices))
+        kinds = [kind for kind in self.kinds if kind != "int" or "float" not in self.kinds]
+        return " or ".join(_WORDS[kind] for kind in kinds) or "what JSON can say"
+
+    def settle(self, value: Any) -> Any:
+        """The value in the type that the notebook asks for.
+
+        Raises
+        ------
+        ValueError
+            With the parameter, the value and what is allowed.
+        """
+        if self.book:
+            self.book.check(value)
+            return self.book.type(value)  # 3 and 3.0 are one point of a sweep
+        return self._first(value, [(kind, value) for kind in self.kinds or ("",)])
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` spells on a command line, settled."""
+        if self.book:
+            return self.book.parse(text)
+        spelt = []
+        for kind in self.kinds or ("", "str"):
+            try:
+                spelt.append((kind, _spelt(kind, text)))
+            except (ValueError, SyntaxError):
+                continue
+        return self._first(text, spelt)
+
+    def from_yaml(self, value: Any) -> Any:
+        """A value of a YAML file, settled: YAML takes 1e-3 for text."""
+        asks_for_text = "str" in self.kinds or not self.kinds
+        text = isinstance(value, str) and (self.book or not asks_for_text)
+        return self.parse(value) if text else self.settle(value)
+
+    def _first(self, given: Any, tried: list[tuple[str, Any]]) -> Any:
+        for kind, value in tried:
+            if kind == "float" and type(value) is int and abs(value) <= sys.float_info.max:
+                value = float(value)
+            right = _plain(value) and kind in ("", _kind(value))
+            if right and (not self.choices or value in self.choices):
+                return value
+        raise ValueError(f"parameter {self.name!r} is {given!r}; it must be {self.allowed}")
+
+
+def _plain(value: Any) -> bool:
+    """Whether JSON carries a value unchanged."""
+    try:
+        return repr(json.loads(json.dumps(value))) == repr(value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _spelt(kind: str, text: str) -> Any:
+    if kind == "bool":
+        return _BOOLS.get(text.lower(), text)
+    plain = {"str": str, "int": int, "float": float}
+    return plain[kind](text) if kind in plain else ast.literal_eval(text)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _annotated(annotation: ast.expr) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """The kinds and the choices that an annotation allows."""
+    text = ast.unparse(annotation).strip("'\"").replace("typing.", "")
+    outer, _, inner = text.partition("[")
+    if outer == "Literal":
+        with suppress(SyntaxError, ValueError):  # constants alone are choices
+            choices = tuple(ast.literal_eval(f"[{inner[:-1]}]"))
+            return tuple(dict.fromkeys(map(_kind, choices))), choices
+    if outer in ("Optional", "Union"):
+        text = inner[:-1] + "| None" * (outer == "Optional")
+    while (shorter := re.sub(r"\[[^\[\]]*\]", "", text)) != text:
+        text = shorter
+    names = [name.strip().lower() for name in re.split(r"[|,]", text)]
+    kinds = ["None" if name == "none" else name for name in names]
+    return (tuple(kinds) if set(kinds) <= set(_WORDS) else ()), ()
+
+
+def _declared(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Declared:
+    source = ast.unparse(default) if default else ""
+    try:
+        value = ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        value = ...
+    known = _plain(value)
+    kinds, choices = _annotated(annotation) if annotation else ((), ())
+    if annotation is None and known and value is not None:
+        # A default alone says text, number, list and so on.
+        kinds = ("int", "float") if type(value) is int else (_kind(value),)
+    return Declared(name, value if known else source, known, kinds, choices)
+
+
+def parameters(notebook: Path) -> dict[str, Declared]:
+    """What may be given to a notebook.
+
+    Raises
+    ------
+    ValueError
+        If it is no notebook, or its cell of parameters is not Python.
+    """
+    node = read(notebook)
+    # The first cell with the tag, as for papermill, which puts the given values behind it.
+    cell = next((cell for cell in node.cells if "parameters" in cell.metadata.tags), None)
+    if cell is None or cell.cell_type != "code":
+        return {}
+    try:
+        lines = _parsed(cell.source).body
+    except (SyntaxError, ValueError) as error:
+        words = f"{notebook}: the cell tagged 'parameters' is not Python: {error}"
+        raise ValueError(words) from error
+    found: dict[str, Declared] = {}
+    for line in lines:
+        if isinstance(line, ast.AnnAssign | ast.Assign):
+            targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+            annotation = None if isinstance(line, ast.Assign) else line.annotation
+            for name in [target.id for target in targets if isinstance(target, ast.Name)]:
+                found[name] = _declared(name, annotation, line.value)
+    of_book = {name: PARAMETERS[name] for name in found.keys() & PARAMETERS & _checked(node)}
+    return {name: replace(known, book=of_book.get(name)) for name, known in found.items()}
+
+
+def _checked(node: Any) -> set[str]:
+    """The names that a notebook hands to ``dualdiff.profiles.check``."""
+    parts = [part for module in _code(node) for part in ast.walk(module)]
+    imported = any(
+        isinstance(part, ast.ImportFrom)
+        and part.module == "dualdiff.profiles"
+        and any(alias.name == "check" for alias in part.names)
+        for part in parts
+    )
+    calls = [part for part in parts if isinstance(part, ast.Call) and imported]
+    called = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "check"]
+    return {word.arg for call in called for word in call.keywords if word.arg}
+
+
+def validate(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The full parameter set of a run, refused before any kernel starts if it is not allowed.
+
+    Parameters
+    ----------
+    notebook : Path
+    given : mapping
+        Those that differ from the notebook's own values.
+
+    Returns
+    -------
+    dict
+        Values in the types that the notebook asks for. A default that is computed, or that JSON
+        cannot carry, is left to the notebook.
+
+    Raises
+    ------
+    ValueError
+        If the notebook has no such parameter, or a value is not allowed.
+    """
+    known = parameters(notebook)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            names = ", ".join(known) or "none, as no cell of code is tagged 'parameters'"
+            raise ValueError(
+                f"unknown parameter {name!r} for {notebook.name}; it must be one of: {names}{hint}"
+            )
+    full = {name: rule.default for name, rule in known.items() if rule.known}
+    full |= {name: known[name].settle(value) for name, value in given.items()}
+    profiles.check(**{name: value for name, value in full.items() if known[name].book})
+    return full
+
+
+def modules(notebook: Path) -> dict[str, bytes]:
+    """The files beside a notebook that it imports, also through one another, by their names."""
+    folder = notebook.resolve().parent
+    found: dict[str, bytes] = {}
+    todo: list[tuple[ast.Module, tuple[str, ...]]] = [(tree, ()) for tree in _code(read(notebook))]
+    while todo:
+        for parts in _imported(*todo.pop()):
+            paths = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+            for name in (path + end for path in paths for end in (".py", "/__init__.py")):
+                if name not in found and (folder / name).is_file():
+                    found[name] = (folder / name).read_bytes()
+                    with suppress(SyntaxError, ValueError):  # it fails when it is imported
+                        todo.append((ast.parse(found[name]), Path(name).parent.parts))
+    return found
+
+
+def _imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """What a module of this package imports, `dualdiff` apart, which is known."""
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in part.names]
+        elif isinstance(part, ast.ImportFrom) and part.level <= len(package) + 1:
+            base = package[: len(package) + 1 - part.level] if part.level else ()
+            base += tuple(part.module.split(".")) if part.module else ()
+            names = [(*base, alias.name) for alias in part.names]
+        else:
+            continue
+        yield from (name for name in names if name[0] != "dualdiff")
