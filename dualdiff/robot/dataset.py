@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dualdiff.definitions import digest
 from dualdiff.members import code_version, progress_bar, stream
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
@@ -30,7 +31,10 @@ COLUMNS = (*FEATURES, *OFFSETS, *PLACES, "type", "task", "goals", "draws")
 """The ten features; the target as the simulator asks for it and, clipped, in the workspace; index
 of the object's type in :data:`dualdiff.robot.kinds.TYPES`; task; how many goals the task began
 with; draws that the oracle needed."""
-MAKES_ROWS = ["robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"]
+MAKES_ROWS = [
+    *("members", "train"),  # the streams of random numbers, and on how many threads they are used
+    *("robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"),
+]
 FRAMES = ("object", "world", "metric")
 """Coordinates of the target.
 
@@ -103,6 +107,7 @@ class Chunk:
         return {
             **own,
             "seed": self.seed,
+            "environments": digest(ENVIRONMENTS),
             "code": code_version(*MAKES_ROWS),
             **provenance(),
         }

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dualdiff.definitions import added
 from dualdiff.denoisers import MLP, Denoiser, Predict
 from dualdiff.members import (
     MAKES_NETWORKS,
@@ -246,6 +247,7 @@ class Workshop:
             "seed": self.seed,
             "code": code_version(*MAKES_MEMBERS),
             **provenance(),
+            **added(self, Workshop),
         }
         return config if name == "general" else {**config, "fold": self.fold}
 
