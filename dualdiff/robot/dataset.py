@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,8 +160,8 @@ def chunks(tasks: int, seed: int, environments: Iterable[str] = ENVIRONMENTS) ->
     ]
 
 
-def _generate(chunk: Chunk, root: Path) -> int:
-    return len(chunk.table(Store(root)))
+def _generate(chunk: Chunk, store: Store) -> int:
+    return len(chunk.table(store))
 
 
 def generate(
@@ -204,7 +203,7 @@ def generate(
             missing = [
                 c for c in todo if not store.path("robot_rows", c.config(), "parquet").exists()
             ]
-            for chunk, _ in in_processes(partial(_generate, root=store.root), missing, jobs):
+            for chunk, _ in in_processes(partial(_generate, store=store), missing, jobs):
                 bar.update(chunk.n)
         tables = []
         for chunk in todo:
