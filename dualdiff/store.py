@@ -91,7 +91,8 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         given, name, instead = root, "root", ""
-        if root is None and (given := os.environ.get("DUALDIFF_STORE")):
+        if root is None:
+            given = os.environ.get("DUALDIFF_STORE") or None
             name, instead = "DUALDIFF_STORE", ", or unset it to use the default"
         found, shelf = (Path(given).expanduser(), None) if given is not None else _default()
         if given is not None and (error := _refusal(found)):
@@ -166,30 +167,26 @@ def _default() -> tuple[Path, Path | None]:
     from platformdirs import user_cache_path
 
     root = user_cache_path("dualdiff") / "store"
-    return (root if (error := _refusal(root)) is None else _temporary(root, str(error))), shelf
+    error = _refusal(root)
+    return (_temporary(root, error) if error else root), shelf
 
 
-def _refusal(folder: Path) -> OSError | None:
+def _refusal(folder: Path) -> str | None:
     """What keeps us from writing to a folder, found by trying: permissions do not tell it all."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(bytes(2**16))
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**16))  # a full one takes names and no contents
+            file.flush()
     except OSError as error:
-        return error
+        return error.strerror or str(error)
     return None
 
 
 @functools.cache
 def _temporary(root: Path, error: str) -> Path:
     """One folder for all stores of this process."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="dualdiff-"))
-    except OSError as other:
-        raise ValueError(
-            f"there is no folder to keep results in ({error}; {other}); set DUALDIFF_STORE to one "
-            "in which you may write"
-        ) from other
+    folder = Path(tempfile.mkdtemp(prefix="dualdiff-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     message = (
         f"nothing can be written to {root} ({error}): results are kept in {folder} until this "
