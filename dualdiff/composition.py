@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualdiff.compose import RULES
 from dualdiff.correct import Corrected, Progress, product
+from dualdiff.definitions import digest
 from dualdiff.members import code_version, progress_bar, stream
 from dualdiff.methods import MAKES_METHODS, METHODS
 from dualdiff.metrics import Estimate
@@ -103,6 +104,7 @@ def tidy(
                     "conditions": size.conditions,
                     "draws": size.draws,
                     "seed": seed,
+                    "definitions": digest([run, SCENES[where], RULES.get(name), METHODS.get(name)]),
                     "code": code_version(*MAKES_COMPOSITIONS),
                     **provenance(),
                 }

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from dualdiff.definitions import added, own
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.profiles import Profile
@@ -73,20 +74,35 @@ class Recipe:
     log_snr: tuple[float, float] = (12.0, -8.0)
 
     def process(self, y: Tensor, c: Tensor) -> Process:
-        """The process that all members of this recipe share, from the general training rows."""
+        """The process that all members of this recipe share, from the general training rows.
+
+        Raises
+        ------
+        ValueError
+            If the recipe asks for the frame of the object, ``y - c``, and the rows have none.
+        """
+        sizes, frame = {"dy": y.shape[1], "dc": c.shape[1]}, self.architecture.object_frame
+        if frame and sizes["dy"] != sizes["dc"]:
+            raise ValueError(
+                f"recipe {self.name!r} works in the frame y - c, which needs targets and "
+                f"conditions of as many numbers, not {sizes['dy']} and {sizes['dc']}; give its "
+                "architecture object_frame=False"
+            )
         if self.schedule == "linear":
-            process = Process.linear(self.steps, 1e-3 * 100 / self.steps, 0.2 * 100 / self.steps)
+            ends = (1e-3 * 100 / self.steps, 0.2 * 100 / self.steps)
+            process = Process.linear(self.steps, *ends, **sizes)
         else:
-            process = Process.log_snr(self.steps, *self.log_snr)
-        if self.standardised:
-            process = process.standardised(y, c, relative=self.architecture.object_frame)
-        return process
+            process = Process.log_snr(self.steps, *self.log_snr, **sizes)
+        return process.standardised(y, c, relative=frame) if self.standardised else process
 
     def described(self) -> dict[str, Any]:
         """The recipe as JSON, without the options that came later where they change nothing.
 
-        So a new option does not make the results of all older recipes anew.
+        So a new option does not make the results of all older recipes anew. A recipe of the user's
+        own class is told by its definition.
         """
+        if definition := own(self, self.architecture, self.optimisation):
+            return {"name": self.name, **definition}
         later: dict[str, Any] = {"log_snr": (12.0, -8.0)}
         built: dict[str, Any] = {"fourier": 0, "init": "uniform", "maskable": False}
         found = asdict(self)
@@ -139,12 +155,16 @@ def progress_bar(total: int, label: str, quiet: bool) -> Any:
 
 
 def law(region: Region) -> dict[str, Any]:
-    """A region as JSON."""
-    return {"type": type(region).__name__, **asdict(region)}  # type: ignore[call-overload]
+    """A region as JSON: its fields, or its definition if it or a part of it is the user's own."""
+    definition = own(region, *getattr(region, "__dict__", {}).values())
+    return {
+        "type": type(region).__name__,
+        **(definition or asdict(region)),  # type: ignore[call-overload]
+    }
 
 
 def _plain(region: Region) -> dict[str, Any]:
-    """What training rows depend on: the region without its tolerance and its cells."""
+    """What training rows depend on: a region of ours without its tolerance and its cells."""
     evaluation = ("height_tolerance", "divisions", "rings", "sectors")
     return {name: value for name, value in law(region).items() if name not in evaluation}
 
@@ -238,9 +258,10 @@ class Workshop:
 
     def _new(self, name: str) -> MLP:
         y, c = self.rows("general")
-        process, offset = self.recipe.process(y, c), y - c
-        frame = self.recipe.architecture.object_frame
-        moments = (offset.mean(0), spread(offset)) if frame else (None, None)
+        process = self.recipe.process(y, c)
+        moments: tuple[Tensor, ...] = ()
+        if self.recipe.architecture.object_frame:
+            moments = ((y - c).mean(0), spread(y - c))
         return MLP(process, self.recipe.architecture, stream(self.seed, "weights", name), *moments)
 
     def _prior(self, method: str) -> Prior | None:
@@ -266,7 +287,10 @@ class Workshop:
             "code": code_version(*MAKES_NETWORKS),
             "device": torch.device(self.device).type,
             **provenance(),
+            **own(scenario),
         }
+        if definition := added(self, Workshop):
+            config["workshop"] = definition
         if name != "general":
             config["specialised"] = _plain(scenario.specialised)
             config["n_specialised"] = profile.n_specialised

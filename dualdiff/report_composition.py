@@ -14,7 +14,7 @@ from torch import Tensor
 from dualdiff.compose import RULES, Weighted
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
-from dualdiff.plots.composition import TITLES
+from dualdiff.plots.composition import title
 from dualdiff.process import Process
 from dualdiff.regions import Box
 from dualdiff.report import interval
@@ -79,13 +79,13 @@ def gaussian_table(process: Process) -> pd.DataFrame:
     """
     unit = ExactMixture(process, [1.0], np.zeros((1, process.dy)), np.eye(process.dy)[None])
     steps, rows = list(enumerate(process.beta.tolist())), {}
-    for rule in RULES.values():
+    for name, rule in RULES.items():
         total = float(rule.make(unit, unit, unit).table[-1].sum())
         v = 1.0
         for t, beta in reversed(steps):
             v = v * (1 - total * beta) ** 2 / (1 - beta) + (beta if t > 0 else 0.0)
-        rows[rule.title] = {"B": total, "variance of the product": 1 / total, "of the samples": v}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
+        rows[name] = {"B": total, "variance of the product": 1 / total, "of the samples": v}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename(index=title).rename_axis("rule")
     return table.sort_values("B", kind="stable")
 
 
@@ -102,7 +102,7 @@ def scores_table(table: pd.DataFrame, scene: str) -> pd.DataFrame:
     )
     wide = text.pivot(index="name", columns="metric", values="text")
     wide = wide.loc[list(dict.fromkeys(rows["name"])), list(COLUMNS)]
-    named = wide.rename(index=TITLES, columns=COLUMNS).rename_axis(None, axis="columns")
+    named = wide.rename(index=title, columns=COLUMNS).rename_axis(None, axis="columns")
     return named.rename_axis("rule")
 
 
@@ -164,7 +164,7 @@ def aim_table(
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
     """A table by rule as a reader sees it: titles, three decimals, a dash where there is none."""
     text = frame.map(lambda v: "–" if math.isnan(v) else f"{v:.3f}")
-    return text.rename(index=TITLES)
+    return text.rename(index=title)
 
 
 def places_table(scene: Boxes, clouds: Mapping[str, Tensor]) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def family_sentence(table: pd.DataFrame, *names: str) -> str:
     lines = []
     for name in names:
         parts = (f"{SCENES.get(s, s)} {hits[s][name]:.3f} / {tv[s][name]:.3f}" for s in tv)
-        lines.append(f"- {TITLES[name]} (accuracy / TV): {'; '.join(parts)}.")
+        lines.append(f"- {title(name)} (accuracy / TV): {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
@@ -231,12 +231,12 @@ def best_sentence(table: pd.DataFrame) -> str:
         best = ordered[0]
         winners.append(best)
         lines.append(
-            f"- {SCENES.get(scene, scene).capitalize()}: lowest TV for {TITLES[best]} "
-            f"({by[best]:.3f}, floor {floors[scene][best]:.3f}), highest for {TITLES[worst]} "
+            f"- {SCENES.get(scene, scene).capitalize()}: lowest TV for {title(best)} "
+            f"({by[best]:.3f}, floor {floors[scene][best]:.3f}), highest for {title(worst)} "
             f"({by[worst]:.3f})."
         )
     same = len(set(winners)) == 1
-    which = f"The same rule, {TITLES[winners[0]]}," if same else "No rule"
+    which = f"The same rule, {title(winners[0])}," if same else "No rule"
     return "\n".join([*lines, f"- {which} has the lowest TV in every scene."])
 
 
@@ -244,17 +244,17 @@ def aim_sentence(frame: pd.DataFrame) -> str:
     """Which rules keep to their own aim and which do not, in words; ``frame`` of aim_table."""
     rules = {str(n): r for n, r in frame.to_dict("index").items() if n != "truth"}
     off = {n: r["samples to aim"] - r["floor"] for n, r in rules.items()}
-    none = [TITLES[n] for n, gap in off.items() if math.isnan(gap)]
+    none = [title(n) for n, gap in off.items() if math.isnan(gap)]
     ordered = sorted((n for n, gap in off.items() if not math.isnan(gap)), key=off.__getitem__)
     kept, lost = ordered[0], ordered[-1]
     text = (
-        f"Nearest to its own aim is {TITLES[kept]} (TV {rules[kept]['samples to aim']:.3f}, floor "
-        f"{rules[kept]['floor']:.3f}), farthest {TITLES[lost]} "
+        f"Nearest to its own aim is {title(kept)} (TV {rules[kept]['samples to aim']:.3f}, floor "
+        f"{rules[kept]['floor']:.3f}), farthest {title(lost)} "
         f"({rules[lost]['samples to aim']:.3f}). "
     )
     other = [n for n in ordered if rules[n]["samples to product"] < rules[n]["samples to aim"]]
     if other:
-        names = ", ".join(TITLES[n] for n in other)
+        names = ", ".join(title(n) for n in other)
         text += f"Nearer to the product than to what it aims at: {names}. "
     return text + (f"Without a density to aim at: {', '.join(none)}." if none else "")
 

@@ -24,10 +24,15 @@ def methods_view(table: pd.DataFrame, scene: str) -> pd.DataFrame:
     """Every method on a scene: scores with intervals, and what it cost."""
     part = table[table["scene"] == scene]
     rows = {
-        METHODS[name].title: {label: _cell(part, name, metric) for metric, label in SHOWN.items()}
+        name: {label: _cell(part, name, metric) for metric, label in SHOWN.items()}
         for name in dict.fromkeys(part["name"])
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(SCENES[scene]().title)
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename(index=_title)
+    return frame.rename_axis(SCENES[scene]().title)
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title
 
 
 def _row(table: pd.DataFrame, name: str, metric: str) -> pd.Series:
@@ -127,9 +132,7 @@ def learned_view(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFra
         & (pooled["target"] == "specialised")
     ]
     cells = {
-        (METHODS[row["configuration"]].title, row["recipe"]): interval(
-            row["value"], row["low"], row["high"]
-        )
+        (row["configuration"], row["recipe"]): interval(row["value"], row["low"], row["high"])
         for _, row in rows.iterrows()
     }
     names = list(dict.fromkeys(name for name, _ in cells))
@@ -139,7 +142,7 @@ def learned_view(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFra
         index=pd.Index(names, name=f"{scenario.replace('_', ' ')}, {metric.replace('_', ' ')}"),
         columns=recipes,
     )
-    return view
+    return view.rename(index=_title)
 
 
 def learned_gains(pooled: pd.DataFrame) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def corrected_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = with_distance(table)
     rows = rows[(rows["target"] == "intersection") & (rows["metric"] == metric)]
     cells = {
-        (METHODS[str(row["configuration"])].title, f"{row['distance']:g}"): interval(
+        (str(row["configuration"]), f"{row['distance']:g}"): interval(
             row["value"], row["low"], row["high"]
         )
         for _, row in rows.iterrows()
@@ -87,7 +87,8 @@ def corrected_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     places = list(dict.fromkeys(place for _, place in cells))
     data = [[cells.get((name, place), "–") for place in places] for name in names]
     columns = pd.Index(places, name="distance")
-    return pd.DataFrame(data, index=pd.Index(names, name=metric.replace("_", " ")), columns=columns)
+    index = pd.Index([METHODS[name].title for name in names], name=metric.replace("_", " "))
+    return pd.DataFrame(data, index=index, columns=columns)
 
 
 def trend_sentence(table: pd.DataFrame) -> str:

@@ -40,7 +40,7 @@ Job = tuple[str, Run]
 """A trial, and the part that asks for it."""
 
 
-def _work(job: Job, root: Path, sources: dict[str, str]) -> pd.DataFrame:
+def _work(job: Job, store: Store, sources: dict[str, str]) -> pd.DataFrame:
     """The table of a trial, if its code is still what it was when the run began."""
     trial = job[1]
     now = _sources(trial.modules)
@@ -49,7 +49,7 @@ def _work(job: Job, root: Path, sources: dict[str, str]) -> pd.DataFrame:
             f"the source of {', '.join(edited)} was edited during the run, so a result could be "
             "stored as another code's; start it again, finished configurations are kept"
         )
-    return trial.table(Store(root))
+    return trial.table(store)
 
 
 class _Progress:
@@ -143,7 +143,7 @@ def run(
     tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
     todo = [(part, trial) for part, some in wanted.items() for trial in some]
     sources = sources_of([trial for _, trial in todo])
-    work = partial(_work, root=store.root, sources=sources)
+    work = partial(_work, store=store, sources=sources)
     with _Progress(todo, jobs, quiet) as progress:
         progress.part(next(iter(tables), "nothing to do"))
         for (part, trial), table in in_processes(work, todo, jobs):

@@ -60,8 +60,8 @@ class Boxes(Scene):
         self, name: str, title: str, world: Scenario, process: Process | None = None
     ) -> None:
         self.name, self.title, self.world = name, title, world
-        process = Process.linear() if process is None else process
         general, specialised = world.general, world.specialised
+        process = process or Process.linear(dy=general.dim, dc=general.dim)
         assert isinstance(general, Box) and isinstance(specialised, Box)
         low = tuple(map(max, general.low, specialised.low))
         high = tuple(map(min, general.high, specialised.high))

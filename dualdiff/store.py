@@ -8,12 +8,18 @@ contents inside: a damaged file or one made from something else is set aside and
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +38,7 @@ Tensors = dict[str, Tensor]
 
 
 class StoreWarning(UserWarning):
-    """A stored file could not be used and is made again."""
+    """A stored file could not be used and is made again, or a store is not kept."""
 
 
 class _Unusable(Exception):
@@ -57,6 +63,7 @@ def key(config: dict[str, Any]) -> str:
     return hashlib.sha256(_canonical(config).encode()).hexdigest()
 
 
+@dataclass(frozen=True, init=False)
 class Store:
     """A folder of results.
 
@@ -64,11 +71,37 @@ class Store:
     ----------
     root : path, optional
         By default the environment variable ``DUALDIFF_STORE``, else ``_build/store`` of the
-        checkout that holds this package, else a folder in the user's cache.
+        checkout that holds this package. Where that cannot be written, and without a checkout, a
+        folder in the user's cache; where that cannot be written either, a temporary one.
+
+    Attributes
+    ----------
+    root : Path
+    shelf : Path or None
+        The checkout's store where it cannot be written: what is there already is still read.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be written to the folder that ``root`` or the variable names.
     """
 
+    root: Path
+    shelf: Path | None
+
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = Path(root) if root is not None else _default_root()
+        given, name, instead = root, "root", ""
+        if root is None:
+            given = os.environ.get("DUALDIFF_STORE") or None
+            name, instead = "DUALDIFF_STORE", ", or unset it to use the default"
+        found, shelf = (Path(given).expanduser(), None) if given is not None else _default()
+        if given is not None and (error := _refusal(found)):
+            raise ValueError(
+                f"{name} is {str(found)!r}, where nothing can be written ({error}); it must be a "
+                f"folder in which you may write{instead}"
+            )
+        object.__setattr__(self, "root", found)
+        object.__setattr__(self, "shelf", shelf)
 
     def path(self, kind: str, config: dict[str, Any], suffix: str) -> Path:
         """Where the result of a configuration lies, whether or not it is there.
@@ -100,25 +133,67 @@ class Store:
             If `config` is not JSON or `make` returns something else.
         """
         path = self.path(kind, config, "safetensors")
-        return _stored(path, _canonical(config), make, _encode_tensors, _decode_tensors)
+        return self._kept(path, config, make, _encode_tensors, _decode_tensors)
 
     def table(
         self, kind: str, config: dict[str, Any], make: Callable[[], pd.DataFrame]
     ) -> pd.DataFrame:
         """A table, loaded if it is stored, else made and stored; arguments as in `tensors`."""
         path = self.path(kind, config, "parquet")
-        return _stored(path, _canonical(config), make, _encode_table, _decode_table)
+        return self._kept(path, config, make, _encode_table, _decode_table)
+
+    def _kept(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        make: Callable[[], T],
+        encode: Callable[[T, str], bytes],
+        decode: Callable[[bytes, str], T],
+    ) -> T:
+        text = _canonical(config)
+        if self.shelf is not None and not path.exists():
+            with suppress(Exception):  # absent or damaged: it cannot be mended there
+                return decode((self.shelf / path.relative_to(self.root)).read_bytes(), text)
+        return _stored(path, text, make, encode, decode)
 
 
-def _default_root() -> Path:
-    if root := os.environ.get("DUALDIFF_STORE"):
-        return Path(root)
-    checkout = Path(__file__).resolve().parent.parent
+def _default() -> tuple[Path, Path | None]:
+    """The root and the shelf of a store for which nobody has named a folder."""
+    checkout, shelf = Path(__file__).resolve().parent.parent, None
     if (checkout / "pyproject.toml").is_file():
-        return checkout / "_build" / "store"
+        shelf = checkout / "_build" / "store"
+        if _refusal(shelf) is None:
+            return shelf, None
     from platformdirs import user_cache_path
 
-    return user_cache_path("dualdiff") / "store"
+    root = user_cache_path("dualdiff") / "store"
+    error = _refusal(root)
+    return (_temporary(root, error) if error else root), shelf
+
+
+def _refusal(folder: Path) -> str | None:
+    """What keeps us from writing to a folder, found by trying: permissions do not tell it all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**16))  # a full one takes names and no contents
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+@functools.cache
+def _temporary(root: Path, error: str) -> Path:
+    """One folder for all stores of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="dualdiff-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    message = (
+        f"nothing can be written to {root} ({error}): results are kept in {folder} until this "
+        "process ends; set DUALDIFF_STORE to a folder in which you may write to keep them longer"
+    )
+    warnings.warn(message, StoreWarning, stacklevel=4)
+    return folder
 
 
 def _canonical(config: dict[str, Any]) -> str:
@@ -174,11 +249,14 @@ def _stored(
 def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, under a temporary name first."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # of a full file system
 
 
 def _verify(config: str, stored_config: str | None, digest: str, stored_digest: str | None) -> None:

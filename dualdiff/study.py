@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dualdiff import metrics
 from dualdiff.compose import joint
+from dualdiff.definitions import added, own
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import exact_denoiser
 from dualdiff.members import (
@@ -60,7 +61,7 @@ def configurations(workshop: Workshop) -> dict[str, Denoiser]:
 
 def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
     """General, specialised and joint with exact noise predictions: what no training can beat."""
-    process = Process.linear()
+    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dim)
     general = exact_denoiser(scenario.general, process)
     specialised = exact_denoiser(scenario.specialised, process)
     return {
@@ -86,9 +87,8 @@ def fresh_samples(
     """
     conditions = scenario.conditions(n, stream(seed, "test conditions"))
     generator = stream(seed, "test samples", device=device)
-    samples = sample(
-        denoiser, conditions.to(device), generator, sampler=DDPM(), draws=draws, progress=progress
-    )
+    there = conditions.to(device)
+    samples = sample(denoiser, there, generator, sampler=DDPM(), draws=draws, progress=progress)
     return samples.cpu(), conditions
 
 
@@ -137,6 +137,7 @@ class Trial:
                 "general": law(scenario.general),
                 "specialised": law(scenario.specialised),
                 "conditions": [scenario.condition_low, scenario.condition_high],
+                **own(scenario),
             },
             "targets": {name: law(region) for name, region in (self.targets or {}).items()},
             "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.described(),
@@ -144,7 +145,12 @@ class Trial:
             "seed": self.seed,
             "configuration": self.configuration,
             "device": torch.device(device).type,
+            **added(self, Trial),
         }
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result, as JSON."""
+        return {"code": code_version(*self.modules), **provenance()}
 
     def table(
         self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
@@ -153,7 +159,7 @@ class Trial:
 
         Column ``seconds`` is how long training (if it was not stored), sampling and scoring took.
         """
-        config = {**self.config(device), "code": code_version(*self.modules), **provenance()}
+        config = {**self.config(device), **self.code()}
         table = store.table("study", config, partial(self._make, store, device, quiet))
         return table.assign(profile=self.profile.name)
 
@@ -192,16 +198,15 @@ class Trial:
             device, quiet = torch.device(workshop.device), workshop.quiet
         label = f"{self.scenario.name}, {self.recipe_name}: sample {self.configuration}"
         with progress_bar(len(conditions) * self.profile.draws, label, quiet) as bar:
-            samples, _ = fresh_samples(
+            samples = sample(
                 denoiser,
-                self.scenario,
-                len(conditions),
-                self.profile.draws,
-                self.seed,
-                device=device,
+                conditions.to(device),
+                stream(self.seed, "test samples", device=device),
+                sampler=DDPM(),
+                draws=self.profile.draws,
                 progress=bar.update,
             )
-        return samples, {}
+        return samples.cpu(), {}
 
 
 def trials(

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from dualdiff import overlap
 from dualdiff.compose import Weighted
+from dualdiff.definitions import digest
 from dualdiff.denoisers import Denoiser
-from dualdiff.members import RECIPES, Recipe, Workshop, code_version, progress_bar, stream
+from dualdiff.members import RECIPES, Recipe, Workshop, progress_bar, stream
 from dualdiff.methods import MAKES_METHODS, METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.overlap import SETTINGS, shifted_table, targets
 from dualdiff.profiles import PROFILES, Profile
 from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
-from dualdiff.store import provenance
 from dualdiff.study import MAKES_TABLES, Trial, exact_configurations
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
@@ -110,6 +110,10 @@ class MethodTrial(Composed):
     """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
 
     kind = "method"
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result: a method may be the user's own."""
+        return {**super().code(), "method": digest(METHODS.get(self.configuration))}
 
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
@@ -202,11 +206,7 @@ class WeightTrial(Composed):
 
     def weights(self, workshop: Workshop) -> dict[str, Tensor]:
         """The weights per timestep by member, learned or loaded."""
-        config = {
-            **self.config(workshop.device),
-            "code": code_version(*self.modules),
-            **provenance(),
-        }
+        config = {**self.config(workshop.device), **self.code()}
         # Sampling and scoring of the trial do not change what was learned.
         config["profile"] = {
             k: v for k, v in config["profile"].items() if k not in ("conditions", "draws")

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dualdiff.compose import RULES
+from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.members import stream
 from dualdiff.plots import composition as figures
 from dualdiff.regions import Box
@@ -46,8 +46,44 @@ def rectangles(axes: plt.Axes) -> list[tuple[float, ...]]:
 
 
 def test_titles_are_those_of_the_rules() -> None:
-    assert all(figures.TITLES[name] == rule.title for name, rule in RULES.items())
-    assert len(set(figures.TITLES.values())) == len(figures.TITLES)
+    names = [*RULES, *figures.BESIDE]
+    assert all(figures.title(name) == rule.title for name, rule in RULES.items())
+    assert len({figures.title(name) for name in names}) == len(names)
+
+
+@pytest.fixture(params=[1, 4])
+def more(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all rules after a reader has added some."""
+    for i in range(request.param):
+        own = Rule(f"own rule {i}", "p_s^2 / p_g", weighted(-1.0, 0.5 * i + 2))
+        monkeypatch.setitem(RULES, f"own {i}", own)
+    return list(RULES)
+
+
+def test_figures_have_a_place_for_every_new_rule(more: list[str]) -> None:
+    inside = BOXES.truth(50, stream(0, "truth"))
+    titles = {figures.title(name) for name in more}
+    panels = visible(figures.box_figure(BOXES, dict.fromkeys(more, inside)))
+    assert {title(axes).partition(": ")[0] for axes in panels} == titles
+    assert sum(bool(axes.get_xlabel()) for axes in panels) == -(-len(more) // 3)
+    clouds = dict.fromkeys(["truth", *more], RING.truth(50, stream(0, "truth")))
+    shown = visible(figures.density_figure(RING, clouds, dict.fromkeys(clouds)))
+    assert titles < {title(axes) for axes in shown}
+    rows = [
+        ("boxes", name, metric, value, value, value)
+        for i, name in enumerate(more)
+        for metric, value in (
+            ("total_variation", 0.3),
+            ("total_variation_floor", 0.05),
+            ("accuracy", 0.9),
+            ("calls", 100.0 * (i + 1)),  # as many different prices as rules
+        )
+    ]
+    columns = ["scene", "name", "metric", "value", "low", "high"]
+    figure = figures.cost_figure(pd.DataFrame(rows, columns=columns))
+    first = visible(figure)[0]
+    assert {label.get_text() for label in first.get_yticklabels()} == titles
+    assert len(figure.legends[0].get_texts()) == len(more) + 1
 
 
 def test_scenes_show_both_members_and_their_product() -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dualdiff import report_correction as words
 from dualdiff.methods import METHODS
 from dualdiff.plots import correction as plots
 from dualdiff.regions import Box
@@ -21,6 +22,34 @@ def test_every_method_has_a_look_of_its_own() -> None:
     assert set(plots.FAMILIES) == set(METHODS)
     looks = {(colour, marker) for _, colour, marker in plots.FAMILIES.values()}
     assert len(looks) == len(METHODS)
+
+
+def test_a_new_method_is_in_every_figure_and_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, copied in (("mine", "sum"), ("another", "smc")):  # titles need not differ
+        monkeypatch.setitem(METHODS, name, METHODS[copied])
+    names = ["sum", "mine", "another"]
+    looks = {plots.look(name)[1:] for name in METHODS}
+    assert len(looks) == len(METHODS)
+
+    table = methods_table()
+    own = [table[table["name"] == "sum"].assign(name=name) for name in names[1:]]
+    table = pd.concat([table, *own])
+    axes = plots.cost_figure(table).axes[0]
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    assert len(drawn) == table["name"].nunique()
+    assert len(words.methods_view(table, "cabinet")) == table["name"].nunique()
+
+    pooled = learned()
+    own = [pooled[pooled["configuration"] == "sum"].assign(configuration=n) for n in names[1:]]
+    pooled = pd.concat([pooled, *own])
+    figure = plots.learned_figure(pooled)
+    assert len(figure.legends[0].get_texts()) == pooled["configuration"].nunique()
+    view = words.learned_view(pooled, "cabinet", "accuracy")
+    assert len(view) == pooled["configuration"].nunique()
+    y = torch.rand(100, 3, generator=torch.Generator().manual_seed(0))
+    box = Box((0, 0, 0), (1, 1, 1))
+    figure = plots.profile_figure({"boxes": dict.fromkeys(names, y)}, {"boxes": box})
+    assert len(figure.axes[0].patches) == len(names)
 
 
 def test_cost_figure_puts_every_method_at_its_price() -> None:

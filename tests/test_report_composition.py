@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dualdiff import report_composition as words
-from dualdiff.compose import RULES, Weighted
+from dualdiff.compose import RULES, Rule, Weighted, weighted
 from dualdiff.exact import ExactMixture
 from dualdiff.members import stream
 from dualdiff.process import Process
@@ -66,6 +66,18 @@ def test_gaussian_table_is_what_a_chain_does() -> None:
         assert float(drawn.var()) == pytest.approx(expected, rel=4.5 * math.sqrt(2 / n))
     alike = frame[(frame["B"] - 1).abs() < 1e-9]
     assert (alike["of the samples"] - 1).abs().max() < 0.01
+
+
+def test_new_rules_are_in_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that have the title of another."""
+    for name, weights in (("mine", (2.0, -1.0)), ("again", (0.5, 0.5)), ("much", (3.0, 2.0))):
+        monkeypatch.setitem(RULES, name, Rule("joint sum (1, 1)", "p", weighted(*weights)))
+    frame = words.gaussian_table(Process.linear(dy=1, dc=1))
+    assert len(frame) == len(RULES)
+    assert len(words.rules_markdown(RING).splitlines()) == len(RULES) + 2
+    assert len(words.scores_table(table(0.5), "boxes")) == len(RULES)
+    inside = BOXES.truth(10, stream(0, "truth"))
+    assert len(words.places_table(BOXES, dict.fromkeys(RULES, inside))) == len(RULES)
 
 
 def test_density_exists_where_the_precisions_add_up_to_something_positive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -23,16 +24,16 @@ from dualdiff.plots.theory import SHADE
 from dualdiff.regions import Box
 from dualdiff.scenes import Boxes, Plane, Scene
 
-TITLES = {
-    "truth": "perfect sampler",
-    "own": "a rule of your own",
-    **{name: rule.title for name, rule in RULES.items()},
-}
-"""How a rule, or what stands beside the rules, is called in figures and tables."""
+BESIDE = {"truth": "perfect sampler", "own": "a rule of your own"}
 PRODUCT = COLOURS["joint"]
-MARKS = ("o", "^", "s")
+MARKS = ("o", "^", "s", "D", "v", "P", "X")
 FRAME = (1.7, 1.3)  # half width and height of the panels of a plane scene
 ORIGIN = (0.0, 0.0, 0.0)
+
+
+def title(name: str) -> str:
+    """How a rule, or what stands beside the rules, is called in figures and tables."""
+    return BESIDE[name] if name in BESIDE else RULES[name].title
 
 
 def scene_figure(scenes: Mapping[str, Scene]) -> Figure:
@@ -108,7 +109,7 @@ def density_figure(
         share = scene.histogram(cloud)[0]
         peak = float(share.max() if aim is None else scene.masses(aim).max())
         _cells(below, scene, share, peak)
-        above.set_title(TITLES[name], fontsize=8)
+        above.set_title(title(name), fontsize=8)
         note = f"TV to the product {scene.variation(cloud, scene.target):.2f}"
         if aim is None:
             above.text(0, 0.85, "no density:\ninfinite mass", ha="center", fontsize=8)
@@ -154,10 +155,12 @@ def box_figure(scene: Boxes, clouds: Mapping[str, Tensor]) -> Figure:
 
     ``clouds`` are offsets ``[n, 3]`` by rule; the share in the title is that in the product.
     """
-    figure, grid = plt.subplots(
-        3, -(-len(clouds) // 3), figsize=(9.5, 6.6), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, (name, u) in zip(grid.flat, clouds.items(), strict=True):
+    columns = -(-len(clouds) // 3)
+    size = (9.5 * max(1, columns / 3), 6.6)
+    figure, grid = plt.subplots(3, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(clouds) :]:
+        axes.set_visible(False)
+    for axes, (name, u) in zip(grid.flat, clouds.items(), strict=False):
         axes.scatter(u[:, 0], u[:, 1], s=2, alpha=0.4, color="#666666", linewidths=0)
         for region, member, style in (
             (scene.world.general, "general", "--"),
@@ -165,10 +168,12 @@ def box_figure(scene: Boxes, clouds: Mapping[str, Tensor]) -> Figure:
         ):
             outline(axes, region, ORIGIN, "plan", edgecolor=COLOURS[member], linestyle=style)
         inside = scene.target.contains(u, u.new_zeros(1, u.shape[1])).float().mean()
-        axes.set_title(f"{TITLES[name]}: {float(inside):.0%} in both", fontsize=8)
+        axes.set_title(f"{title(name)}: {float(inside):.0%} in both", fontsize=8)
         axes.set(xlim=(-1.5, 3.2), ylim=(-1.6, 1.6), aspect="equal")
-    for axes in grid[-1]:
-        axes.set_xlabel("x of $y - c$ (units of y)", fontsize=8)
+    for column in grid.T:
+        lowest = [axes for axes in column if axes.get_visible()][-1]
+        lowest.set_xlabel("x of $y - c$ (units of y)", fontsize=8)
+        lowest.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel("y (units of y)", fontsize=8)
     return figure
@@ -186,10 +191,15 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     wide = table.pivot_table(index=["scene", "name"], columns="metric", values="value", sort=False)
     means = wide.groupby("name")[["calls", "total_variation"]].mean()
     names = list(means.sort_values(["calls", "total_variation"]).index)
-    marks = dict(zip(sorted(means["calls"].unique()), MARKS, strict=False))
+    marks = dict(zip(sorted(means["calls"].unique()), cycle(MARKS), strict=False))
     scenes = list(dict.fromkeys(table["scene"]))
     figure, grid = plt.subplots(
-        1, len(scenes), figsize=(9.2, 3.8), sharex=True, sharey=True, squeeze=False
+        1,
+        len(scenes),
+        figsize=(9.2, max(3.8, 0.8 + len(names) / 3)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     spread = table[table["metric"] == "total_variation"].set_index(["scene", "name"])
     for axes, scene in zip(grid[0], scenes, strict=True):
@@ -214,7 +224,7 @@ def cost_figure(table: pd.DataFrame) -> Figure:
         axes.set(title=scene.replace("_", " "), xlabel="TV to the product")
         axes.set_xlim(0, 1)
     first = grid[0, 0]
-    first.set_yticks(range(len(names)), [TITLES[name] for name in names], fontsize=8)
+    first.set_yticks(range(len(names)), [title(name) for name in names], fontsize=8)
     first.set_ylabel("rule")
     first.invert_yaxis()
     handles = [

@@ -31,6 +31,16 @@ FAMILIES = {
     "superdiff_or": ("states", COLOURS["generated"], "*"),
 }
 """Family, colour and marker of every method: the same on every page."""
+OTHER_MARKS = ("p", "8", ">", "H", "X", "D", "o")
+
+
+def look(method: str) -> tuple[str, str, str]:
+    """Family, colour and marker of a method; one that is not in :data:`FAMILIES` is an "other"."""
+    others = [name for name in METHODS if name not in FAMILIES]
+    if method in others:
+        mark = OTHER_MARKS[others.index(method) % len(OTHER_MARKS)]
+        return ("other", COLOURS["truth"], mark)
+    return FAMILIES[method]
 
 
 def values(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -68,7 +78,7 @@ def profile_figure(
         axes.plot([low, low, high, high], [0, level, level, 0], color=COLOURS["truth"], lw=2)
         for method, y in by_method.items():
             density, _ = np.histogram(y[:, 0].numpy(), edges, density=True)
-            axes.stairs(density, edges, color=FAMILIES[method][1], label=METHODS[method].title)
+            axes.stairs(density, edges, color=look(method)[1], label=METHODS[method].title)
         axes.set(title=SCENES[scene]().title, xlabel="x of $y - c$ (units of y)", ylim=(0, None))
     grid[0, 0].set_ylabel("density (1 / units of y)")
     grid[0, 0].plot([], [], color=COLOURS["truth"], lw=2, label="true product")
@@ -87,10 +97,11 @@ def cost_figure(table: pd.DataFrame) -> Figure:
         rows = values(part, "total_variation").set_index("name")
         floor = values(part, "total_variation_floor")["value"].min()
         axes.axhline(floor, color=COLOURS["truth"], ls=":", lw=1, label="perfect sampler")
-        for name, (_, colour, marker) in FAMILIES.items():
-            if name in rows.index:
-                style = {"color": colour, "marker": marker, "label": METHODS[name].title}
-                errorbar(axes, float(calls[name]), rows[rows.index == name].iloc[0], **style)
+        known = [name for name in FAMILIES if name in rows.index]
+        for name in dict.fromkeys([*known, *rows.index]):
+            _, colour, marker = look(name)
+            style = {"color": colour, "marker": marker, "label": METHODS[name].title}
+            errorbar(axes, float(calls[name]), rows[rows.index == name].iloc[0], **style)
         log_axis(axes, (100, 200, 500, 1000, 2000))
         axes.set(xlabel="network calls per sample", title=SCENES[scene]().title)
         axes.set_ylim(0, None)
@@ -131,7 +142,7 @@ def steps_figure(table: pd.DataFrame) -> Figure:
         part = table[table["method"] == method]
         calls = values(part, "calls").sort_values("steps")["value"].to_numpy()
         rows = values(part, "total_variation").sort_values("steps")
-        _, colour, marker = FAMILIES[name]
+        _, colour, marker = look(name)
         axes.plot(calls, rows["value"], color=colour, lw=1)
         for x, (_, row) in zip(calls, rows.iterrows(), strict=True):
             errorbar(axes, float(x), row, color=colour, marker=marker)
@@ -164,13 +175,13 @@ def learned_figure(pooled: pd.DataFrame) -> Figure:
             part = pooled[chosen & (pooled["target"] == "specialised")]
             wide = part.set_index(["configuration", "metric"])["value"]
             for name in methods:
-                _, colour, marker = FAMILIES[name]
+                _, colour, marker = look(name)
                 x, y = (wide.get((name, m), np.nan) for m in ("total_variation", "accuracy"))
                 axes.plot([x], [y], color=colour, marker=marker, ls="none")
             axes.set(title=f"{scenario.replace('_', ' ')}, {recipe}")
             axes.set(xlabel="total variation", ylabel="accuracy")
     for name in methods:
-        _, colour, marker = FAMILIES[name]
+        _, colour, marker = look(name)
         grid[0, 0].plot([], [], color=colour, marker=marker, ls="none", label=METHODS[name].title)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=5, loc="outside lower center")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dualdiff.definitions import digest
 from dualdiff.members import code_version, progress_bar, stream
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
@@ -30,7 +30,10 @@ COLUMNS = (*FEATURES, *OFFSETS, *PLACES, "type", "task", "goals", "draws")
 """The ten features; the target as the simulator asks for it and, clipped, in the workspace; index
 of the object's type in :data:`dualdiff.robot.kinds.TYPES`; task; how many goals the task began
 with; draws that the oracle needed."""
-MAKES_ROWS = ["robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"]
+MAKES_ROWS = [
+    *("members", "train"),  # the streams of random numbers, and on how many threads they are used
+    *("robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"),
+]
 FRAMES = ("object", "world", "metric")
 """Coordinates of the target.
 
@@ -103,6 +106,7 @@ class Chunk:
         return {
             **own,
             "seed": self.seed,
+            "environments": digest(ENVIRONMENTS),
             "code": code_version(*MAKES_ROWS),
             **provenance(),
         }
@@ -156,8 +160,8 @@ def chunks(tasks: int, seed: int, environments: Iterable[str] = ENVIRONMENTS) ->
     ]
 
 
-def _generate(chunk: Chunk, root: Path) -> int:
-    return len(chunk.table(Store(root)))
+def _generate(chunk: Chunk, store: Store) -> int:
+    return len(chunk.table(store))
 
 
 def generate(
@@ -199,7 +203,7 @@ def generate(
             missing = [
                 c for c in todo if not store.path("robot_rows", c.config(), "parquet").exists()
             ]
-            for chunk, _ in in_processes(partial(_generate, root=store.root), missing, jobs):
+            for chunk, _ in in_processes(partial(_generate, store=store), missing, jobs):
                 bar.update(chunk.n)
         tables = []
         for chunk in todo:

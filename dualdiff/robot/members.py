@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dualdiff.definitions import added
 from dualdiff.denoisers import MLP, Denoiser, Predict
 from dualdiff.members import (
     MAKES_NETWORKS,
@@ -92,8 +93,8 @@ class Told(Denoiser):
 
 
 @lru_cache(maxsize=1)
-def _rows(tasks: int, root: str) -> pd.DataFrame:
-    return generate(tasks, DATA_SEED, store=Store(root))
+def _rows(tasks: int, store: Store) -> pd.DataFrame:
+    return generate(tasks, DATA_SEED, store=store)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Workshop:
     def data(self) -> Split:
         """The three sets of rows; the specialised one whole."""
         size = self.scale
-        rows = _rows(size.tasks, str(self.store.root))
+        rows = _rows(size.tasks, self.store)
         return split(rows, self.seed, n_specialised=size.n_specialised, n_test=size.conditions)
 
     @cached_property
@@ -246,6 +247,7 @@ class Workshop:
             "seed": self.seed,
             "code": code_version(*MAKES_MEMBERS),
             **provenance(),
+            **added(self, Workshop),
         }
         return config if name == "general" else {**config, "fold": self.fold}
 

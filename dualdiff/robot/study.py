@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted, guided, joint
 from dualdiff.correct import product
+from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser
 from dualdiff.members import code_version, stream
 from dualdiff.metrics import Estimate, energy_score
@@ -47,7 +48,7 @@ REFERENCES = ("oracle", "data", "uniform")
 """Fresh oracle draws (the ceiling), the test rows' own targets, uniform offsets (the floor)."""
 MAKES_ROBOT = [
     *MAKES_MEMBERS,
-    *("compose", "metrics", "resampling", "correct", "weights"),
+    *("compose", "metrics", "mcmc", "resampling", "correct", "weights"),
     *("robot/judge", "robot/study"),
 ]
 GROUP = 8
@@ -308,6 +309,7 @@ class RobotTrial:
             "scale": scale,
             "seed": self.seed,
             "configuration": self.configuration,
+            **added(self, RobotTrial),
         }
 
     def table(self, store: Store) -> pd.DataFrame:
