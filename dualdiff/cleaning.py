@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dualdiff.book import variants
-
-STORE = "_store"
-"""Folder of the project for trained networks: not in ``_build``, which jupyter-book empties."""
+from dualdiff.store import STORE
 
 
 def clean(root: Path, *, keep_store: bool = False) -> Iterator[str]:

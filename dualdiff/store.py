@@ -33,6 +33,8 @@ from torch import Tensor
 
 import dualdiff
 
+STORE = "_store"
+"""Folder of the checkout: not in ``_build``, which jupyter-book empties."""
 T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
@@ -70,7 +72,7 @@ class Store:
     Parameters
     ----------
     root : path, optional
-        By default the environment variable ``DUALDIFF_STORE``, else ``_build/store`` of the
+        By default the environment variable ``DUALDIFF_STORE``, else ``_store`` of the
         checkout that holds this package. Where that cannot be written, and without a checkout, a
         folder in the user's cache; where that cannot be written either, a temporary one.
 
@@ -161,7 +163,7 @@ def _default() -> tuple[Path, Path | None]:
     """The root and the shelf of a store for which nobody has named a folder."""
     checkout, shelf = Path(__file__).resolve().parent.parent, None
     if (checkout / "pyproject.toml").is_file():
-        shelf = checkout / "_build" / "store"
+        shelf = checkout / STORE
         if _refusal(shelf) is None:
             return shelf, None
     from platformdirs import user_cache_path
