@@ -11,29 +11,28 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import sys
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 from tqdm import tqdm
 
 from dualdiff import arena, confine
 from dualdiff.labs import SIZES
 from dualdiff.marks import answers_page, entered_in, feedback, flat, leaderboard, summary, table
+from dualdiff.playing import Names, mark
 from dualdiff.submission import (
     Lab,
     Marked,
-    Names,
     Outcome,
     Unreadable,
     lab_of,
-    mark,
     open_answers,
     plain,
     read,
@@ -138,6 +137,7 @@ def grade(
     paths = submissions(folder)
     if confined:
         confine.check()
+    boxes = confine.Boxes()
     done = out / ".done"
     done.mkdir(parents=True, exist_ok=True)
     if competitions is None:
@@ -160,13 +160,21 @@ def grade(
         kept = done / f"{_key(path, lab, size)}.json"
         if not again and (known := _kept(kept, result.file)) is not None:
             return known
-        compete = competitions.get(result.lab)
-        mark(result, notebook, lab.tests, limits, size=size, confined=confined, compete=compete)
+        mark(
+            result,
+            notebook,
+            lab.tests,
+            limits,
+            size=size,
+            confined=confined,
+            compete=competitions.get(result.lab),
+            boxes=boxes,
+        )
         if result.complete:
             _write(kept, json.dumps(asdict(result)))
         return result
 
-    results = _all(paths, one, jobs, labs, quiet)
+    results = _all(paths, one, jobs, labs, quiet, boxes)
     _write(out / "marks.csv", table(results, labs, entered_in(out / "marks.csv")))
     _write(out / "open_answers.md", answers_page(results))
     if any(result.entry for result in results):
@@ -193,33 +201,63 @@ def _all(
     jobs: int,
     labs: dict[str, Lab],
     quiet: bool,
+    boxes: confine.Boxes,
 ) -> list[Marked]:
     """The result of each, in order, with progress."""
     results: dict[Path, Marked] = {}
     with (
         one_thread(),  # tests compute beside the submissions, which are to have the cores
+        _heeding(boxes),
         ThreadPoolExecutor(jobs) as pool,
         tqdm(
             total=len(paths), desc="marking", unit="notebook", disable=quiet, file=sys.stderr
         ) as bar,
     ):
-        futures: dict[Future[Marked], Path] = {pool.submit(one, path): path for path in paths}
+        futures: dict[Future[Marked], Path] = {}
         try:
-            for future in as_completed(futures):
-                path = futures[future]
-                results[path] = future.result()
-                if not quiet:
-                    tqdm.write(summary(results[path], labs), file=sys.stderr)
-                bar.update()
+            futures |= {pool.submit(one, path): path for path in paths}
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, 0.5, FIRST_COMPLETED)
+                if boxes.closed:  # and what a signal raises was lost, say in a destructor
+                    raise KeyboardInterrupt
+                for future in done:
+                    path = futures[future]
+                    results[path] = future.result()
+                    if not quiet:
+                        tqdm.write(summary(results[path], labs), file=sys.stderr)
+                    bar.update()
         except BaseException:
+            boxes.closed = True
             pool.shutdown(wait=False, cancel_futures=True)
-            while any(future.running() for future in futures):
-                confine.kill(psutil.Process().children(recursive=True))  # the boxes
-                time.sleep(0.1)
+            boxes.close()
             words = f"{len(results)} of {len(paths)} are marked; start it again to go on"
             print(words, file=sys.stderr)
             raise
     return [results[path] for path in paths]
+
+
+@contextmanager
+def _heeding(boxes: confine.Boxes) -> Iterator[None]:
+    """With the first request to end no box starts any more; a second does not disturb the end."""
+    before: dict[int, Callable[..., Any]] = {}
+
+    def heed(number: int, frame: Any) -> None:
+        first, boxes.closed = not boxes.closed, True
+        if first:
+            before[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(kind)
+            if callable(handler):  # neither ignored nor left to the system
+                before[kind] = handler
+                signal.signal(kind, heed)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _opened(path: Path, labs: dict[str, Lab], result: Marked) -> dict[str, Any] | None:
@@ -262,5 +300,8 @@ def _kept(path: Path, file: str) -> Marked | None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    partial.write_text(text, "utf-8", errors="replace")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, "utf-8", errors="replace")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)  # of an interruption

@@ -15,7 +15,8 @@ from small_lab import load, needs_box, source
 from dualdiff import labs
 from dualdiff.cli import main
 from dualdiff.confine import Limits
-from dualdiff.submission import Lab, Marked, mark, open_answers, read
+from dualdiff.playing import mark
+from dualdiff.submission import Lab, Marked, open_answers, read
 
 POINTS = 20
 
