@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ import dualdiff
 
 DISK = 256 * 2**20  # bytes of the folder in memory
 PROCESSES = 32
+INTERRUPTED = "it was interrupted"
 _SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin", "/usr", "/etc/fonts", "/etc/ld.so.cache")
 _HELP = (
     "Submissions run in a box that only Linux has: install bubblewrap (`apt install bubblewrap`, "
@@ -92,7 +95,11 @@ def environment(home: str, **more: str) -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "PATH": os.defpath,
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.defpath]),
+        # Without a network pip would try again and again.
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INDEX": "1",
+        "PYTHONBREAKPOINT": "0",
         # Where this package is found: the folder around it stays out of sight.
         "PYTHONPATH": str(_package().parent),
         "TMPDIR": home,
@@ -124,13 +131,6 @@ def _box() -> list[str]:
     return [*box, "--chdir", "/tmp"]
 
 
-def kill(processes: list[psutil.Process]) -> None:
-    """End processes. Bubblewrap's own end takes all that are in the box with it."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
 class Watch:
     """Ends a process with all that it has started, as soon as it exceeds a limit.
 
@@ -144,6 +144,7 @@ class Watch:
     def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
         self.process, self.limits = process, limits
         self.exceeded = ""  # which limit, in words
+        self.late = False  # whether it is that of time
         self.peak = 0  # bytes of memory
         self.printed = b""  # what came last
         self._started = time.monotonic()
@@ -161,16 +162,22 @@ class Watch:
         for thread in self._threads:
             thread.join(2)  # without a box a lost process may hold the pipe
 
+    def stop(self, reason: str) -> None:
+        """End it for a reason: the first counts."""
+        self.exceeded = self.exceeded or reason
+        self._kill()
+
     def _look(self) -> None:
         while not self._ended.wait(0.1):
             memory, processes = self._taken()
             self.peak = max(self.peak, memory)
             if time.monotonic() - self._started > self.limits.seconds:
-                self._stop(f"it took longer than {self.limits.seconds:g} s")
+                self.late = True
+                self.stop(f"it took longer than {self.limits.seconds:g} s")
             elif memory > self.limits.memory:
-                self._stop(f"it took more than {self.limits.memory / 2**30:.3g} GiB of memory")
+                self.stop(f"it took more than {self.limits.memory / 2**30:.3g} GiB of memory")
             elif processes > PROCESSES:
-                self._stop(f"it started more than {PROCESSES} processes")
+                self.stop(f"it started more than {PROCESSES} processes")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -179,11 +186,7 @@ class Watch:
             size += len(part)
             self.printed = (self.printed + part)[-2000:]
             if size > self.limits.output and not self.exceeded:
-                self._stop(f"it printed more than {self.limits.output / 2**20:.3g} MiB")
-
-    def _stop(self, reason: str) -> None:
-        self.exceeded = self.exceeded or reason
-        self._kill()
+                self.stop(f"it printed more than {self.limits.output / 2**20:.3g} MiB")
 
     def _tree(self) -> list[psutil.Process]:
         try:
@@ -201,5 +204,42 @@ class Watch:
         return memory, len(tree)
 
     def _kill(self) -> None:
-        kill(self._tree())
+        """End it and all that it has started.
+
+        Bubblewrap's first process may have made the second, and not yet the link by which that
+        dies with it: but both are in one group until a submission begins, and the end of the
+        second takes all that are in the box with it.
+        """
+        tree = self._tree()
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        for process in tree:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
+
+
+class Boxes:
+    """All that are at work, so that they end together: closed, none starts any more."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._watches: set[Watch] = set()
+
+    @contextmanager
+    def hold(self, watch: Watch) -> Iterator[None]:
+        """Keep one among them for a while."""
+        self._watches.add(watch)
+        try:
+            if self.closed:  # it has started just then
+                watch.stop(INTERRUPTED)
+            yield
+        finally:
+            self._watches.discard(watch)
+
+    def close(self) -> None:
+        """End all."""
+        self.closed = True
+        for watch in list(self._watches):
+            watch.stop(INTERRUPTED)

@@ -12,17 +12,16 @@ import json
 import os
 import re
 import secrets
+import signal
 import sys
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 from tqdm import tqdm
 
 from dualdiff import arena, confine, sheet
@@ -41,8 +40,9 @@ from dualdiff.marks import (
     summary,
     table,
 )
+from dualdiff.playing import Names, mark
 from dualdiff.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
-from dualdiff.submission import Lab, Marked, Names, Outcome, mark, plain
+from dualdiff.submission import Lab, Marked, Outcome, plain
 from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
 
@@ -132,6 +132,7 @@ def grade(
     found, ignored = handed_in(folder, without=out)
     if confined:
         confine.check()
+    boxes = confine.Boxes()
     done = out / ".done"
     sheet.load(out / "marks.csv", Past.load(done / "table.json").known())
     done.mkdir(parents=True, exist_ok=True)
@@ -162,7 +163,14 @@ def grade(
         compete = competitions.get(result.lab)
         try:
             mark(
-                result, notebook, rules.tests, limits, size=size, confined=confined, compete=compete
+                result,
+                notebook,
+                rules.tests,
+                limits,
+                size=size,
+                confined=confined,
+                compete=compete,
+                boxes=boxes,
             )
             if result.complete:
                 with suppress(OSError, TypeError, ValueError):  # it will be marked again, no more
@@ -171,7 +179,7 @@ def grade(
             result.remarks = about + result.remarks
         return result
 
-    results = _all(list(pieces), one, jobs, labs, quiet)
+    results = _all(list(pieces), one, jobs, labs, quiet, boxes)
     failed = _written(results, labs, out, say)
     say(_counted(results, ignored))
     if failed:
@@ -281,33 +289,63 @@ def _all(
     jobs: int,
     labs: dict[str, Lab],
     quiet: bool,
+    boxes: confine.Boxes,
 ) -> list[Marked]:
     """The result of each, in order, with progress."""
     results: dict[Path, Marked] = {}
     with (
         one_thread(),  # tests compute beside the submissions, which are to have the cores
+        _heeding(boxes),
         ThreadPoolExecutor(jobs) as pool,
         tqdm(
             total=len(paths), desc="marking", unit="notebook", disable=quiet, file=sys.stderr
         ) as bar,
     ):
-        futures: dict[Future[Marked], Path] = {pool.submit(one, path): path for path in paths}
+        futures: dict[Future[Marked], Path] = {}
         try:
-            for future in as_completed(futures):
-                path = futures[future]
-                results[path] = future.result()
-                if not quiet:
-                    tqdm.write(summary(results[path], labs), file=sys.stderr)
-                bar.update()
+            futures |= {pool.submit(one, path): path for path in paths}
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, 0.5, FIRST_COMPLETED)
+                if boxes.closed:  # and what a signal raises was lost, say in a destructor
+                    raise KeyboardInterrupt
+                for future in done:
+                    path = futures[future]
+                    results[path] = future.result()
+                    if not quiet:
+                        tqdm.write(summary(results[path], labs), file=sys.stderr)
+                    bar.update()
         except BaseException:
+            boxes.closed = True
             pool.shutdown(wait=False, cancel_futures=True)
-            while any(future.running() for future in futures):
-                confine.kill(psutil.Process().children(recursive=True))  # the boxes
-                time.sleep(0.1)
+            boxes.close()
             words = f"{len(results)} of {len(paths)} are marked; start it again to go on"
             print(words, file=sys.stderr)
             raise
     return [results[path] for path in paths]
+
+
+@contextmanager
+def _heeding(boxes: confine.Boxes) -> Iterator[None]:
+    """With the first request to end no box starts any more; a second does not disturb the end."""
+    before: dict[int, Callable[..., Any]] = {}
+
+    def heed(number: int, frame: Any) -> None:
+        first, boxes.closed = not boxes.closed, True
+        if first:
+            before[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(kind)
+            if callable(handler):  # neither ignored nor left to the system
+                before[kind] = handler
+                signal.signal(kind, heed)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _opened(
@@ -358,5 +396,8 @@ def _kept(path: Path, result: Marked) -> Marked | None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
-    partial.write_text(text, "utf-8", errors="replace")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, "utf-8", errors="replace")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)  # of an interruption

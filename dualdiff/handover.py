@@ -25,12 +25,19 @@ from torch import Tensor
 
 LARGEST = 256 * 2**20  # bytes of a message
 _PREFIX = struct.Struct("<Q")
+# Our own, because the process that plays a notebook shares these modules with it.
+_written, _parsed = json.JSONEncoder().encode, json.JSONDecoder().decode
+_class_name = vars(type)["__name__"].__get__
 
 Message = dict[str, Any]
 
 
 class Closed(ConnectionError):
     """The other process has ended, or sent what is no message."""
+
+
+class Silent(Closed):
+    """The other process did not answer in the time that its connection allows."""
 
 
 class Remote:
@@ -53,16 +60,18 @@ class Line:
     answer : callable, optional
         From a message that is no function call to its result. By default all others are refused.
     around : callable, optional
-        Gives the context in which functions run that the other end calls.
+        From a message to the context in which its result is found and written down.
     """
 
     def __init__(
         self,
         connection: socket.socket,
         answer: Callable[[Message], Any] | None = None,
-        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+        around: Callable[[Message], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        self._connection = connection
+        # Bound now: a notebook may change the class of sockets.
+        self._recv, self._sendall = connection.recv, connection.sendall
+        self._end: Closed | None = None
         self._answer = answer
         self._around = around
         self._functions: list[Callable[..., Any]] = []
@@ -77,7 +86,7 @@ class Line:
         Exception
             That the other end raised: the same class if it is a built-in one, else RuntimeError.
         """
-        self._send(message)
+        self._send(self._block(message))
         while True:
             reply = self._receive()
             if "result" in reply:
@@ -97,34 +106,51 @@ class Line:
 
     def _serve(self, message: Message) -> None:
         try:
+            with self._around(message):
+                block = self._found(message)
+        except Closed:
+            raise
+        except Exception as error:  # of the context, such as an end to waiting
+            block = self._block(_said(error))
+        self._send(block)
+
+    def _found(self, message: Message) -> bytes:
+        """What is sent in reply."""
+        try:
             if "call" in message:
                 function = self._functions[int(message["call"])]
-                with self._around():
-                    result = function(*message.get("args", ()), **message.get("kwargs", {}))
+                result = function(*message.get("args", ()), **message.get("kwargs", {}))
             elif self._answer is not None:
                 result = self._answer(message)
             else:
                 raise ValueError(f"no answer to a message with {sorted(message)}")
-            self._send({"result": result})
+            return self._block({"result": result})
         except Closed:
             raise
         except Exception as error:
-            kind = next(c.__name__ for c in type(error).__mro__ if hasattr(builtins, c.__name__))
-            text = (
-                str(error) if kind == type(error).__name__ else f"{type(error).__name__}: {error}"
-            )
-            self._send({"error": kind, "text": text[:10_000]})
+            return self._block(_said(error))
 
-    def _send(self, message: Message) -> None:
+    def _block(self, message: Message) -> bytes:
         tensors: dict[str, Tensor] = {}
-        text = json.dumps(self._encoded(message, tensors))
-        block = safetensors.torch.save(tensors, {"message": text})
+        text = _written(self._encoded(message, tensors))
+        block: bytes = safetensors.torch.save(tensors, {"message": text})
         if len(block) > LARGEST:
             raise ValueError(f"{len(block):,} bytes are too much to hand over ({LARGEST:,})")
+        return _PREFIX.pack(len(block)) + block
+
+    def _send(self, block: bytes) -> None:
+        if self._end is not None:
+            raise self._end
         try:
-            self._connection.sendall(_PREFIX.pack(len(block)) + block)
+            self._sendall(block)
         except OSError as error:
-            raise Closed(str(error)) from error
+            raise self._ended(error) from error
+
+    def _ended(self, error: OSError) -> Closed:
+        """The end, for good: what comes late is no answer to the next question."""
+        late = isinstance(error, TimeoutError)
+        self._end = Silent("it did not answer any more") if late else Closed(str(error))
+        return self._end
 
     def _receive(self) -> Message:
         (size,) = _PREFIX.unpack(self._read(_PREFIX.size))
@@ -133,8 +159,8 @@ class Line:
         block = self._read(size)
         try:
             (header,) = _PREFIX.unpack(block[: _PREFIX.size])
-            text = json.loads(block[_PREFIX.size : _PREFIX.size + header])
-            message = json.loads(text["__metadata__"]["message"])
+            text = _parsed(block[_PREFIX.size : _PREFIX.size + header].decode())
+            message = _parsed(text["__metadata__"]["message"])
             decoded = self._decoded(message, safetensors.torch.load(block))
         # All that a forged block can make these raise; it counts as the end.
         except Exception as error:
@@ -147,9 +173,9 @@ class Line:
         parts, missing = [], size
         while missing:
             try:
-                part = self._connection.recv(min(missing, 2**20))
+                part = self._recv(min(missing, 2**20))
             except OSError as error:
-                raise Closed(str(error)) from error
+                raise self._ended(error) from error
             if not part:
                 raise Closed("the other process has ended")
             parts.append(part)
@@ -210,13 +236,30 @@ def _tensor(value: Tensor | np.ndarray[Any, Any] | torch.Generator) -> tuple[str
         return "generator", value.get_state()
     if isinstance(value, Tensor):
         return "tensor", value.detach().cpu().contiguous().clone()
-    return "array", torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape).clone()
+    return "array", torch.from_numpy(np.array(value, order="C"))
 
 
 def _string(key: Any) -> str:
     if not isinstance(key, str):
         raise TypeError(f"the key {key!r} of a dictionary is not a string")
     return key
+
+
+def described(error: BaseException) -> str:
+    """What an exception says, whatever its class does to that."""
+    try:
+        text = str.__getitem__(str(error), slice(10_000))
+    except Exception:
+        text = "(what it says cannot be printed)"
+    return f"{_class_name(type(error))}: {text}"
+
+
+def _said(error: Exception) -> Message:
+    """An exception as a message: the nearest class that the other end knows, and its words."""
+    name, text = described(error).split(": ", 1)
+    known = (_class_name(kind) for kind in type.mro(type(error)))
+    nearest = next(name for name in known if hasattr(builtins, name))
+    return {"error": nearest, "text": text if nearest == name else f"{name}: {text}"}
 
 
 def _exception(reply: Message) -> Exception:

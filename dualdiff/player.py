@@ -1,4 +1,4 @@
-"""The process in which a submission runs: ``python -m dualdiff.player FD``.
+"""The process in which a submission runs: ``python -m dualdiff.player FD MEMORY``.
 
 It executes the cells of a notebook that comes over the socket, and then hands over what the
 notebook has defined: values, and functions to call. It holds no tests. Whatever it says is
@@ -7,6 +7,7 @@ believed by nobody: limits are kept from outside.
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
@@ -17,7 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dualdiff.handover import Line, Message
+from IPython.core.interactiveshell import InteractiveShell
+
+from dualdiff.frontend import without_front_end
+from dualdiff.handover import Closed, Line, Message, described
+from dualdiff.interpreter import Interpreter
+
+# Our own, because a cell can change those of the module.
+_handle, _set_timer = signal.signal, signal.setitimer
 
 
 class _Late(BaseException):
@@ -28,16 +36,21 @@ class Player:
     """Executes cells and answers questions about the names that they define."""
 
     def __init__(self, connection: socket.socket) -> None:
-        from IPython.core.interactiveshell import InteractiveShell
-
-        self.line = Line(connection, self.answer, around=self.call)
+        self.line = Line(connection, self.answer, around=self.context)
         self.call_seconds = 1.0
+        self.notes: list[str] = []
         self.shell = InteractiveShell.instance()
-        # What a shell without a terminal and without a window lacks.
-        self.shell.ask_exit = lambda: None  # type: ignore[attr-defined]
-        self.shell.enable_gui = lambda *_: None  # type: ignore[method-assign]
-        self.shell.colors = "nocolor"
+        without_front_end(self.shell, self.notes.append)
+        if self.shell.history_manager is not None:
+            self.shell.history_manager.enabled = False
         self.names = self.shell.user_ns
+        # What the first cell, error and await load is ours, and not taken from the notebook's
+        # folder: that joins the path afterwards, in the place which it has in a kernel.
+        for cell in ("pass", "raise ValueError", "import asyncio\nawait asyncio.sleep(0)"):
+            self.shell.run_cell(cell, store_history=False)
+        del self.names["asyncio"]
+        sys.path.insert(_site(), "")
+        self.interpreter = Interpreter(self.names)
 
     def answer(self, message: Message) -> Any:
         """Play a notebook, or give the value of a name."""
@@ -50,8 +63,11 @@ class Player:
         return self.names[name]
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """The context of a function of the submission that is called from outside."""
+    def context(self, message: Message) -> Iterator[None]:
+        """The context in which the submission's values are looked at and its functions called."""
+        if "play" in message:
+            yield
+            return
         try:
             with _at_most(self.call_seconds):
                 yield
@@ -59,51 +75,93 @@ class Player:
             raise TimeoutError(str(late)) from None
         except SystemExit:
             raise RuntimeError("it asked to exit") from None
+        except Closed:
+            raise
+        except BaseException as error:  # a submission may raise whatever it likes
+            raise RuntimeError(described(error)) from None
+        finally:
+            self.interpreter.put_back(quick=True)
 
     def play(self, cells: list[str], seconds: float) -> list[tuple[int, str]]:
-        """Execute the cells; the numbers of those that failed, with the reason of each."""
-        failed = []
+        """Execute the cells; what is to be said of them: the number of a cell, and words."""
+        said = []
         for number, cell in enumerate(cells, 1):
             self.line.ask({"cell": number})
-            error: BaseException | None
-            try:
-                with _at_most(seconds):
-                    result = self.shell.run_cell(cell, store_history=False)
-                error = result.error_before_exec or result.error_in_exec
-            except _Late as late:
-                error = late
-            if error is not None:
-                failed.append((number, _words(error)))
-            _close_figures()
-            sys.stdout.flush()
-        return failed
+            if words := self.cell(cell, seconds):
+                said.append((number, words))
+        return said
+
+    def cell(self, cell: str, seconds: float) -> str:
+        """Execute a cell, and leave an interpreter in which the next can be executed."""
+        self.notes.clear()
+        error: BaseException | None = None
+        broken = False
+        try:
+            with _at_most(seconds):
+                result = self.shell.run_cell(cell, store_history=False)
+            error = result.error_before_exec
+            error = result.error_in_exec if error is None else error
+        except BaseException as caught:
+            error, broken = caught, not isinstance(caught, _Late)
+        changed = self.interpreter.put_back(streams=broken)
+        words = [] if error is None else [_words(error)]
+        if words:
+            print(words[0], flush=True)
+        if changed:
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            words.append(f"it spoilt {', '.join(changed[:5])}{more}, which was put back")
+        _close_figures()
+        importlib.invalidate_caches()  # it may have written a module
+        return "; ".join([*words, *dict.fromkeys(self.notes)])
 
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
     """Interrupt what takes longer, as far as Python can: the rest is left to the outer limit."""
+    at_work = True
 
     def late(*_: object) -> None:
-        raise _Late(f"stopped after {seconds:g} s")
+        if at_work:
+            raise _Late(f"stopped after {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = _handle(signal.SIGALRM, late)
+    interrupted = _handle(signal.SIGINT, signal.default_int_handler)
     # And again every few seconds, for a loop that goes on whatever happens in it.
-    remaining, _ = signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    remaining, _ = _set_timer(signal.ITIMER_REAL, seconds, 5)
     try:
-        yield
+        try:
+            yield
+        finally:
+            at_work = False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, remaining, 5)
-        signal.signal(signal.SIGALRM, before)
+        _set_timer(signal.ITIMER_REAL, remaining, 5)
+        _handle(signal.SIGALRM, before)
+        _handle(signal.SIGINT, interrupted)
 
 
 def _words(error: BaseException) -> str:
-    kind = type(error).__name__
-    return str(error) if isinstance(error, _Late) else f"{kind}: {error}"[:500]
+    if type(error) is _Late:
+        return str(error)
+    try:
+        with _at_most(1):
+            return described(error)[:500]
+    except BaseException:  # of an exception that takes its time, or raises another kind
+        return "an exception that cannot be printed"
 
 
 def _close_figures() -> None:
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
+    try:
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
+    except Exception:  # a module of that name may be the submission's
+        pass
+
+
+def _site() -> int:
+    """Where the working directory stands in a kernel's path: before the installed packages."""
+    kinds = ("site-packages", "dist-packages")
+    places = (n for n, path in enumerate(sys.path) if os.path.basename(path) in kinds)
+    return next(places, len(sys.path))
 
 
 def _without_otter() -> None:
@@ -127,6 +185,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _without_otter()
+    _handle(signal.SIGINT, signal.SIG_IGN)  # but where a cell is at work
     Player(socket.socket(fileno=descriptor)).line.serve()
     os._exit(0)  # threads and exit handlers of the submission do not matter any more
 

@@ -1,26 +1,14 @@
-"""One submission, marked: its notebook plays in a box, the tests run here."""
+"""One submission: its notebook, the tests of its lab, and what comes out of them."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dualdiff import confine
-from dualdiff.handover import Closed, Line, Message
-from dualdiff.labs import SIZE
 from dualdiff.reading import Notebook, read
-
-CELL_SHARE = 1 / 3  # of the time limit, that one cell may take ...
-CALL_SHARE = 1 / 30  # ... and one call of a function in a test
 
 
 @dataclass(frozen=True)
@@ -113,167 +101,8 @@ class Lab:
         return cls(tests, points, handed_out)
 
 
-def mark(
-    result: Marked,
-    notebook: dict[str, Any],
-    tests: dict[str, str],
-    limits: confine.Limits,
-    *,
-    size: str = "full",
-    confined: bool = True,
-    compete: Callable[[Names], dict[str, Any]] | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Play a notebook, run its tests, and write down in `result` what came out.
-
-    Parameters
-    ----------
-    result : Marked
-    notebook : dict
-    tests : dict
-        The source of the tests of each question: see :func:`archived_tests`.
-    limits : Limits
-    size : str
-        ``full`` or ``smoke``: how much the lab computes.
-    confined : bool
-        Whether it plays in a box.
-    compete : callable, optional
-        What is measured of the names of the submission after the tests.
-    say : callable
-        Gets in words what is going on.
-    """
-    started = time.monotonic()
-    at = ["before its first cell"]
-
-    def answer(message: Message) -> None:
-        at[0] = f"in cell {int(message['cell'])} of the code"
-        say(at[0])
-
-    ended: str | None = None
-    with _playing(limits, size, confined) as (connection, watch):
-        line = Line(connection, answer)
-        names = Names(line)
-        cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
-        try:
-            shares = {"cell_seconds": CELL_SHARE, "call_seconds": CALL_SHARE}
-            seconds = {name: share * limits.seconds for name, share in shares.items()}
-            failed = line.ask({"play": cells} | seconds)
-            result.remarks += [
-                f"cell {int(number)} of the code: {plain(reason)}" for number, reason in failed[:20]
-            ]
-            for question, source in tests.items():
-                at[0] = f"in the tests of {question}"
-                say(at[0])
-                _tested(result, question, source, names)
-            if compete is not None:
-                at[0] = "in the competition"
-                result.entry = _competed(compete, names, result)
-            result.complete = True
-        except Closed:
-            ended = watch.exceeded
-        except Exception as error:  # of the player: it speaks, but not as it should
-            why = f"{type(error).__name__}: {error}"
-            result.remarks.append(f"it could not be played: {plain(why)}")
-    if ended is not None:
-        result.remarks.append(_end(ended, watch.printed, at[0]))
-    result.seconds = time.monotonic() - started
-    result.memory = watch.peak
-    result.printed = watch.printed.decode(errors="replace")
-
-
-class Names:
-    """What a submission has defined, for tests: its functions are called where they live."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self.missing: list[str] = []
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a name; the default if it has none."""
-        try:
-            return self._line.ask({"get": name})
-        except NameError:
-            if name not in self.missing:
-                self.missing.append(name)
-            return default
-
-    def check_open(self) -> None:
-        """Raise :class:`Closed` if the submission has ended: a test took that for a failure."""
-        self.get("__name__")
-
-
 def plain(text: object, length: int = 300) -> str:
     """What a submission says, as one line that no terminal or table takes for an instruction."""
     line = "".join(c if c.isprintable() else " " for c in str(text)[: 10 * length])
     line = " ".join(line.split())
     return line if len(line) <= length else line[:length] + " ..."
-
-
-def _tested(result: Marked, question: str, source: str, names: Names) -> None:
-    """Run the tests of a question."""
-    names.missing.clear()
-    file = parsed(source, question)
-    file.run(names)
-    result.questions[question] = [_test(case) for case in file.test_case_results]
-    result.remarks += [f"{question}: {name} is not defined" for name in names.missing]
-    names.check_open()
-
-
-def _test(case: Any) -> Outcome:
-    spec = case.test_case
-    reason = "" if case.passed else plain(str(case.message).strip().splitlines()[-1])
-    return Outcome(
-        float(spec.points), bool(case.passed), spec.hidden, spec.failure_message or "", reason
-    )
-
-
-def _end(exceeded: str, printed: bytes, at: str) -> str:
-    """Why a submission ended, and where."""
-    if exceeded:
-        return f"{exceeded}; it was {at}"
-    last = (printed.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
-    return f"its process ended; it was {at}, and the last it printed was: {plain(last, 100)}"
-
-
-def _competed(
-    compete: Callable[[Names], dict[str, Any]], names: Names, result: Marked
-) -> dict[str, Any] | None:
-    try:
-        return compete(names)
-    except Closed:
-        raise
-    except Exception as error:
-        result.remarks.append(
-            f"not in the competition: {plain(f'{type(error).__name__}: {error}')}"
-        )
-        return None
-
-
-@contextmanager
-def _playing(
-    limits: confine.Limits, size: str, confined: bool
-) -> Iterator[tuple[socket.socket, confine.Watch]]:
-    """A player in its box, and who watches it; both gone at the end."""
-    here, there = socket.socketpair()
-    folder = nullcontext("/tmp") if confined else tempfile.TemporaryDirectory()
-    with here, folder as home:
-        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(limits.memory)]
-        store = {SIZE: size, "DUALDIFF_STORE": f"{home}/store"}
-        process = subprocess.Popen(
-            confine.command(arguments, confined=confined),
-            cwd=None if confined else home,
-            env=confine.environment(home, **store),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[there.fileno()],
-            start_new_session=True,
-        )
-        there.close()
-        watch = confine.Watch(process, limits)
-        try:
-            yield here, watch
-        finally:
-            watch.end()
-            assert process.stdout is not None
-            process.stdout.close()

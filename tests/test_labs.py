@@ -15,8 +15,9 @@ from small_lab import load, needs_box, source
 from dualdiff import labs
 from dualdiff.cli import main
 from dualdiff.confine import Limits
+from dualdiff.playing import mark
 from dualdiff.reading import open_answers, read
-from dualdiff.submission import Lab, Marked, mark
+from dualdiff.submission import Lab, Marked
 
 POINTS = 20
 

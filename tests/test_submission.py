@@ -6,10 +6,11 @@ import re
 import pytest
 from small_lab import built, load, needs_box, with_cell
 
-from dualdiff import submission
+from dualdiff import playing
 from dualdiff.confine import Limits
+from dualdiff.playing import mark
 from dualdiff.reading import lab_of, read
-from dualdiff.submission import Marked, archived_tests, mark, plain
+from dualdiff.submission import Marked, archived_tests, plain
 
 LAB = "lab0_small"
 SHORT = Limits(seconds=60)
@@ -98,7 +99,7 @@ HONEST = {
 
 @needs_box
 def test_a_cell_that_fails_leaves_the_rest_as_it_was(lab, solved, tmp_path, monkeypatch):
-    monkeypatch.setattr(submission, "CELL_SHARE", 2 / SHORT.seconds)
+    monkeypatch.setattr(playing, "CELL_SHARE", 2 / SHORT.seconds)
     notebook = solved
     for code in HONEST:
         notebook = with_cell(notebook, code)
@@ -114,7 +115,7 @@ def test_a_cell_that_fails_leaves_the_rest_as_it_was(lab, solved, tmp_path, monk
 
 @needs_box
 def test_a_function_that_hangs_loses_its_own_tests(lab, solved, tmp_path, monkeypatch):
-    monkeypatch.setattr(submission, "CALL_SHARE", 1 / SHORT.seconds)
+    monkeypatch.setattr(playing, "CALL_SHARE", 1 / SHORT.seconds)
     result = marked(with_cell(solved, "def twice(f):\n    while True: pass"), lab, tmp_path)
     assert result.complete and marks(result) == {"q1": 0, "q2": 1}
     assert result.questions["q1"][0].reason == "TimeoutError: stopped after 1 s"
