@@ -159,7 +159,7 @@ class _Walk:
         reduce: Any = copyreg.dispatch_table.get(type(x))
         whole = reduce(x) if reduce else x.__reduce_ex__(2)
         if isinstance(whole, str):  # the name of the only one of its kind
-            modules = [m for m in sys.modules.values() if isinstance(m, types.ModuleType)]
+            modules = [m for m in [*sys.modules.values()] if isinstance(m, types.ModuleType)]
             if not any(vars(m).get(whole) is x for m in modules):
                 raise ValueError(f"{whole} is in no module")
             yield whole
