@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dualdiff.definitions import added, own
+from dualdiff.definitions import added, digest, ours, own
 from dualdiff.denoisers import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.profiles import Profile
@@ -156,11 +156,10 @@ def progress_bar(total: int, label: str, quiet: bool) -> Any:
 
 def law(region: Region) -> dict[str, Any]:
     """A region as JSON: its fields, or its definition if it or a part of it is the user's own."""
-    definition = own(region, *getattr(region, "__dict__", {}).values())
-    return {
-        "type": type(region).__name__,
-        **(definition or asdict(region)),  # type: ignore[call-overload]
-    }
+    kind = {"type": type(region).__name__}
+    if is_dataclass(region) and ours(region, *getattr(region, "__dict__", {}).values()):
+        return {**kind, **asdict(region)}
+    return {**kind, "definition": digest(region)}
 
 
 def _plain(region: Region) -> dict[str, Any]:
