@@ -412,7 +412,7 @@ class ExactMixture(Exact):
 
 
 def exact_denoiser(region: Region, process: Process) -> Exact:
-    """The exact denoiser of a scenario's region: a box or a disc, no subclass with a law of its own.
+    """The exact denoiser of a region: a box or a disc, no subclass with a law of its own.
 
     Raises
     ------
