@@ -279,7 +279,7 @@ def test_helpers_in_modules_of_ones_own_count(module: Path, way: str) -> None:
         made("import threading\nlock = threading.Lock()\ndef law(): return lock.locked()"),
         np.frompyfunc(lambda x: x, 1, 1),
     ],
-    ids=str,
+    ids="lock generator eval open globals import_module global ufunc".split(),
 )
 def test_what_cannot_be_told_is_refused_with_a_way_out(value: Any) -> None:
     with pytest.raises(ValueError, match="store_key"):
