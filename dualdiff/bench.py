@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dualdiff.chunks import in_threads
-from dualdiff.denoisers import MLP, Architecture
 from dualdiff.members import RECIPES
+from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet

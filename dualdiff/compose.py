@@ -218,7 +218,7 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, weight: Weig
 
     so w = 0 is the conditional and w = -1 the unconditional model. Some write :math:`1 + w` as the
     weight; this is the convention of Ho and Salimans (2022), equation 6. ``unconditional`` is
-    :class:`dualdiff.denoisers.Unconditional` of a network trained with ``p_uncond``.
+    :class:`dualdiff.networks.Unconditional` of a network trained with ``p_uncond``.
     """
     amount = 1 + torch.as_tensor(weight, dtype=torch.float64).cpu()
     return guided(unconditional, {"conditional": conditional}, {"conditional": amount})

@@ -62,10 +62,15 @@ def digest(value: object) -> str:
         ) from error
 
 
-def own(*values: object) -> dict[str, str]:
-    """An entry for a key: the digest of values if a class among them, or of one, is the user's."""
+def ours(*values: object) -> bool:
+    """Whether no class among values, or of one of them, is the user's own."""
     classes = [value if isinstance(value, type) else type(value) for value in values]
-    return {"definition": digest(values)} if None in map(_place, classes) else {}
+    return None not in map(_place, classes)
+
+
+def own(*values: object) -> dict[str, str]:
+    """An entry for a key: the digest of values unless they are :func:`ours`."""
+    return {} if ours(*values) else {"definition": digest(values)}
 
 
 def added(value: object, base: type) -> dict[str, str]:
@@ -154,7 +159,7 @@ class _Walk:
         reduce: Any = copyreg.dispatch_table.get(type(x))
         whole = reduce(x) if reduce else x.__reduce_ex__(2)
         if isinstance(whole, str):  # the name of the only one of its kind
-            modules = [m for m in sys.modules.values() if isinstance(m, types.ModuleType)]
+            modules = [m for m in [*sys.modules.values()] if isinstance(m, types.ModuleType)]
             if not any(vars(m).get(whole) is x for m in modules):
                 raise ValueError(f"{whole} is in no module")
             yield whole

@@ -375,10 +375,9 @@ def _samples(y: Tensor, c: Tensor, region: Region) -> tuple[Tensor, Tensor]:
 
 def _clouds(x: Any, z: Any) -> list[np.ndarray]:
     """Two clouds of equal d as float64 arrays [n_conditions, k, d]; lone points have k = 1."""
-    x, z = floating("x", x), floating("z", z)
-    d, clouds = x.shape[-1], []
+    d, clouds = floating("x", x).shape[-1], []
     for name, points in (("x", x), ("z", z)):
-        cloud = _tensor(name, points, *(None,) * (points.ndim - 1), d)
+        cloud = _tensor(name, points, *(None,) * (np.ndim(points) - 1), d)
         single = cloud.ndim == 2 or len(cloud) == 1
         clouds.append((cloud.reshape(-1, 1, d) if single else cloud).numpy())
     return clouds
@@ -396,7 +395,6 @@ def _tensor(name: str, value: Any, *shape: int | None) -> Tensor:
         raise ValueError(f"{name} must have shape [{wanted}], got {list(x.shape)}")
     if x.numel() == 0:
         raise ValueError(f"{name} must not be empty, got shape {list(x.shape)}")
-    bad = int((~torch.isfinite(x)).sum())
-    if bad:
+    if bad := int((~torch.isfinite(x)).sum()):
         raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values of {x.numel()}")
     return x

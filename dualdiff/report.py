@@ -17,8 +17,8 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff import results
-from dualdiff.denoisers import MLP
 from dualdiff.members import RECIPES
+from dualdiff.networks import MLP
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_common_seeds
 from dualdiff.profiles import Profile

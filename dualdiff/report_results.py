@@ -299,7 +299,9 @@ def every_setting(pooled: pd.DataFrame, metric: str) -> pd.DataFrame:
     varied = [n for n in SCORE[:4] if n in ("scenario", "recipe") or rows[n].nunique() > 1]
     text = [interval(*v) for v in rows[["value", "low", "high"]].itertuples(index=False)]
     indexed = rows.assign(text=text).set_index([*varied, "configuration"])["text"]
-    return indexed.unstack("configuration", sort=False).fillna("–").rename(columns=LABELS)
+    wide = indexed.unstack("configuration", sort=False).fillna("–").rename(columns=LABELS)
+    short = {"n_specialised": "pairs", "finetune_epochs": "epochs"}
+    return wide.rename_axis(index=[short.get(n, n) for n in varied], columns=None)
 
 
 def provenance_table(folder: Path | None = None) -> pd.DataFrame:
@@ -317,7 +319,6 @@ def provenance_table(folder: Path | None = None) -> pd.DataFrame:
                 "revision": " ".join([record["revision"][:12], *record["revision"].split()[1:]]),
                 "date": record["date"],
                 "compute time": f"{record['seconds'] / 3600:.1f} h",
-                "command": record["command"],
             }
         lines.append(line)
     return pd.DataFrame(lines).fillna("–").set_index("part")

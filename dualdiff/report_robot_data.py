@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from dualdiff.denoisers import MLP
 from dualdiff.members import RECIPES, Recipe
+from dualdiff.networks import MLP
 from dualdiff.plots import LABELS
 from dualdiff.robot import analysis
 from dualdiff.robot.analysis import Components, Permutation

@@ -36,7 +36,7 @@ from dualdiff.store import Store, provenance
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
 EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
-MAKES_TABLES = [*MAKES_NETWORKS, "lens", "exact", "compose", "metrics", "study"]
+MAKES_TABLES = [*MAKES_NETWORKS, "lens", "interpolation", "exact", "compose", "metrics", "study"]
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
 COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
 

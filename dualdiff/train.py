@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dualdiff.denoisers import MLP
+from dualdiff.networks import MLP
 from dualdiff.process import Process, floating
 
 

@@ -1,6 +1,7 @@
 """Pages of the book as a reader opens them: from the disk, in Chromium, without a network."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,28 +132,60 @@ def resize(page: Any, width: int) -> None:
     settle(page)
 
 
-def overflowing(page: Any) -> list[str]:
-    """What goes beyond the right edge, of the page or of a box that hides what does not fit."""
+# What may scroll in itself on a phone: tables, and formulas that would become too small.
+PHONE = ".cell_output .output:has(table), .pst-scrollable-table-container, .wide, :has(> .wide)"
+
+
+def overflowing(page: Any, *, scrolling: str = "none") -> list[str]:
+    """What is wider than the page, its column or its box, whether it stands out, is cut or scrolls.
+
+    Boxes that match the selector ``scrolling`` may scroll in themselves.
+    """
     found: list[str] = page.evaluate(
-        """() => {
+        """(scrolling) => {
             const edge = document.documentElement.clientWidth, found = [];
             if (document.documentElement.scrollWidth > edge) found.push("the page");
             const says = (part) =>
                 `${part.tagName} .${part.className} ${part.textContent.slice(0, 40)}`;
-            const axis = (part) => getComputedStyle(part).overflowX;
-            for (const part of document.querySelectorAll(".bd-article *")) {
-                if (part.closest("svg, mjx-assistive-mml, .visually-hidden")) continue;
-                if (part.clientWidth && part.scrollWidth > part.clientWidth + 1 &&
-                    ["hidden", "clip"].includes(axis(part))) found.push(`cut: ${says(part)}`);
-                if (part.getBoundingClientRect().right <= edge + 1) continue;
-                let box = part.parentElement;
-                while (box && !["auto", "scroll"].includes(axis(box))) box = box.parentElement;
-                if (!box) found.push(`beyond the edge: ${says(part)}`);
+            const scrolls = (part) => ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
+            for (const article of document.querySelectorAll(".bd-article")) {
+                const padding = parseFloat(getComputedStyle(article).paddingRight);
+                const column = article.getBoundingClientRect().right - padding;
+                for (const part of article.querySelectorAll("*")) {
+                    // A formula is as wide as its container; links at headings hang in the margin,
+                    // and the parts of a slider move inside it.
+                    if (part.closest(
+                        "svg, mjx-container *, .visually-hidden, .headerlink, .noUi-target *"
+                    )) continue;
+                    let box = part.parentElement;
+                    while (box !== article && !(scrolls(box) && box.matches(scrolling)))
+                        box = box.parentElement;
+                    if (box !== article) continue;
+                    if (part.getBoundingClientRect().right > Math.min(column, edge) + 1)
+                        found.push(`beyond the edge: ${says(part)}`);
+                    if (scrolls(part) && part.matches(scrolling)) continue;
+                    if (part.clientWidth && part.scrollWidth > part.clientWidth + 1)
+                        found.push(`too narrow: ${says(part)}`);
+                }
             }
             return found;
-        }"""
+        }""",
+        scrolling,
     )
     return found
+
+
+def unset(page: Any) -> list[str]:
+    """TeX that a reader sees as it was written: dollars and commands outside formulas and code."""
+    text: str = page.evaluate(
+        """() => [...document.querySelectorAll(".bd-article")].map((article) => {
+            const copy = article.cloneNode(true);
+            for (const part of copy.querySelectorAll("mjx-container, pre, code, script, style"))
+                part.remove();
+            return copy.textContent;
+        }).join()"""
+    )
+    return re.findall(r".{0,40}(?:\$|\\[a-zA-Z]).{0,40}", text)
 
 
 def violations(page: Any, *rules: str) -> list[str]:

@@ -9,8 +9,9 @@ import torch
 from hypothesis import settings
 
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import MLP, Architecture, Denoiser, Predict, Unconditional
+from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
+from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.regions import Disc
 

@@ -12,6 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 from browser import (
+    PHONE,
     launched,
     needs_chromium,
     overflowing,
@@ -21,6 +22,7 @@ from browser import (
     settle,
     turn,
     unfold,
+    unset,
     violations,
 )
 from bs4 import BeautifulSoup
@@ -185,6 +187,7 @@ def test_what_is_wrong_with_a_page_is_seen(browser: Any, tmp_path: Path) -> None
         <p style="width: 2000px">Wide</p>
         <div style="width: 99px; overflow: hidden; white-space: nowrap">Cut off at its edge</div>
         <div style="width: 99px; overflow: auto"><p style="width: 2000px">Scrolls</p></div>
+        <p>It costs $x_1$ or \\frac12, and <code>$HOME</code></p>
         <p style="color: #aaa">Pale</p><img src="http://localhost:9/a.png"><img src="absent.png">
         <script>console.error("a complaint"); throw Error("a failure");</script></article>"""
     )
@@ -192,12 +195,13 @@ def test_what_is_wrong_with_a_page_is_seen(browser: Any, tmp_path: Path) -> None
         assert found.outside == ["http://localhost:9/a.png"]
         for problem in ("a complaint", "a failure", "absent.png"):
             assert any(problem in text for text in found.problems)
-        wide = overflowing(found.page)
-        assert [line.split(" .")[0] for line in wide] == [
-            "the page",
-            "beyond the edge: P",
-            "cut: DIV",
-        ]
+        wide = ["the page", "beyond the edge: P", "too narrow: DIV"]
+        box = ["too narrow: DIV", "beyond the edge: P"]
+        for scrolling, expected in (("none", [*wide, *box]), ("div", wide)):
+            seen = overflowing(found.page, scrolling=scrolling)
+            assert [line.split(" .")[0] for line in seen] == expected
+        (raw,) = unset(found.page)
+        assert "$x_1$ or \\frac12" in raw and "HOME" not in raw
         broken = {line.split(":")[0] for line in violations(found.page)}
         assert broken == {"color-contrast", "image-alt"}
 
@@ -223,13 +227,17 @@ def test_pages_in_a_real_browser(built: Path, browser: Any, name: str) -> None:
         # Every formula is set, and none of it is TeX that MathJax does not know.
         assert page.locator(".math").count() == page.locator(".math mjx-container").count()
         assert not page.locator("mjx-merror, [data-mjx-error], mjx-mtext[style*=color]").count()
-        assert not overflowing(page)
         unfold(page)
+        assert not overflowing(page)
+        assert not unset(page)
+        assert not page.get_by_text(re.compile(r"\w+Warning: ")).count()
+        # pandas cuts what it finds too long or too many.
+        assert not page.locator("table.dataframe").get_by_text(re.compile(r"\.\.\.$")).count()
         assert not violations(page)
         turn(page, "dark")
         assert not violations(page, "color-contrast", "link-in-text-block")  # what the mode changes
         resize(page, 390)
-        assert not overflowing(page)
+        assert not overflowing(page, scrolling=PHONE)
         assert not violations(page, "scrollable-region-focusable")
         assert not found.outside
         assert not found.problems

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff.compose import RULES, Weighted, classifier_free, guided, joint, video_adapter
-from dualdiff.denoisers import MLP, Architecture
 from dualdiff.exact import ExactBox, ExactMixture
+from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 
 PROCESS = Process.linear(40)

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dualdiff.compose import Weighted
-from dualdiff.denoisers import (
-    MLP,
-    Architecture,
-    Denoiser,
-    Unconditional,
-    evaluating,
-    octaves,
-    time_features,
-)
+from dualdiff.denoisers import Denoiser, evaluating
+from dualdiff.networks import MLP, Architecture, Unconditional, octaves, time_features
 from dualdiff.process import Process
 from dualdiff.train import add_lora
 

@@ -232,3 +232,12 @@ def test_regions_of_another_dimension_than_the_process_are_refused(dim: int) -> 
         ExactBox(PROCESS, (-1.0,) * dim, (0.0,) * dim)
     with pytest.raises(ValueError, match=f"Disc of 3 dimensions needs .*, not {dim}"):
         ExactDisc(Process.linear(dy=dim, dc=dim), DISC)
+
+
+def test_a_box_with_a_law_of_its_own_is_no_box() -> None:
+    class Half(Box):
+        def _draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
+            return super()._draw(n, generator) / 2
+
+    with pytest.raises(ValueError, match="no exact denoiser for a region of type Half"):
+        exact_denoiser(Half((-1.0,) * 3, (0.0,) * 3), PROCESS)

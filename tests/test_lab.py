@@ -115,7 +115,7 @@ def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
         apart = page.evaluate(
             """() => {
               const view = document.querySelector(".dualdiff").view;
-              const own = view.torchSamples();
+              const own = view.torch.samples();
               const { states } = view.result;
               const last = states.subarray(states.length - own.length);
               const far = [...own].map((x, i) => Math.abs(x - last[i])).sort((a, b) => a - b);

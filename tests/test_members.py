@@ -1,6 +1,6 @@
 """Recipes and the workshop: networks made once, kept, and known by what made them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import torch
 from test_study import TINY
 
 from dualdiff import members
-from dualdiff.members import EPOCH, METHODS, RECIPES, Workshop, stream
+from dualdiff.members import EPOCH, METHODS, RECIPES, Recipe, Workshop, stream
 from dualdiff.process import Process
+from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.store import Store
 
@@ -115,6 +116,89 @@ def test_streams_are_independent_of_each_other() -> None:
 
     assert first("a") == first("a")
     assert len({first("a"), first("b"), first("a", "b"), first("a", seed=1)}) == 4
+
+
+class Table:
+    """Rows of one's own, with targets and conditions of any size."""
+
+    name, condition_low, condition_high = "table", (), ()
+    general, specialised = "all rows", "a few"
+
+    def __init__(self, dy: int, dc: int, shift: float = 0.0) -> None:
+        self.dy, self.dc, self.shift = dy, dc, shift
+
+    def pairs(self, which: str, n: int, generator: torch.Generator) -> tuple[Any, Any]:
+        y = torch.randn(n, self.dy, generator=generator)
+        return y + self.shift, torch.randn(n, self.dc, generator=generator)
+
+
+NO_FRAME = replace(
+    RECIPES["tuned"],
+    name="no frame",
+    architecture=replace(RECIPES["tuned"].architecture, object_frame=False),
+)
+
+
+@pytest.mark.parametrize(("dy", "dc"), [(1, 1), (2, 2), (2, 5), (2, 1), (1, 4), (4, 3)])
+def test_networks_have_the_dimensions_of_their_rows(store: Store, dy: int, dc: int) -> None:
+    for recipe in (RECIPES["thesis"], NO_FRAME, RECIPES["tuned"]):
+        shop = Workshop(Table(dy, dc), recipe, TINY, 0, store)  # type: ignore[arg-type]
+        if recipe.architecture.object_frame and dy != dc:
+            with pytest.raises(ValueError, match=rf"{recipe.name}.*y - c.* {dy} and {dc}"):
+                _ = shop.general
+            continue
+        for trained in (shop.general, *map(shop.specialised, METHODS)):
+            assert (trained.network.process.dy, trained.network.process.dc) == (dy, dc)
+            y = sample(trained.network, torch.zeros(3, dc), stream(0))
+            assert y.shape == (3, 1, dy) and bool(torch.isfinite(y).all())
+
+
+def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> None:
+    """Rows, recipes and workshops of one's own: other code or fields, another network."""
+
+    def defined(shift: float) -> list[Workshop]:
+        class Shifted(Scenario):
+            def pairs(self, which: str, *rest: Any, **options: Any) -> tuple[Any, Any]:
+                y, c = super().pairs(which, *rest, **options)
+                return y + shift, c
+
+        class Slower(Recipe):
+            def process(self, y: torch.Tensor, c: torch.Tensor) -> Process:
+                return Process.linear(20, 0.001, 0.2 + shift)
+
+        class Own(Workshop):
+            def rows(self, which: str) -> tuple[Any, Any]:
+                y, c = super().rows(which)
+                return y + shift, c
+
+        home, recipe = cabinet(), RECIPES["thesis"]
+        rest = (TINY, 0, store)
+        return [
+            Workshop(Shifted("own", home.general, home.specialised), recipe, *rest),
+            Workshop(home, Slower("thesis"), *rest),
+            Own(home, recipe, *rest),
+            Workshop(Table(2, 2, shift), recipe, *rest),  # type: ignore[arg-type]
+        ]
+
+    plain = Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store)
+    for one, same, other in zip(defined(0.1), defined(0.1), defined(0.2), strict=True):
+        weights = one.general.network.head.weight
+        assert torch.equal(weights, same.general.network.head.weight)
+        for different in (other, plain):
+            assert not torch.equal(weights, different.general.network.head.weight)
+
+
+def test_a_shop_of_ones_own_keeps_what_it_trained_wherever_it_stands(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Own(Workshop):
+        shift: float = 0.0
+
+    def config(shift: float, folder: str, **options: Any) -> dict[str, Any]:
+        shop = Own(cabinet(), RECIPES["thesis"], TINY, 0, Store(tmp_path / folder), **options)
+        object.__setattr__(shop, "shift", shift)
+        return shop._config("general", 1)
+
+    assert config(1.0, "a", quiet=False) == config(1.0, "b") != config(2.0, "b")
 
 
 def test_training_rows_are_from_their_regions(store: Store) -> None:

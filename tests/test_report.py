@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dualdiff import report, results
-from dualdiff.denoisers import MLP
 from dualdiff.members import RECIPES
+from dualdiff.networks import MLP
 from dualdiff.plots import LABELS
 from dualdiff.pooling import over_seeds
 from dualdiff.profiles import PROFILES

@@ -1,6 +1,7 @@
 """The robot's rows: the same however they are made, in range, in every frame, split by task."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
+from reached import modules_of
 from torch import Tensor
 
 from dualdiff.robot import dataset
 from dualdiff.robot.dataset import (
     COLUMNS,
     FRAMES,
+    MAKES_ROWS,
     OFFSETS,
     PLACES,
     Chunk,
@@ -57,6 +60,23 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- generation ---------------------------------------------------------------------------------
+
+
+def test_everything_that_makes_rows_is_part_of_their_key() -> None:
+    """What a chunk's rows come from, its key and the store apart, is in the list of modules."""
+    reached = modules_of("robot/dataset", "Chunk", without=("config", "table"))
+    assert {"members", "train", "robot/tasks"} <= reached <= set(MAKES_ROWS)
+
+
+def test_another_table_of_environments_makes_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are numbered over all environments, so one of the reader's own changes every key."""
+    chunk, name = Chunk("ball, bin", 0, 2, 0), "ball, bin"
+    before = chunk.config()
+    assert chunk.config() == before
+    monkeypatch.setitem(ENVIRONMENTS, "mine", replace(ENVIRONMENTS[name], name="mine"))
+    added = chunk.config()
+    monkeypatch.setitem(ENVIRONMENTS, name, replace(ENVIRONMENTS[name], goals=(1, 2)))
+    assert before != added != chunk.config() != before
 
 
 def test_rows_do_not_depend_on_the_number_of_processes(

@@ -18,8 +18,9 @@ from torch import nn
 from dualdiff import metrics
 from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import Weighted, joint
-from dualdiff.denoisers import MLP, Architecture, Denoiser
+from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
+from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.samplers import (
     DDIM,
@@ -316,7 +317,7 @@ import resource, sys, torch
 torch.set_num_threads(1)
 from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import joint
-from dualdiff.denoisers import MLP, Architecture
+from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.samplers import DDPM, sample
 process = Process.linear()

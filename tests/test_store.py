@@ -1,10 +1,12 @@
 """The store: made once, never half-read, whatever happens to the process or the file."""
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -15,7 +17,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualdiff import store as store_module
 from dualdiff.store import Store, StoreWarning, key, provenance
+from dualdiff.workers import in_processes
 
 CONFIG = {"recipe": "tuned", "rows": [1, 2], "rate": 1e-3, "ema": None}
 
@@ -289,6 +293,127 @@ def test_default_root(monkeypatch, tmp_path):
     assert Store().root == tmp_path / "elsewhere"
     monkeypatch.delenv("DUALDIFF_STORE")
     assert Store().root.name == "_store"
+
+
+REAL = tempfile.TemporaryFile
+
+
+def refuse(monkeypatch, *folders):
+    """Let no file be made in the folders, as on a file system that is full or cannot be written.
+
+    Permissions would not do it: who runs the tests may be above them.
+    """
+
+    def open_in(*, dir, **options):
+        if any(Path(dir).is_relative_to(folder) for folder in folders):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return REAL(dir=dir, **options)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_in)
+
+
+@pytest.fixture
+def unset(monkeypatch, tmp_path):
+    """No variable, a checkout and a user's cache of its own; gives both default folders."""
+    monkeypatch.delenv("DUALDIFF_STORE", raising=False)
+    package = tmp_path / "checkout" / "dualdiff" / "store.py"
+    package.parent.mkdir(parents=True)
+    (tmp_path / "checkout" / "pyproject.toml").touch()
+    monkeypatch.setattr(store_module, "__file__", str(package))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(store_module, "_temporary", store_module._temporary.__wrapped__)
+    return tmp_path / "checkout" / "_build" / "store", tmp_path / "cache" / "dualdiff" / "store"
+
+
+def test_the_default_is_the_first_folder_that_can_be_written(unset, monkeypatch, tmp_path):
+    checkout, cache = unset
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (Store().root, Store().shelf) == (checkout, None)
+        refuse(monkeypatch, checkout)
+        assert (Store().root, Store().shelf) == (cache, checkout)
+    refuse(monkeypatch, checkout, cache)
+    # The folder is that of a process: here, of a test.
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
+    with pytest.warns(StoreWarning, match="DUALDIFF_STORE") as caught:
+        store = Store()
+    assert str(store.root) in str(caught[0].message) and str(cache) in str(caught[0].message)
+    assert same(store.table("thing", CONFIG, make_table), make_table())
+    monkeypatch.setenv("DUALDIFF_STORE", "")  # set to nothing is not set
+    refuse(monkeypatch)
+    assert Store().root == checkout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_read_only_checkout_has_is_used(unset, monkeypatch, kind):
+    make, suffix = KINDS[kind]
+    checkout, cache = unset
+    there = getattr(Store(checkout), kind)("thing", CONFIG, make)
+    refuse(monkeypatch, checkout)
+    assert same(getattr(Store(), kind)("thing", CONFIG, pytest.fail), there)
+    assert not list(cache.rglob(f"*.{suffix}"))
+    # What is damaged there, or is not there, is made and kept where it can be written.
+    (checkout / "thing" / f"{key(CONFIG)}.{suffix}").write_bytes(b"damaged")
+    for config in (CONFIG, {"other": 1}):
+        assert same(getattr(Store(), kind)("thing", config, make), there)
+        assert same(getattr(Store(), kind)("thing", config, pytest.fail), there)
+    # A worker that is handed the store has the same one.
+    (again,) = in_processes(_same_place, [Store()], 2)
+    assert again[1] == (cache, checkout)
+
+
+def _same_place(store):
+    return store.root, store.shelf
+
+
+def test_a_named_folder_that_cannot_be_written_is_refused(monkeypatch, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    refuse(monkeypatch, tmp_path / "closed")
+    for folder in (file, file / "below", tmp_path / "closed"):
+        with pytest.raises(ValueError, match=rf"root is .*{folder.name}.*must be a folder"):
+            Store(folder)
+        monkeypatch.setenv("DUALDIFF_STORE", str(folder))
+        with pytest.raises(ValueError, match=rf"DUALDIFF_STORE is .*{folder.name}.*unset it"):
+            Store()
+        assert Store(tmp_path / "open").root == tmp_path / "open"  # whatever the variable says
+
+
+IN_A_BOX = """
+import os
+from dualdiff.store import Store
+full = "/full/there"
+for folder in ("/closed/store", full):
+    try:
+        print(Store(folder))
+    except ValueError:
+        print("refused")
+    else:
+        raise AssertionError(folder)
+"""
+
+
+def test_file_systems_that_are_read_only_or_full_are_found_out(tmp_path):
+    """Also by a user whom no permission stops, and where names can be made but no contents."""
+    box = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--ro-bind", str(tmp_path)]
+    box += ["/mnt/closed", "--size", "16384", "--tmpfs", "/mnt/full"]
+    code = IN_A_BOX.replace("/closed", "/mnt/closed").replace("/full", "/mnt/full")
+    try:
+        subprocess.run([*box, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("bubblewrap does not work here")
+    run = subprocess.run([*box, sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.split() == ["refused", "refused"], run.stderr
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_nothing(monkeypatch, tmp_path):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        Store(tmp_path).table("thing", CONFIG, make_table)
+    assert not [path for path in (tmp_path / "thing").iterdir() if path.suffix != ".lock"]
 
 
 def test_provenance():

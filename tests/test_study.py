@@ -2,16 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from dualdiff import study as module
 from dualdiff.members import RECIPES
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES
-from dualdiff.scenarios import cabinet, round_table
+from dualdiff.regions import Box
+from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.store import Store
-from dualdiff.study import CONFIGURATIONS, exact_configurations, study, trials
+from dualdiff.study import (
+    CONFIGURATIONS,
+    EXACT_CONFIGURATIONS,
+    Trial,
+    exact_configurations,
+    study,
+    trials,
+)
 
 TINY = replace(
     PROFILES["smoke"],
@@ -61,6 +71,78 @@ def test_exact_members_are_accurate(store: Store) -> None:
     accuracy = table[table["metric"] == "accuracy"].set_index("configuration")["value"]
     assert accuracy["specialised"] >= 0.99 and accuracy["joint"] >= 0.99
     assert set(accuracy.index) == set(exact_configurations(round_table()))
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("recipe", ["exact", *RECIPES.values()], ids=str)
+def test_a_study_has_the_dimensions_of_its_scenario(
+    store: Store,
+    recipe: Any,
+    dim: int,
+) -> None:
+    """A box of any dimension, judged as the three-dimensional ones are."""
+    boxes = [Box((-1.0,) * dim, (high,) * dim) for high in (1.0, 0.0)]
+    world = Scenario("own", *boxes, (-2.0,) * dim, (2.0,) * dim)
+    table = study(world, [recipe], TINY, 0, store=store)
+    assert set(table["metric"]) == set(METRICS) - ({"memorisation"} if recipe == "exact" else set())
+    hits = table[table["metric"] == "accuracy"].set_index("configuration")["value"]
+    if recipe == "exact":
+        error = (0.25 / TINY.conditions / TINY.draws) ** 0.5
+        assert hits["specialised"] > 0.99
+        assert abs(hits["general"] - 0.5**dim) < 4.5 * error
+
+
+def test_samples_are_judged_where_they_were_drawn(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conditions are drawn once: a scenario that never gives the same twice is judged right."""
+    drawn = []
+
+    class Once(Scenario):
+        def conditions(self, n: int, generator: torch.Generator, device: Any = "cpu") -> Any:
+            drawn.append(n)
+            return super().conditions(n, generator, device) + 100 * len(drawn)
+
+    home = round_table()
+    world = Once("once", home.general, home.specialised)
+    monkeypatch.setattr(Once, "store_key", lambda _: "once", raising=False)
+    table = study(world, ["exact"], TINY, 0, store=store)
+    assert len(drawn) == len(EXACT_CONFIGURATIONS)
+    hits = table[table["metric"] == "accuracy"].set_index("configuration")["value"]
+    assert hits["specialised"] > 0.99
+
+
+def test_a_law_or_trial_of_ones_own_is_part_of_a_table(store: Store) -> None:
+    """Two versions of a cell give two tables, and running one of them again gives the first."""
+
+    def tables(sign: float) -> list[Any]:
+        class Mine(Box):
+            def _draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
+                return sign * super()._draw(n, generator)
+
+            def _distance(self, u: torch.Tensor) -> torch.Tensor:
+                return super()._distance(sign * u)
+
+        class Shifted(Trial):
+            def sampled(self, workshop: Any, conditions: torch.Tensor) -> Any:
+                samples, notes = super().sampled(workshop, conditions)
+                return samples + 2 * sign, notes
+
+        box = Mine((-1.0, -1.0), (1.0, 0.0))
+        own = Scenario("own", box, box, (0.0, 0.0), (1.0, 1.0))
+        thesis = RECIPES["thesis"]
+        return [
+            trial.table(store).drop(columns="seconds")
+            for trial in (
+                Trial(own, thesis, TINY, 0, "general"),
+                Trial(cabinet(), "exact", TINY, 0, "general", {"mine": Mine((-1,) * 3, (0,) * 3)}),
+                Shifted(cabinet(), "exact", TINY, 0, "general"),
+            )
+        ]
+
+    for one, same, other in zip(tables(1.0), tables(1.0), tables(-1.0), strict=True):
+        assert one.equals(same)
+        assert not one["value"].equals(other["value"])
 
 
 def test_a_trial_is_what_it_is_made_of(store: Store) -> None:

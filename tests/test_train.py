@@ -9,7 +9,7 @@ from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, generator
 from torch.nn.utils import parametrize
 
 from dualdiff import train as module
-from dualdiff.denoisers import MLP, Architecture, Unconditional
+from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet

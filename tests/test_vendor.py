@@ -1,7 +1,6 @@
 """What the book carries from elsewhere: that it is what was published, and that it works."""
 
 import importlib.util
-import json
 import re
 import shutil
 import sys
@@ -12,15 +11,13 @@ from types import ModuleType
 from typing import Any
 
 import anywidget
-import nbformat
 import pytest
-import yaml
+import small_book
 from browser import launched, needs_chromium, overflowing, reading, resize, turn, violations
 from bs4 import BeautifulSoup
 from ipywidgets._version import __jupyter_widgets_base_version__ as base_version
 from ipywidgets._version import __jupyter_widgets_controls_version__ as controls_version
 
-from dualdiff import book
 from dualdiff.cli import project_root
 
 
@@ -109,17 +106,11 @@ def test_html_manager_knows_the_models_of_the_installed_ipywidgets() -> None:
 
 
 def test_the_settings_name_files_that_are_there() -> None:
-    settings = _settings()["sphinx"]["config"]
+    settings = small_book.settings()["sphinx"]["config"]
     scripts = list(settings["nb_ipywidgets_js"])
     assert [Path(name).name for name in scripts] == ["require.js", "widgets.js", "embed-amd.js"]
     for name in (*scripts, settings["mathjax_path"], *settings["html_js_files"]):
         assert (project_root() / "book" / "assets" / name).is_file(), name
-
-
-def _settings() -> dict[str, Any]:
-    text = (project_root() / "_config.yml").read_text("utf-8")
-    settings: dict[str, Any] = yaml.safe_load(text)
-    return settings
 
 
 WIDGETS = '''
@@ -178,21 +169,8 @@ widgets.VBox([widgets.HBox([play, slider]), echo, *parts])
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A page with widgets, in a book with the settings and the assets of ours."""
-    root = tmp_path_factory.mktemp("widgets")
-    settings = _settings()
-    del settings["bibtex_bibfiles"]
-    for name in ("bibtex_reference_style", "dualdiff_pages"):
-        del settings["sphinx"]["config"][name]
-    (root / "_config.yml").write_text(json.dumps(settings), "utf-8")
-    (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters: [{file: widgets}]\n")
-    (root / "intro.md").write_text("# Start\n\nNo widgets.\n", "utf-8")
-    shutil.copytree(project_root() / "book" / "assets", root / "book" / "assets")
-    heading = nbformat.v4.new_markdown_cell("# Widgets\n\n$$a = \\boldsymbol{b}$$\n")
-    cells = [heading, nbformat.v4.new_code_cell(WIDGETS)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), root / "widgets.ipynb")
-    book.build(root, "smoke")
-    yield root / "_build" / "html" / "widgets.html"
+    heading = "# Widgets\n\n$$a = \\boldsymbol{b}$$\n"
+    yield small_book.ours(tmp_path_factory.mktemp("widgets"), heading, WIDGETS)
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +181,12 @@ def browser() -> Iterator[Any]:
 
 def test_only_pages_with_widgets_load_their_scripts(page: Path) -> None:
     loaded = {}
-    for name in ("intro", "widgets"):
+    for name in ("intro", "chapter"):
         content = BeautifulSoup((page.parent / f"{name}.html").read_text(), "html.parser")
         loaded[name] = {
             str(tag["src"]).split("?")[0] for tag in content.find_all("script", src=True)
         }
-    names = {Path(source).name for source in loaded["widgets"] - loaded["intro"]}
+    names = {Path(source).name for source in loaded["chapter"] - loaded["intro"]}
     assert {"require.js", "widgets.js", "embed-amd.js"} <= names
 
 

@@ -8,6 +8,7 @@ import torch
 from dualdiff import metrics, weighting
 from dualdiff.compose import Weighted
 from dualdiff.members import RECIPES, Workshop, stream
+from dualdiff.methods import METHODS, Method, corrected
 from dualdiff.parts import PARTS, trial_key
 from dualdiff.profiles import PROFILES
 from dualdiff.samplers import sample
@@ -48,6 +49,20 @@ def test_folds_hold_out_every_pair_once_and_never_train_on_it(tmp_path) -> None:
     assert torch.equal(own.rows("general")[0], shop.rows("general")[0])
     with pytest.raises(ValueError, match="fold"):
         shop.held_out()
+
+
+def test_an_edited_method_is_sampled_anew(tmp_path, monkeypatch) -> None:
+    def table(weight: float):
+        def rule(general, specialised):
+            both = {"general": general, "specialised": specialised}
+            return Weighted(both, {"general": weight, "specialised": 1.0})
+
+        own = Method("mine", corrected(rule, weights=None))
+        monkeypatch.setitem(METHODS, "mine", own)
+        return values(MethodTrial(cabinet(), "exact", TINY, 0, "mine").table(Store(tmp_path)))
+
+    first = table(1.0)
+    assert table(1.0).equals(first) and not table(0.5).equals(first)
 
 
 def test_a_method_trial_says_what_it_cost(tmp_path) -> None:

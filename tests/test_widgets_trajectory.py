@@ -38,6 +38,7 @@ def boxes() -> Boxes:
     return Boxes("above", "cabinet from above", world, Process.linear(20, dy=2, dc=2))
 
 
+@pytest.mark.filterwarnings("ignore::dualdiff.samplers.CollapseWarning")  # of the sum under DDIM
 @pytest.mark.parametrize("sampler", [SHORT, DDIM(steps=12)], ids=["ddpm", "ddim"])
 def test_points_are_those_of_the_sampler(sampler: Sampler) -> None:
     scene = ring_and_bar()

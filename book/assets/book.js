@@ -5,23 +5,38 @@
 // the disk.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
-// A formula wider than its line can be reached with the keyboard, so that it can be scrolled with
-// it. The theme sees to code, tables and the outputs of cells.
-const reachable = () => {
+// A formula wider than its line is set smaller, and where that is not enough it scrolls in itself: then
+// it can be reached with the keyboard, too. The theme sees to code, tables and the outputs of cells.
+const SMALLEST = 0.65;
+const fitFormulas = () => {
   for (const formula of document.querySelectorAll(".bd-article .math mjx-container")) {
+    const math = formula.closest(".math");
     const box = formula.hasAttribute("display") ? formula : formula.parentElement;
-    const wide = formula.firstElementChild.getBoundingClientRect().width > box.clientWidth + 1;
+    const room = () => box.clientWidth / formula.firstElementChild.getBoundingClientRect().width;
+    math.style.fontSize = "";
+    if (room() < 1) math.style.fontSize = `${Math.max(SMALLEST, 0.98 * room())}em`;
+    const wide = box.clientWidth > 0 && box.clientWidth * (1 / room() - 1) > 1;
     formula.classList.toggle("wide", wide);
     if (wide) formula.tabIndex = 0;
     else formula.removeAttribute("tabindex");
   }
 };
+// A table that does not fit although its cells wrap is set tighter, then its words are broken.
+const fitTables = () => {
+  for (const table of document.querySelectorAll(".bd-article table")) {
+    const room = table.parentElement.clientWidth;
+    table.classList.remove("tight", "broken");
+    for (const tighter of ["tight", "broken"])
+      if (room > 0 && table.offsetWidth > room + 1) table.classList.add(tighter);
+  }
+};
 window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   // Widths change with the window, when a folded part is opened, and when fonts arrive.
-  const sizes = new ResizeObserver(reachable);
-  document.querySelectorAll(".bd-article .math").forEach((one) => sizes.observe(one));
-  document.fonts.addEventListener("loadingdone", reachable);
+  const formulas = new ResizeObserver(fitFormulas), tables = new ResizeObserver(fitTables);
+  document.querySelectorAll(".bd-article .math").forEach((one) => formulas.observe(one));
+  document.querySelectorAll(".bd-article table").forEach((one) => tables.observe(one.parentElement));
+  document.fonts.addEventListener("loadingdone", () => { fitFormulas(); fitTables(); });
 });
 
 // Browsers let no page from the disk say that a link is a download, so the page carries what the

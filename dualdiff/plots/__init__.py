@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 # Okabe and Ito's colour-blind-safe palette, more that differ in lightness; a configuration
 # keeps its colour in the whole book.
@@ -78,5 +79,6 @@ STYLE = Path(__file__).with_name("dualdiff.mplstyle")
 
 
 def use_style() -> None:
-    """Switch matplotlib to the book's style sheet."""
+    """Switch matplotlib to the book's style sheet; pandas shows the cells of tables whole."""
     plt.style.use(STYLE)
+    pd.set_option("display.max_colwidth", None)

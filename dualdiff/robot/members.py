@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.definitions import added
-from dualdiff.denoisers import MLP, Denoiser, Predict
+from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.members import (
     MAKES_NETWORKS,
     Rows,
@@ -22,6 +22,7 @@ from dualdiff.members import (
     progress_bar,
     stream,
 )
+from dualdiff.networks import MLP
 from dualdiff.process import Process
 from dualdiff.robot.dataset import (
     MAKES_ROWS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from dualdiff.denoisers import Architecture
 from dualdiff.members import Recipe
+from dualdiff.networks import Architecture
 from dualdiff.train import Optimisation
 
 

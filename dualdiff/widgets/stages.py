@@ -105,7 +105,7 @@ class Stage:
     title, note, inside : str
         Its name; what one is looking at; what accuracy is the share of.
     members : mapping of "general", "specialised", "unconditional" to denoisers
-        Networks (:class:`~dualdiff.denoisers.MLP`) or mixtures, of one process.
+        Networks (:class:`~dualdiff.networks.MLP`) or mixtures, of one process.
     target : Region or Grid
         The wanted law, around the condition if ``framed``: uniform on a region, or a grid's masses.
     panels : list of Panel

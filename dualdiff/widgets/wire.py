@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualdiff.denoisers import MLP, Denoiser
+from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
+from dualdiff.networks import MLP
 from dualdiff.regions import ATOL, Box, Disc, Region
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import SIZES, Grid, Stage, StandardNormal
