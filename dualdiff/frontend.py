@@ -36,7 +36,8 @@ def without_front_end(shell: InteractiveShell, note: Callable[[str], None]) -> N
     note : callable
         Gets in words what was left out, where that may matter to a reader.
     """
-    line_magic, cell_magic = shell.run_line_magic, shell.run_cell_magic
+    line_magic: Callable[..., Any] = shell.run_line_magic
+    cell_magic: Callable[..., Any] = shell.run_cell_magic
 
     def line(name: str, text: str, _stack_depth: int = 1) -> Any:
         if name in CLEARING:

@@ -162,16 +162,8 @@ def grade(
         about, result.remarks = result.remarks, []  # of the file, which says more than was played
         compete = competitions.get(result.lab)
         try:
-            mark(
-                result,
-                notebook,
-                rules.tests,
-                limits,
-                size=size,
-                confined=confined,
-                compete=compete,
-                boxes=boxes,
-            )
+            how: dict[str, Any] = {"size": size, "confined": confined, "compete": compete}
+            mark(result, notebook, rules.tests, limits, boxes=boxes, **how)
             if result.complete:
                 with suppress(OSError, TypeError, ValueError):  # it will be marked again, no more
                     _write(kept, json.dumps(asdict(result)))

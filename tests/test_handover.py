@@ -74,7 +74,7 @@ def test_what_goes_there_and_back_is_the_same(value):
     here, there = socket.socketpair()
     with here, there:
         a, b = Line(here), Line(there)
-        a._send({"value": value})
+        a._send(a._block({"value": value}))
         assert same(b._receive()["value"], value)
 
 

@@ -87,7 +87,7 @@ HONEST = {
     "def f(:": r"SyntaxError: .*",
     "1 / 0": r"ZeroDivisionError: division by zero",
     "import torch\ntorch.zeros(10**10)": r"RuntimeError: .*can't allocate memory.*",
-    "input()": r".*Error: .*",
+    "input()": "it asked for input and got an empty line",
     "with open('big', 'wb') as file:\n    file.write(bytes(300 * 2**20))": r".*No space left.*",
     "quit()": None,
     "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()": None,
@@ -165,20 +165,35 @@ HOSTILE = {
         "its process ended",
     ),
     "no end that it knows": (
-        "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True:\n    pass",
-        "it took longer than 10 s",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "while True:\n    pass",
+        "it did not answer any more",
     ),
 }
 
 
 @needs_box
 @pytest.mark.parametrize(("code", "reason"), HOSTILE.values(), ids=HOSTILE)
-def test_what_exceeds_a_limit_is_stopped_and_said(lab, solved, tmp_path, code, reason):
-    limits = Limits(seconds=10, memory=2**30, output=2**20)
+def test_what_ends_its_process_is_left_out_and_said(
+    lab, solved, tmp_path, monkeypatch, code, reason
+):
+    monkeypatch.setattr(playing, "CELL_SHARE", 5 / 120)
+    limits = Limits(seconds=120, memory=2**30, output=2**20)
     result = marked(with_cell(solved, code), lab, tmp_path, limits)
-    assert not result.complete and result.seconds < 25
-    assert result.remarks[-1].startswith(reason)
-    assert f"it was in cell {LAST} of the code" in result.remarks[-1]
+    assert result.complete and marks(result) == {"q1": 3, "q2": 1}
+    (remark,) = result.remarks
+    assert remark.startswith(f"cell {LAST} of the code: left out, because {reason}")
+
+
+@needs_box
+def test_all_attempts_together_keep_the_limit(lab, solved, tmp_path):
+    """Every cell ends the process: however many there are, time is what it was."""
+    notebook = solved
+    for _ in range(30):
+        notebook = with_cell(notebook, "import os\nos._exit(0)")
+    result = marked(notebook, lab, tmp_path, Limits(seconds=12))
+    assert not result.complete and result.seconds < 12 + 10  # its last box has to end
+    assert any("left out, because its process ended" in remark for remark in result.remarks)
 
 
 @needs_box
@@ -188,8 +203,8 @@ def test_what_was_marked_before_the_end_counts(lab, solved, tmp_path):
     tests = archived_tests(lab / "autograder" / f"{LAB}.zip")
     tests["q2"] = tests["q2"].replace("assert seven == 7", "assert seven() == 7")
     result = marked(ends, lab, tmp_path, tests=tests)
-    assert not result.complete and marks(result) == {"q1": 3, "q2": 0}
-    assert "it was in the tests of q2" in result.remarks[-1]
+    assert marks(result) == {"q1": 3, "q2": 0}
+    assert any(remark.startswith("q2: its process ended") for remark in result.remarks)
 
 
 SPY = """
