@@ -38,6 +38,7 @@ class Interpreter:
         self._pid = os.getpid()
         self._home = os.getcwd()
         self._names = names, {k: v for k, v in names.items() if k != "__builtins__"}
+        self._here = vars(builtins)
         self._builtins = {k: v for k, v in vars(builtins).items() if k != "_"}
         self._modules = {k: v for k, v in sys.modules.items() if k != "__main__"}
         self._functions = [
@@ -73,7 +74,7 @@ class Interpreter:
             The names of what it was.
         """
         # First of all, and with nothing that could be spoilt.
-        found = _update("", vars(builtins), self._builtins)
+        found = _update("", self._here, self._builtins)
         if os.getpid() != self._pid:
             os._exit(0)  # a copy that a cell made of this process: only one goes on
         self._spoilt_streams = streams

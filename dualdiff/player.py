@@ -24,8 +24,8 @@ from dualdiff.frontend import without_front_end
 from dualdiff.handover import Closed, Line, Message, described
 from dualdiff.interpreter import Interpreter
 
-# Our own, because a cell can change those of the module.
-_handle, _set_timer = signal.signal, signal.setitimer
+# Our own, because a cell can change those of the module, and builtins.
+_handle, _set_timer, _Everything = signal.signal, signal.setitimer, BaseException
 
 
 class _Late(BaseException):
@@ -101,8 +101,9 @@ class Player:
                 result = self.shell.run_cell(cell, store_history=False)
             error = result.error_before_exec
             error = result.error_in_exec if error is None else error
-        except BaseException as caught:
-            error, broken = caught, not isinstance(caught, _Late)
+        except _Everything as caught:
+            # No builtin is asked here: it may be what the cell has spoilt.
+            error, broken = caught, caught.__class__ is not _Late
         changed = self.interpreter.put_back(streams=broken)
         words = [] if error is None else [_words(error)]
         if words:

@@ -14,7 +14,7 @@ from dualdiff.handover import Line, Message
 # What a cell does to the interpreter that it shares with the player.
 CARELESS = {
     "output closed": "import sys\nsys.stdout.close()",
-    "output replaced": "import sys, os\nwith open(os.devnull, 'w') as quiet:\n    sys.stdout = quiet",
+    "output replaced": "import sys, os\nwith open(os.devnull, 'w') as f:\n    sys.stdout = f",
     "no streams": "import sys\nsys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None",
     "descriptor closed": "import os\nos.close(1)\nos.close(2)",
     "error without words": "class Bad(Exception):\n    def __str__(self): return 3\nraise Bad",
@@ -69,7 +69,7 @@ class Play:
             pass_fds=[there.fileno()],
         )
         there.close()
-        self.line = Line(here, lambda message: None)
+        self.socket, self.line = here, Line(here, lambda message: None)
 
     def ask(self, message: Message) -> Any:
         return self.line.ask(message)
@@ -97,6 +97,7 @@ def play(tmp_path):
     for one in made:
         one.process.kill()
         one.process.wait()
+        one.socket.close()
 
 
 QUIET = {"print", "reset", "warnings", "numpy", "torch", "collector", "threads", "alarm"}
