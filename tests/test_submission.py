@@ -164,11 +164,7 @@ HOSTILE = {
         "    except OSError:\n        pass",
         "its process ended",
     ),
-    "no end that it knows": (
-        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
-        "while True:\n    pass",
-        "it did not answer any more",
-    ),
+    "no end that it knows": ("sum(range(10**13))", "it did not answer any more"),
 }
 
 
