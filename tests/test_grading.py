@@ -82,9 +82,9 @@ def test_the_table_has_a_row_for_each_and_a_column_for_each_question(graded):
     ]
     assert sorted(table.index) == names
     assert list(table.columns[-3:]) == ["q1", "q2", "open1"]
-    assert table["marks"].to_dict() == dict(zip(names, [2, 4, 0, 0, 0, 0], strict=True))
+    assert table["marks"].to_dict() == dict(zip(names, [2, 4, 0, 4, 0, 0], strict=True))
     assert table["of"].to_dict() == dict(zip(names, [4, 4, 4, 4, 0, 0], strict=True))
-    words = ["marked", "marked", "marked", "stopped", "unreadable", "unreadable"]
+    words = ["marked"] * 4 + ["unreadable"] * 2
     assert table["status"].to_dict() == dict(zip(names, words, strict=True))
     assert table.loc["ada/lab.ipynb", ["q1", "q2", "open1"]].tolist() == ["3", "1", ""]
     assert table.loc["'=cleo.ipynb", ["q1", "q2"]].tolist() == ["1", "1"]
@@ -95,7 +95,8 @@ def test_the_table_has_a_row_for_each_and_a_column_for_each_question(graded):
 def test_every_reason_can_be_read(graded):
     remarks = rows(graded[1])["remarks"]
     assert remarks["ada/lab.ipynb"] == ""
-    assert "its process ended" in remarks["dan.ipynb"] and "in cell 1" in remarks["dan.ipynb"]
+    left_out = "cell 1 of the code: left out, because its process ended"
+    assert remarks["dan.ipynb"].startswith(left_out)
     assert "names nothing as its lab, not one of lab0_small" in remarks["eve.ipynb"]
     assert "the file is not a notebook (JSONDecodeError" in remarks["fay.ipynb"]
 
@@ -106,7 +107,7 @@ def test_each_author_gets_a_page(graded):
     assert set(pages) == {"ada__lab", "ben__lab", "=cleo", "dan", "eve", "fay"}
     assert "lab0_small: **4 of 4 points**" in pages["ada__lab"]
     assert "## q1: 1 of 3" in pages["=cleo"] and "It works on tensors" in pages["=cleo"]
-    assert "Its tests were not run." in pages["dan"]
+    assert "lab0_small: **4 of 4 points**" in pages["dan"] and "left out" in pages["dan"]
 
 
 @needs_box
@@ -124,13 +125,21 @@ def test_a_second_call_marks_only_what_is_new_or_was_not_completed(
     before = rows(out)
     played = []
     mark = grading.mark
-    spy = lambda result, *rest, **more: (played.append(result.file), mark(result, *rest, **more))  # noqa: E731
+
+    def spy(result, *rest, **more):
+        played.append(result.file)
+        mark(result, *rest, **more)
+        result.complete = len(played) > 1  # the first is interrupted, say
+
     monkeypatch.setattr(grading, "mark", spy)
     (folder / "gus.ipynb").write_text(json.dumps(load(lab / "student" / f"{NAME}.ipynb")))
     (folder / "hal.ipynb").write_text((folder / "ada" / "lab.ipynb").read_text())
     (out / "marks.csv").unlink()
     grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
-    assert sorted(played) == ["dan.ipynb", "gus.ipynb"]
+    assert played == ["gus.ipynb"]
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    assert played == ["gus.ipynb"] * 2
     after = rows(out)
     same = ["marks", "of", "status", "remarks", "q1", "q2"]
     assert after.loc[before.index, same].equals(before[same])
@@ -189,7 +198,7 @@ def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, l
     grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
     board = pd.read_csv(tmp_path / "leaderboard.csv")
     found = board[["place", "name", "success"]].to_numpy().tolist()
-    assert found == [[1, "'=top", 1.0], [2, "ada__lab", 0.25]]
+    assert found == [[1, "'=top", 1.0], [2, "ada__lab", 0.25], [2, "dan", 0.25]]
     remarks = rows(tmp_path)["remarks"]
     assert "not in the competition" in remarks["ben/lab.ipynb"]
     assert rows(tmp_path).loc["ben/lab.ipynb", "status"] == "marked"
@@ -250,6 +259,37 @@ def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path):
     assert process.returncode == 130 and "1 of 2 are marked; start it again to go on" in said
     _, alive = confine.psutil.wait_procs(boxes, timeout=30)
     assert not alive
+
+
+@needs_box
+def test_an_interruption_while_a_box_is_starting_ends_it_too(lab, tmp_path):
+    """A box that takes its time to start: the signal comes when there is nothing to end yet."""
+    slow, begun = tmp_path / "bin" / "bwrap", tmp_path / "begun"
+    slow.parent.mkdir()
+    real = shutil.which("bwrap")
+    slow.write_text(f'#!/bin/sh\necho $$ >> {begun}\nsleep 2\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        endless = with_cell(load(lab / "solutions" / f"{NAME}.ipynb"), "while True: pass")
+        (folder / f"{name}.ipynb").write_text(json.dumps(endless))
+    start = "import sys; from dualdiff.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, "grade", str(folder), "--labs", str(lab)]
+    environment = os.environ | {"PATH": f"{slow.parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        while len(begun.read_text().split() if begun.exists() else ()) < 2:  # one tries the box
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130 and "0 of 3 are marked; start it again" in said
+        time.sleep(3)  # what had not begun would have begun by now
+        numbers = map(int, begun.read_text().split())
+        assert not [n for n in numbers if confine.psutil.pid_exists(n)]
+    finally:
+        process.kill()
 
 
 def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
