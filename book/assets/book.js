@@ -21,16 +21,20 @@ const fitFormulas = () => {
     else formula.removeAttribute("tabindex");
   }
 };
-// A table that does not fit although its cells wrap is set tighter, then its words are broken.
+// A table that does not fit although its texts wrap is set smaller, then its numbers wrap, too, then
+// its words are broken (dualdiff.css: on a phone it scrolls instead).
+const SHORT = 18; // characters: a number with its interval, a word
 const fitTables = () => {
   for (const table of document.querySelectorAll(".bd-article table")) {
     const room = table.parentElement.clientWidth;
-    table.classList.remove("tight", "broken");
-    for (const tighter of ["tight", "broken"])
-      if (room > 0 && table.offsetWidth > room + 1) table.classList.add(tighter);
+    table.classList.remove("small", "wrapped", "broken");
+    for (const step of ["small", "wrapped", "broken"])
+      if (room > 0 && table.offsetWidth > room + 1) table.classList.add(step);
   }
 };
 window.addEventListener("load", async () => {
+  for (const cell of document.querySelectorAll(".bd-article table.dataframe td"))
+    cell.classList.toggle("short", cell.textContent.trim().length <= SHORT);
   await window.MathJax?.startup?.promise;
   // Widths change with the window, when a folded part is opened, and when fonts arrive.
   const formulas = new ResizeObserver(fitFormulas), tables = new ResizeObserver(fitTables);
