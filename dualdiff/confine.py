@@ -112,7 +112,15 @@ def _package() -> Path:
 
 
 def _box() -> list[str]:
-    box = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # By its path: what was tried is what runs, whatever the box's own PATH is.
+    box = [
+        shutil.which("bwrap") or "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+    ]
     # First, because what follows may lie in it.
     box += ["--proc", "/proc", "--dev", "/dev", "--size", str(DISK), "--tmpfs", "/tmp"]
     for name in _SYSTEM:

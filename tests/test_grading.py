@@ -1,5 +1,6 @@
 """A folder of submissions becomes a table, whatever is in the folder."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -237,59 +238,85 @@ def test_what_goes_wrong_in_marking_one_does_not_stop_the_others(lab, tmp_path, 
     assert table.loc["ben/lab.ipynb", "status"] == "marked"
 
 
+@pytest.fixture
+def grading_started(tmp_path):
+    """Starts `dualdiff grade` in a process of its own; no test leaves anything of it behind."""
+    # A signal that was ignored where the tests were started is not ignored here.
+    start = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from dualdiff.cli import main; sys.exit(main(['grade', *sys.argv[1:]]))"
+    )
+    processes = []
+
+    def started(*arguments: str, **more) -> subprocess.Popen:
+        command = [sys.executable, "-c", start, *arguments]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **more))
+        return processes[-1]
+
+    yield started
+    for process in processes:
+        if process.poll() is None:
+            left = confine.psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for one in left:
+                with contextlib.suppress(confine.psutil.NoSuchProcess):
+                    one.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def interrupted(process: subprocess.Popen) -> str:
+    """What grading says when it is interrupted; all that it had started ends with it."""
+    boxes = confine.psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    _, alive = confine.psutil.wait_procs(boxes, timeout=30)
+    assert boxes and not alive
+    return said
+
+
 @needs_box
-def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path):
+def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path, grading_started):
     folder = tmp_path / "in"
     folder.mkdir()
     solved = load(lab / "solutions" / f"{NAME}.ipynb")
     (folder / "a.ipynb").write_text(json.dumps(solved))
     (folder / "b.ipynb").write_text(json.dumps(with_cell(solved, "while True: pass")))
-    start = "import sys; from dualdiff.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", start, "grade", str(folder), "--labs", str(lab)]
-    process = subprocess.Popen([*command, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
+    process = grading_started(str(folder), "--labs", str(lab), "--jobs", "1")
     done = tmp_path / "in-marks" / ".done"
     while not list(done.glob("*.json")):
         assert process.poll() is None
         time.sleep(0.1)
-    boxes = []
-    while not boxes:  # the second submission is at work
-        boxes = confine.psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "1 of 2 are marked; start it again to go on" in said
-    _, alive = confine.psutil.wait_procs(boxes, timeout=30)
-    assert not alive
+    while not confine.psutil.Process(process.pid).children():  # the second is at work
+        assert process.poll() is None
+    assert "1 of 2 are marked; start it again to go on" in interrupted(process)
 
 
 @needs_box
-def test_an_interruption_while_a_box_is_starting_ends_it_too(lab, tmp_path):
-    """A box that takes its time to start: the signal comes when there is nothing to end yet."""
-    slow, begun = tmp_path / "bin" / "bwrap", tmp_path / "begun"
-    slow.parent.mkdir()
-    real = shutil.which("bwrap")
-    slow.write_text(f'#!/bin/sh\necho $$ >> {begun}\nsleep 2\nexec {real} "$@"\n')
-    slow.chmod(0o755)
-    folder = tmp_path / "in"
-    folder.mkdir()
+def test_an_interruption_while_boxes_start_waits_for_none(lab, tmp_path, grading_started):
+    """A box that would take for ever to start: only its end lets grading end."""
+    folder, tools, box = tmp_path / "in", tmp_path / "tools", shutil.which("bwrap")
+    for made in (folder, tools):
+        made.mkdir()
     for name in "abc":
-        endless = with_cell(load(lab / "solutions" / f"{NAME}.ipynb"), "while True: pass")
-        (folder / f"{name}.ipynb").write_text(json.dumps(endless))
-    start = "import sys; from dualdiff.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", start, "grade", str(folder), "--labs", str(lab)]
-    environment = os.environ | {"PATH": f"{slow.parent}{os.pathsep}{os.environ['PATH']}"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        while len(begun.read_text().split() if begun.exists() else ()) < 2:  # one tries the box
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 130 and "0 of 3 are marked; start it again" in said
-        time.sleep(3)  # what had not begun would have begun by now
-        numbers = map(int, begun.read_text().split())
-        assert not [n for n in numbers if confine.psutil.pid_exists(n)]
-    finally:
-        process.kill()
+        notebook = with_cell(load(lab / "solutions" / f"{NAME}.ipynb"), f"name = {name!r}")
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+    slow = tools / "bwrap"
+    slow.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *dualdiff.player*) > '{tools}'/$$; sleep 10000;; esac\n"
+        f'exec {box} "$@"\n'
+    )
+    slow.chmod(0o755)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    process = grading_started(
+        str(folder), "--labs", str(lab), "--jobs", "2", env=os.environ | {"PATH": path}
+    )
+    while len(list(tools.iterdir())) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert "0 of 3 are marked" in interrupted(process)
+    assert len(list(tools.iterdir())) == 3  # the third has not begun
 
 
 def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
