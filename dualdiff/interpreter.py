@@ -18,6 +18,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_getpid, _exit = os.getpid, os._exit
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
 _OTHER = frozenset({"__main__", "asyncio", "multiprocessing"})  # their users do change them
 _OURS = frozenset(sys.stdlib_module_names) | {"IPython", "safetensors", "traitlets"}
@@ -75,8 +76,8 @@ class Interpreter:
         """
         # First of all, and with nothing that could be spoilt.
         found = _update("", self._here, self._builtins)
-        if os.getpid() != self._pid:
-            os._exit(0)  # a copy that a cell made of this process: only one goes on
+        if _getpid() != self._pid:
+            _exit(0)  # a copy that a cell made of this process: only one goes on
         self._spoilt_streams = streams
         steps: list[Callable[[], Iterator[str]]] = [
             self._imports,

@@ -27,6 +27,8 @@ from dualdiff.interpreter import Interpreter
 # Our own, because a cell can change those of the module, and builtins.
 _handle, _set_timer, _Everything = signal.signal, signal.setitimer, BaseException
 
+_READING = ("cleanup_transforms", "line_transforms", "token_transformers")
+
 
 class _Late(BaseException):
     """A cell or a function took too long. No ``except Exception`` of a submission catches it."""
@@ -51,6 +53,8 @@ class Player:
         del self.names["asyncio"]
         sys.path.insert(_site(), "")
         self.interpreter = Interpreter(self.names)
+        reading = self.shell.input_transformer_manager
+        self.reading = {name: list(getattr(reading, name)) for name in _READING}
 
     def answer(self, message: Message) -> Any:
         """Play a notebook, or give the value of a name."""
@@ -104,7 +108,7 @@ class Player:
         except _Everything as caught:
             # No builtin is asked here: it may be what the cell has spoilt.
             error, broken = caught, caught.__class__ is not _Late
-        changed = self.interpreter.put_back(streams=broken)
+        changed = [*self.interpreter.put_back(streams=broken), *self._read_as_before()]
         words = [] if error is None else [_words(error)]
         if words:
             print(words[0], flush=True)
@@ -114,6 +118,13 @@ class Player:
         _close_figures()
         importlib.invalidate_caches()  # it may have written a module
         return "; ".join([*words, *dict.fromkeys(self.notes)])
+
+    def _read_as_before(self) -> Iterator[str]:
+        """Undo what a cell does to how the text of the next is read."""
+        for name, before in self.reading.items():
+            if getattr(self.shell.input_transformer_manager, name) != before:
+                setattr(self.shell.input_transformer_manager, name, list(before))
+                yield f"IPython's {name}"
 
 
 @contextmanager

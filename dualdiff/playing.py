@@ -82,6 +82,7 @@ class _Marking:
         self.said: dict[int, str] = {}  # of cells
         self.left_out: dict[int, str] = {}
         self.at: int | str = 0  # the cell, the question, or "" in the competition
+        self.again = False  # after a player that came to no cell
 
     def attempt(self, limits: confine.Limits, deadline: float, size: str, confined: bool) -> bool:
         """Play and test until the process ends; whether another attempt promises more."""
@@ -90,7 +91,7 @@ class _Marking:
         left = replace(limits, seconds=max(deadline - time.monotonic(), 1))
         with _playing(left, size, confined, self.boxes) as (connection, watch):
             try:
-                self._play(connection, limits.seconds)
+                self._play(connection, left.seconds, limits.seconds)
                 result.complete = True
             except Closed as error:
                 ended = watch.exceeded or (str(error) if isinstance(error, Silent) else "")
@@ -110,8 +111,9 @@ class _Marking:
             return False
         return not result.complete
 
-    def _play(self, connection: socket.socket, seconds: float) -> None:
-        cell, call = CELL_SHARE * seconds, CALL_SHARE * seconds
+    def _play(self, connection: socket.socket, left: float, seconds: float) -> None:
+        # A share of what is left, or two cells that do not answer would take all of the time.
+        cell, call = CELL_SHARE * left, CALL_SHARE * seconds
 
         def answer(message: Message) -> None:
             self.at = int(message["cell"])
@@ -139,6 +141,9 @@ class _Marking:
             self.result.remarks.append(f"{what}: {why}")
             untested = self.tests.keys() - self.result.questions.keys()
             self.result.complete = not untested and (not self.at or self.compete is None)
+            return True
+        if self.at == 0 and not self.again:  # whatever it was, it was not a cell
+            self.again = True
             return True
         if self.at in self.left_out or not 1 <= self.at <= len(self.cells):
             return False

@@ -24,7 +24,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHON", "MAKEFLAGS", "ARGS")}
+    ours = ("PYTHON", "ARGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of the make that runs the tests
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
     return subprocess.run(
         ["make", *words], cwd=project, env=environment, capture_output=True, text=True
     )

@@ -31,6 +31,9 @@ CARELESS = {
     "path of no list": "import sys\nsys.path = None",
     "modules": "import sys\nfor name in ('json', 'socket', 'signal'): sys.modules[name] = None",
     "recursion": "import sys\nsys.setrecursionlimit(60)",
+    "transformers": "def bad(lines): raise ValueError\n"
+    "get_ipython().input_transformers_cleanup.append(bad)",
+    "process": "import os\nos.getpid = os._exit = os.getcwd = None",
     "trace": "import sys\nsys.settrace(lambda *a: 1 / 0)\nsys.setprofile(lambda *a: None)",
     "warnings": "import warnings\nwarnings.simplefilter('error')",
     "numpy": "import numpy\nnumpy.seterr(all='raise')",

@@ -322,7 +322,7 @@ def unset(monkeypatch, tmp_path):
     monkeypatch.setattr(store_module, "__file__", str(package))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
     monkeypatch.setattr(store_module, "_temporary", store_module._temporary.__wrapped__)
-    return tmp_path / "checkout" / "_build" / "store", tmp_path / "cache" / "dualdiff" / "store"
+    return tmp_path / "checkout" / "_store", tmp_path / "cache" / "dualdiff" / "store"
 
 
 def test_the_default_is_the_first_folder_that_can_be_written(unset, monkeypatch, tmp_path):

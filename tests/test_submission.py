@@ -6,7 +6,7 @@ import re
 import pytest
 from small_lab import built, load, needs_box, with_cell
 
-from dualdiff import playing
+from dualdiff import confine, playing
 from dualdiff.confine import Limits
 from dualdiff.playing import mark
 from dualdiff.reading import lab_of, read
@@ -164,7 +164,11 @@ HOSTILE = {
         "    except OSError:\n        pass",
         "its process ended",
     ),
-    "no end that it knows": ("sum(range(10**13))", "it did not answer any more"),
+    "no end that it knows": (
+        "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True:\n    pass",
+        "it did not answer any more",
+    ),
+    "work outside Python": ("sum(range(10**13))", "it did not answer any more"),
 }
 
 
@@ -190,6 +194,33 @@ def test_all_attempts_together_keep_the_limit(lab, solved, tmp_path):
     result = marked(notebook, lab, tmp_path, Limits(seconds=12))
     assert not result.complete and result.seconds < 12 + 10  # its last box has to end
     assert any("left out, because its process ended" in remark for remark in result.remarks)
+
+
+@needs_box
+def test_two_cells_that_do_not_answer_leave_time_for_the_others(lab, solved, tmp_path):
+    hangs = with_cell(with_cell(solved, "sum(range(10**13))"), "sum(range(10**13))")
+    result = marked(hangs, lab, tmp_path, Limits(seconds=24))
+    assert result.complete and marks(result) == {"q1": 3, "q2": 1}
+    assert len([remark for remark in result.remarks if "left out" in remark]) == 2
+
+
+@needs_box
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_player_that_came_to_no_cell_is_tried_once_more(
+    lab, solved, tmp_path, monkeypatch, times
+):
+    command, calls = confine.command, []
+
+    def fails(arguments, *, confined):
+        calls.append(arguments)
+        return ["false"] if len(calls) <= times else command(arguments, confined=confined)
+
+    monkeypatch.setattr(confine, "command", fails)
+    result = marked(solved, lab, tmp_path)
+    assert len(calls) == 2
+    assert result.complete == (times == 1)
+    assert marks(result) == ({"q1": 3, "q2": 1} if times == 1 else {})
+    assert bool(result.remarks) == (times == 2)
 
 
 @needs_box
