@@ -1,5 +1,6 @@
 """Widgets of the book: live in JupyterLab, and on its pages without a kernel and a network."""
 
+from dualdiff.widgets import stages
 from dualdiff.widgets.composition import Composition, Playground
 from dualdiff.widgets.trajectory import Trajectory, trajectory_scrubber
 from dualdiff.widgets.weight_map import WeightMap, weight_map
@@ -9,6 +10,7 @@ __all__ = [
     "Playground",
     "Trajectory",
     "WeightMap",
+    "stages",
     "trajectory_scrubber",
     "weight_map",
 ]

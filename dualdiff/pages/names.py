@@ -1,0 +1,115 @@
+"""The one registry of names: what a key of a tidy table is called, and how it is drawn.
+
+Keys are values of the columns ``configuration``, ``metric`` and ``scenario``, and columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dualdiff.methods import METHODS
+
+
+class Configuration(NamedTuple):
+    """What is sampled from: its label, and its colour and marker on every page."""
+
+    label: str
+    colour: str
+    marker: str
+
+
+class Score(NamedTuple):
+    """What is measured: its label, its unit, and whether less is better."""
+
+    label: str
+    unit: str = ""
+    lower: bool = False
+
+
+# Okabe and Ito's colour-blind-safe palette first, then colours that differ in lightness.
+CONFIGURATIONS = {
+    "general": Configuration("general", "#0072B2", "o"),
+    "specialised": Configuration("specialised", "#D55E00", "s"),
+    "finetuned": Configuration("fine-tuned", "#E69F00", "^"),
+    "joint": Configuration("joint", "#009E73", "D"),
+    "finetuned_joint": Configuration("fine-tuned joint", "#CC79A7", "P"),
+    "lora": Configuration("LoRA", "#56B4E9", "v"),
+    "lora_joint": Configuration("LoRA joint", "#882255", "X"),
+    "replay": Configuration("prior preservation, replayed", "#8C6D1F", "<"),
+    "generated": Configuration("prior preservation, generated", "#888888", ">"),
+    "truth": Configuration("truth", "#333333", "x"),
+    "smc": Configuration("joint, SMC", "#117733", "d"),
+    "finetuned_smc": Configuration("fine-tuned joint, SMC", "#5E35B1", "p"),
+    "weighted": Configuration("learned weights", "#8BC34A", "h"),
+    "finetuned_weighted": Configuration("fine-tuned, learned weights", "#7B1E1E", "*"),
+    "told": Configuration("fine-tuned, told the type", "#FF8A80", "H"),
+    "guided": Configuration("guided by task", "#00C5D4", "8"),
+    "oracle": Configuration("oracle draw", "#000000", "+"),
+    "data": Configuration("test rows' own targets", "#666666", "|"),
+    "uniform": Configuration("uniform draw", "#B8B8B8", "1"),
+}
+"""What is drawn in the colour of a model or of a way to combine models."""
+
+SCORES = {
+    "accuracy": Score("accuracy"),
+    "total_variation": Score("total variation", lower=True),
+    "total_variation_floor": Score("floor of TV", lower=True),
+    "energy_distance": Score("energy distance", "units of y", lower=True),
+    "precision": Score("precision"),
+    "recall": Score("recall"),
+    "density": Score("density"),
+    "coverage": Score("coverage"),
+    "miss_distance": Score("distance of misses to c", "units of y", lower=True),
+    "centre_distance": Score("distance of misses to the centre", "units of y", lower=True),
+    "support_distance": Score("distance to support", "units of y", lower=True),
+    "frechet_distance": Score("Fréchet distance", "units of y", lower=True),
+    "memorisation": Score("memorisation", lower=True),
+    "calls": Score("network calls per sample", lower=True),
+    "success": Score("success rate"),
+    "geometry": Score("success without other objects"),
+    "collision": Score("collision rate", lower=True),
+    "out_of_reach": Score("out of reach", lower=True),
+}
+"""What a table measures, in the order in which tables show it."""
+
+WORDS = {
+    "printed": "thesis (printed)",
+    "thesis": "ours, thesis",
+    "tuned": "ours, tuned",
+    "exact": "exact members",
+    "cabinet": "cabinet",
+    "round_table": "round table",
+    "boxes": "half-shared boxes",
+    "ring_and_bar": "ring and bar",
+    "n_specialised": "pairs",
+    "finetune_epochs": "epochs",
+}
+"""Scenarios, columns: what is neither drawn nor measured."""
+
+
+def label(key: Any) -> str:
+    """A key of a table in words; one that no registry knows, with spaces for underscores."""
+    if key in CONFIGURATIONS:
+        return CONFIGURATIONS[key].label
+    if key in SCORES:
+        return SCORES[key].label
+    if key in METHODS:
+        return METHODS[key].title
+    return WORDS.get(key, str(key).replace("_", " "))
+
+
+def axis(metric: str) -> str:
+    """A metric as the label of an axis, with its unit."""
+    unit = SCORES[metric].unit if metric in SCORES else ""
+    return f"{label(metric)} ({unit})" if unit else label(metric)
+
+
+def lower(metric: str) -> bool:
+    """Whether less of a metric is better."""
+    return metric in SCORES and SCORES[metric].lower
+
+
+def style(name: str) -> dict[str, Any]:
+    """Colour and marker of a configuration, for matplotlib; black for one that is not known."""
+    known = CONFIGURATIONS.get(name, CONFIGURATIONS["truth"])
+    return {"color": known.colour, "marker": known.marker}
