@@ -21,6 +21,7 @@ test: $(VENV)/.installed-dev system ## style, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dualdiff
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Tests of pages need Chromium, tests of marking bubblewrap. Where they are missing they are installed if
@@ -48,7 +49,7 @@ bench: $(VENV)/.installed-dev ## measure the speed of sampling
 
 clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
 	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi
-	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf _build .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find dualdiff tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An installation breaks when its folder is moved or copied, or when the Python that made it goes.
