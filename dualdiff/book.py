@@ -210,7 +210,9 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         declared.validate(source, parameters)
         notebook = json.loads(source.read_text("utf-8"))
         # What every variant would say in the same words is said once, on the page of the source.
-        cells = notebook["cells"] = [cell for cell in notebook["cells"] if "once" not in _tags(cell)]
+        cells = notebook["cells"] = [
+            cell for cell in notebook["cells"] if "once" not in _tags(cell)
+        ]
         for cell in cells:
             text = "".join(cell["source"])
             if "parameters" in _tags(cell):

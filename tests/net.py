@@ -12,6 +12,7 @@ import difflib
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def keep(folder: Path, tables: bool) -> None:
         command += ["--output", folder / "tables"]
         subprocess.run([*map(str, command)], cwd=ROOT, env=environment, check=True)
     for path in sorted(EXECUTED.rglob("*.ipynb")):
-        page = folder / "pages" / path.stem
+        page = folder / "pages" / re.sub("-[0-9a-f]{16}$", "", path.stem)
         shutil.rmtree(page, ignore_errors=True)
         page.mkdir(parents=True)
         words, pictures = read(json.loads(path.read_text("utf-8")))
