@@ -20,7 +20,6 @@ from torch import Tensor
 from dualdiff.compose import RULES
 from dualdiff.plots import COLOURS, LABELS
 from dualdiff.plots.synthetic import outline
-from dualdiff.plots.theory import SHADE
 from dualdiff.regions import Box
 from dualdiff.scenes import Boxes, Plane, Scene
 
@@ -135,7 +134,7 @@ def _cells(axes: Axes, scene: Plane, share: Tensor, peak: float) -> None:
     """Shares of the cells of a scene, white to black at ``peak``."""
     reach = (-scene.reach, scene.reach)
     axes.imshow(
-        share.numpy().T, origin="lower", extent=(*reach, *reach), cmap=SHADE, vmin=0, vmax=peak
+        share.numpy().T, origin="lower", extent=(*reach, *reach), cmap="Greys", vmin=0, vmax=peak
     )
     _product(axes, scene)
 
