@@ -103,10 +103,15 @@ class Denoiser(nn.Module):
     def _bindable(self) -> bool:
         """Whether `_bind` was written for what a call does: no other `forward`, no hooks."""
         makers = (kind for kind in type(self).__mro__ if {"_bind", "forward"} & set(vars(kind)))
-        own = "forward" in vars(self) or type(self).__call__ is not Denoiser.__call__
-        own = own or self._compiled_call_impl is not None
+        own = any("forward" in vars(m) for m in self.modules())
+        own = own or self._altered() or self._compiled_call_impl is not None
         hooked = any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
-        return "_bind" in vars(next(makers)) and not (own or hooked or _has_any_global_hook())
+        return "_bind" in vars(next(makers)) and not (own or hooked)
+
+    def _altered(self) -> bool:
+        """Whether a call of this very object is more than its class's `forward`."""
+        own = "forward" in vars(self) or type(self).__call__ is not Denoiser.__call__
+        return bool(own or self._forward_hooks or self._forward_pre_hooks or _has_any_global_hook())
 
     def _one_step(self, t: Any) -> int:
         found = self.process.timestep(t)

@@ -1,8 +1,10 @@
 """Samplers against diffusers, against exact laws, and their order of convergence."""
 
+import inspect
 import math
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -536,3 +538,25 @@ def test_a_deterministic_sampler_collapses_where_weights_do_not_add_up_to_one(
         sample(rule, c[:5], generator(41))  # no warning: fresh noise holds the variance
     nested = Weighted({"sum": joint(unit, unit)}, {"sum": 0.5})
     sample(nested, c[:5], generator(41), sampler=sampler)
+
+
+def test_the_warning_of_a_collapse_points_at_the_line_of_the_caller() -> None:
+    process = Process.linear(10, dy=1, dc=1)
+    unit = line(process, (1.0, 0.0, 1.0))
+    for call in (sample, trajectory):
+        with pytest.warns(CollapseWarning) as caught:
+            here = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+            call(joint(unit, unit), torch.zeros(2, 1), generator(), sampler=DDIM())
+        assert [(w.filename, w.lineno) for w in caught] == [(__file__, here)]
+
+
+def test_no_collapse_is_foretold_of_a_rule_that_is_not_its_sum() -> None:
+    class Mean(Weighted):
+        def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+            return super().forward(y, t, c) / 2
+
+    unit = line(Process.linear(10, dy=1, dc=1), (1.0, 0.0, 1.0))
+    rule = Mean({"a": unit, "b": unit}, {"a": 1.0, "b": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sample(rule, torch.zeros(2, 1), generator(), sampler=DDIM())
