@@ -171,7 +171,7 @@ class Plane(Scene):
     def truth(self, n: int, generator: torch.Generator) -> Tensor:
         side = len(self.grid)
         pick = torch.multinomial(self.target.flatten(), n, replacement=True, generator=generator)
-        within = torch.rand(n, 2, generator=generator) - 0.5
+        within = torch.rand(n, 2, generator=generator, dtype=torch.float32) - 0.5
         return self.grid.reshape(-1, 2)[pick].float() + within * (2 * self.reach / side)
 
     def histogram(self, y: Tensor) -> tuple[Tensor, float]:

@@ -125,7 +125,8 @@ def noise_loss(
     eps = torch.empty_like(y).normal_(generator=generator)
     masked: Tensor | bool = False
     if p_uncond > 0:
-        masked = torch.rand(len(y), generator=generator, device=y.device) < p_uncond
+        kind = torch.float32  # whatever the default is: the same rows are withheld
+        masked = torch.rand(len(y), generator=generator, device=y.device, dtype=kind) < p_uncond
     error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, masked)) ** 2
     return (error * denoiser.loss_weight(t)).mean()
 
@@ -333,7 +334,8 @@ class LowRank(nn.Module):
         super().__init__()
         outputs, inputs = weight.shape
         bound = 1 / math.sqrt(inputs)
-        start = torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+        start = torch.empty(rank, inputs, dtype=torch.float32)
+        start.uniform_(-bound, bound, generator=generator)
         self.a = nn.Parameter(weight.new_zeros(outputs, rank))
         self.b = nn.Parameter(start.to(weight))
         self.alpha = alpha

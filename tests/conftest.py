@@ -60,7 +60,7 @@ class Quick(ExactMixture):
             signal, noise = self.process.signal(t), self.process.noise(t)
             variance = signal**2 * self.variances + noise**2
             precision = (self.basis / variance.unsqueeze(1) @ self.basis.mT).float()
-            x = torch.sub(y, centre, alpha=signal)
+            x = torch.sub(y.float(), centre, alpha=signal)
             pulls, logs = [], []
             for (log_weight, mean), matrix, log in zip(
                 pairs, precision, variance.log().sum(1).tolist(), strict=True
@@ -69,9 +69,9 @@ class Quick(ExactMixture):
                 pulls.append(residual @ matrix if y.shape[1] > 1 else residual * matrix)
                 logs.append((residual * pulls[-1]).sum(1, keepdim=True) / -2 + log_weight - log / 2)
             if len(pulls) == 1:
-                return noise * pulls[0]
+                return (noise * pulls[0]).to(y.dtype)
             shares = torch.stack(logs).softmax(0)
-            return noise * (shares * torch.stack(pulls)).sum(0)
+            return (noise * (shares * torch.stack(pulls)).sum(0)).to(y.dtype)
 
         return predict
 
