@@ -350,6 +350,15 @@ def validate(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
+def variants(root: Path) -> dict[str, Any]:
+    """What ``_config.yml`` says about pages: ``source``, ``parameters`` and ``title`` of each."""
+    import yaml
+
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
+    return entries
+
+
 def modules(notebook: Path) -> dict[str, bytes]:
     """The files beside a notebook that it imports, also through one another, by their names."""
     folder = notebook.resolve().parent
