@@ -1,6 +1,7 @@
 """What the tests share: untouched global randomness, one thread, and small known worlds."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,17 @@ def _global_randomness_untouched() -> Iterator[None]:
 def generator(seed: int = 0) -> torch.Generator:
     """A seeded CPU generator."""
     return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Another default type of numbers meanwhile."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 ASYMMETRIC_MIXTURE = {

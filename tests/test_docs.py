@@ -1,6 +1,8 @@
 """What README and the page on running show runs as printed, and names what is pinned."""
 
+import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,57 @@ def test_blocks_of_python_run_as_printed(document: Path) -> None:
 def test_the_torch_to_install_first_is_the_tested_one() -> None:
     pinned = re.findall(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)
     assert re.findall(r"torch==(\S+)", (ROOT / "README.md").read_text()) == pinned != []
+
+
+def modules_in_order() -> list[str]:
+    """As CONTRIBUTING lists them; those of `robot` where it stands."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = text[text.index("up this list") : text.index("## Contracts")].partition(": `process`")
+    words = "`process`" + re.sub(r"\(with `report_[^)]*\)", "", listed[2])
+    inside = re.search(r"`robot` \(inside it ([^)]*)\)", words)
+    assert inside is not None
+    robot = [f"robot/{name}" for name in re.findall(r"`(\w+)`", inside[1])]
+    around = [re.findall(r"`(\w+)`", part) for part in words.split(inside[0])]
+    return [*around[0], *robot, *around[1]]
+
+
+def place(file: Path) -> str:
+    """The entry of the list that a file of the package belongs to."""
+    name = file.relative_to(ROOT / "dualdiff").with_suffix("").as_posix()
+    whole = {"plots": "plots", "widgets": "widgets"}.get(name.partition("/")[0])
+    return whole or ("report" if name.startswith("report") else name)
+
+
+def imported(file: Path) -> set[Path]:
+    """Files of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("dualdiff."):
+            for alias in node.names:
+                for name in (f"{node.module}.{alias.name}", str(node.module)):
+                    path = ROOT.joinpath(*name.split("."))
+                    there = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+                    if there.is_file():
+                        found.add(there)
+                        break
+    return {path for path in found if path != ROOT / "dualdiff" / "__init__.py"} - {file}
+
+
+def test_imports_point_up_the_list_of_modules() -> None:
+    order = modules_in_order()
+    graph = {
+        file: imported(file)
+        for file in (ROOT / "dualdiff").rglob("*.py")
+        if file.relative_to(ROOT / "dualdiff").as_posix()
+        not in ("__init__.py", "robot/__init__.py")
+    }
+    assert len(set(order)) == len(order) and set(map(place, graph)) == set(order)
+    for file, others in graph.items():
+        for other in others & graph.keys():
+            here, there = place(file), place(other)
+            both = {here, there} == {"plots", "report"}
+            assert both or order.index(there) <= order.index(here), (file, other)
+    tuple(TopologicalSorter(graph).static_order())  # raises for a circle
+    readme = (ROOT / "README.md").read_text()
+    for name in order:
+        assert f"`{name.rpartition('/')[2]}`" in readme or "/" in name, name

@@ -5,14 +5,20 @@ import math
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from conftest import ASYMMETRIC_MIXTURE, KINDS_OF_ROWS, containers, generator, line, mixture
+from conftest import (
+    ASYMMETRIC_MIXTURE,
+    KINDS_OF_ROWS,
+    containers,
+    default_dtype,
+    generator,
+    line,
+    mixture,
+)
 from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from scipy import stats
 from torch import nn
@@ -24,6 +30,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
+from dualdiff.regions import Disc
 from dualdiff.samplers import (
     DDIM,
     DDPM,
@@ -312,6 +319,25 @@ def test_diverging_denoiser_is_reported() -> None:
         sample(Broken(PROCESS, (0.0,) * 3, (1.0,) * 3), torch.zeros(3, 3), generator())
 
 
+@pytest.mark.parametrize("what", ["box", "disc", "mixture"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_diverging_partner_of_an_exact_member_is_reported(what: str, bad: float) -> None:
+    class Diverging(Denoiser):
+        process = PROCESS
+
+        def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+            return y * bad
+
+    exact = {
+        "box": ExactBox(PROCESS, (-1.0,) * 3, (1.0,) * 3),
+        "disc": exact_denoiser(Disc(1.0, (0.0, 0.0), 0.0), PROCESS),
+        "mixture": mixture(PROCESS),
+    }[what]
+    rule = Weighted({"exact": exact, "bad": Diverging()}, {"exact": 0.5, "bad": 0.5})
+    with pytest.raises(FloatingPointError, match="not finite"):
+        sample(rule, torch.zeros(5, 3), generator())
+
+
 def test_a_million_joint_samples_fit_in_one_and_a_half_gigabytes() -> None:
     """Peak memory of a process of its own, torch included; it does not grow with the steps."""
     program = """
@@ -421,16 +447,6 @@ def test_conditions_of_any_type_give_the_same_samples(what: str, kind: str) -> N
     assert torch.equal(found, expected)
     _, states = trajectory(denoiser, containers(c)[kind], generator(34))  # type: ignore[arg-type]
     assert torch.equal(states, trajectory(denoiser, c, generator(34))[1])
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 MODES = {

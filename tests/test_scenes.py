@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import default_dtype
 
 from dualdiff.members import stream
 from dualdiff.scenes import SCENES, Boxes, Plane, ring_and_bar
@@ -61,6 +62,9 @@ def test_boxes_know_their_intersection(name: str) -> None:
     scene = SCENES[name]()
     assert isinstance(scene, Boxes)
     y = scene.truth(2_000, stream(0, "truth"))
+    with default_dtype(torch.float64):
+        again = scene.truth(2_000, stream(0, "truth"))
+    assert torch.equal(again, y) and again.dtype == y.dtype
     origin = torch.zeros(1, 3)
     assert bool(scene.world.general.contains(y, origin).all())
     assert bool(scene.world.specialised.contains(y, origin).all())

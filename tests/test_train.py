@@ -2,13 +2,11 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
-from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, generator
+from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, default_dtype, generator
 from torch.nn.utils import parametrize
 
 from dualdiff import train as module
@@ -211,16 +209,6 @@ def test_a_run_that_is_closed_is_over(steps: int) -> None:
     next(left)
 
 
-@contextmanager
-def default_float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def test_random_numbers_of_training_do_not_depend_on_the_default_type() -> None:
     def trained() -> list[torch.Tensor]:
         network = MLP(PROCESS, Architecture(8, 1, maskable=True), generator())
@@ -231,7 +219,7 @@ def test_random_numbers_of_training_do_not_depend_on_the_default_type() -> None:
         return [*network.state_dict().values(), *low_rank.state_dict().values()]
 
     expected = trained()
-    with default_float64():
+    with default_dtype(torch.float64):
         found = trained()
     assert all(
         a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(found, expected, strict=True)
