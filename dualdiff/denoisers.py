@@ -109,7 +109,7 @@ class Denoiser(nn.Module):
             if not right or y.dtype not in (torch.float32, torch.float64):
                 y, _, _ = self.inputs(y, 0, c)
             t = t if type(t) is int and 0 <= t < steps else self._one_step(t)
-            return self._output(quick(y, t), shape)  # type: ignore[no-any-return]
+            return self._output(quick(y, t), shape)
 
         return predict
 

@@ -57,14 +57,21 @@ def test_true_draws_score_the_floor_and_the_share_they_should() -> None:
     assert abs(scores["energy_distance"].value) < 5e-3
 
 
+@pytest.mark.parametrize("name", SCENES)
+def test_draws_do_not_depend_on_the_default_type(name: str) -> None:
+    scene = SCENES[name]()
+    expected = scene.truth(200, stream(0, "truth")), scene.conditions(5, 0)
+    with default_dtype(torch.float64):
+        found = scene.truth(200, stream(0, "truth")), scene.conditions(5, 0)
+    for one, two in zip(found, expected, strict=True):
+        assert one.dtype == two.dtype and torch.equal(one, two)
+
+
 @pytest.mark.parametrize("name", ["cabinet", "boxes"])
 def test_boxes_know_their_intersection(name: str) -> None:
     scene = SCENES[name]()
     assert isinstance(scene, Boxes)
     y = scene.truth(2_000, stream(0, "truth"))
-    with default_dtype(torch.float64):
-        again = scene.truth(2_000, stream(0, "truth"))
-    assert torch.equal(again, y) and again.dtype == y.dtype
     origin = torch.zeros(1, 3)
     assert bool(scene.world.general.contains(y, origin).all())
     assert bool(scene.world.specialised.contains(y, origin).all())
