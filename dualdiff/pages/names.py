@@ -55,6 +55,7 @@ SCORES = {
     "total_variation": Score("total variation", lower=True),
     "total_variation_floor": Score("floor of TV", lower=True),
     "energy_distance": Score("energy distance", "units of y", lower=True),
+    "forgetting": Score("forgetting: TV to the general distribution", lower=True),
     "precision": Score("precision"),
     "recall": Score("recall"),
     "density": Score("density"),
@@ -83,6 +84,10 @@ WORDS = {
     "ring_and_bar": "ring and bar",
     "n_specialised": "pairs",
     "finetune_epochs": "epochs",
+    "effective_share": "effective sample size",
+    "log_weight": "mean log weight",
+    "energy_distance_gain": "energy distance gained",
+    "accuracy_gain": "accuracy gained",
 }
 """Scenarios, columns: what is neither drawn nor measured."""
 
