@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from dualdiff import arena, confine, sheet
 from dualdiff.collected import Piece, handed_in
-from dualdiff.entries import Past, merged
+from dualdiff.entries import merged
 from dualdiff.handover import Closed
 from dualdiff.labs import SIZES
 from dualdiff.marks import (
@@ -40,6 +41,7 @@ from dualdiff.marks import (
     summary,
     table,
 )
+from dualdiff.matching import Past
 from dualdiff.playing import Names, mark
 from dualdiff.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
 from dualdiff.submission import Lab, Marked, Outcome, plain
@@ -47,6 +49,8 @@ from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
 
 ROBOT_LAB = "lab5_robot"
+
+_ABOUT = ("file", "lab", "open_answers", "digest", "untouched")  # of a file, not what it did
 
 Competition = Callable[[Names], dict[str, Any]]
 
@@ -215,18 +219,19 @@ def _write_table(
     record = path.parent / ".done" / "table.json"
     past = Past.load(record)
     columns, rows = table(results, labs)
-    known = {*columns, *past.known(), *(row.label for row in rows)}
-    found = sheet.load(path, known)
-    new = merged(columns, rows, found, past, corrected)
+    found = sheet.load(path, past.known(columns, rows))
+    questions = {question for lab in labs.values() for question in lab.points}
+    new = merged(columns, rows, found, past, partial(corrected, questions))
     text, kept = new.past.text.encode(), []
     if found is not None and (before := path.read_bytes()) != text:
         kept.append(sheet.numbered(path, before))
-    if new.lost and past.text.encode() != text:
-        kept.append(sheet.numbered(path, past.text.encode()))
-        say(
-            f"{path.name}: entries are not as they were when it was last written, which is now "
-            f"{kept[-1].name}: {_some(new.lost)}"
-        )
+    if new.changed and past.text.encode() != text:
+        last = sheet.numbered(path, past.text.encode())
+        if new.lost:
+            say(
+                f"{path.name}: entries are not as they were when it was last written, which is now "
+                f"{last.name}: {_some(new.lost)}"
+            )
     for note in [*(found.notes if found is not None else ()), *new.notes]:
         say(f"{path.name}: {note}" + (f" (as it was: {kept[0].name})" if kept else ""))
     for other in sorted(path.parent.glob(f"{path.stem}*")):
@@ -366,9 +371,15 @@ def _opened(
         return None
     if lab_of(notebook) != result.lab:
         result.remarks.append(f"its metadata do not say its lab; it was taken for {result.lab}")
-    result.open_answers, unsure = open_answers(notebook, handed_out[result.lab])
+    given = handed_out[result.lab]
+    result.untouched = given is not None and _sources(notebook) == _sources(given)
+    result.open_answers, unsure = open_answers(notebook, given)
     result.remarks += unsure
     return notebook
+
+
+def _sources(notebook: Notebook) -> list[str]:
+    return [cell["source"] for cell in notebook["cells"]]
 
 
 def _kept(path: Path, result: Marked) -> Marked | None:
@@ -378,7 +389,7 @@ def _kept(path: Path, result: Marked) -> Marked | None:
         tests = {
             name: [Outcome(**test) for test in row] for name, row in values["questions"].items()
         }
-        now = {name: getattr(result, name) for name in ("file", "lab", "open_answers", "digest")}
+        now = {name: getattr(result, name) for name in _ABOUT}
         remarks = result.remarks + values["remarks"]
         return Marked(**values | now | {"remarks": remarks, "questions": tests})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -7,12 +7,13 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from dualdiff import arena
-from dualdiff.entries import CHECK, Row
+from dualdiff.entries import CHECK
+from dualdiff.matching import Row
 from dualdiff.submission import Lab, Marked, plain
 
 _HEAD = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks", CHECK]
@@ -64,18 +65,21 @@ def table(results: list[Marked], labs: dict[str, Lab]) -> tuple[list[str], list[
             name: re.sub(r"[\x00-\x1f]", " ", text.encode("utf-8", "replace").decode())
             for name, text in cells.items()
         }
-        rows.append(Row(cells, result.lab, result.digest))
+        rows.append(Row(cells, result.lab, "" if result.untouched else result.digest))
     return [*_HEAD, *questions, *words], rows
 
 
-def corrected(line: dict[str, str], entries: dict[str, str]) -> None:
-    """Put into a row of the table the sum of its marks, of which a teacher has entered some."""
-    for question, entry in entries.items():
-        if question not in _HEAD and line.get(question):
-            with suppress(ValueError):
-                more = float(entry.replace(",", ".")) - float(line[question])
-                if math.isfinite(more):
-                    line["marks"] = f"{float(line['marks']) + more:g}"
+def corrected(questions: Collection[str], line: dict[str, str], entries: dict[str, str]) -> None:
+    """Put into a row of the table the sum of its marks, of which a teacher has entered some.
+
+    What could not be marked had no points before.
+    """
+    for question in entries.keys() & questions:
+        with suppress(ValueError):
+            entry = float(entries[question].replace(",", "."))
+            more = entry - float(line.get(question) or 0)
+            if math.isfinite(more):
+                line["marks"] = f"{float(line['marks']) + more:g}"
 
 
 def _natural(name: str) -> tuple[str, int]:

@@ -44,6 +44,8 @@ class Marked:
         What it achieves where a lab has a competition.
     digest : str
         Of what was handed in.
+    untouched : bool
+        Whether that is the notebook as it was handed out.
     skipped : bool
         Whether it is nothing that could be marked.
     """
@@ -59,6 +61,7 @@ class Marked:
     printed: str = ""
     entry: dict[str, Any] | None = None
     digest: str = ""
+    untouched: bool = False
     skipped: bool = False
 
     def marks(self, question: str) -> float:

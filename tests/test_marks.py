@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import arena, marks
-from dualdiff.entries import Past, merged
+from dualdiff.entries import merged
+from dualdiff.matching import Past
 from dualdiff.submission import Lab, Marked, Outcome
 
 NAME = "lab0_small"
@@ -29,6 +30,21 @@ def test_columns_are_in_the_order_of_the_questions():
     answers = {f"open{n}": "" for n in (10, 2)}
     head = written(result(open_answers=answers)).splitlines()[0].split(",")
     assert head[-5:] == ["q1", "q2", "q10", "open2", "open10"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(["q1", "q2", "q10"]), st.sampled_from(["0", "0,5", "2.5"])),
+    st.booleans(),
+)
+def test_marks_are_the_sum_of_what_stands_in_the_questions(entries, unreadable):
+    """Also of what could not be marked; what is no question of a lab counts nothing."""
+    made = Marked("a.ipynb", remarks=["x"]) if unreadable else result()
+    _, (row,) = marks.table([made], LABS)
+    shown = {q: "0" for q in LABS[NAME].points} | row.cells | entries
+    line = dict(row.cells)
+    marks.corrected(LABS[NAME].points, line, entries | {"open1": "5", "remarks": "3", "of": "7"})
+    expected = sum(float(shown[q].replace(",", ".")) for q in LABS[NAME].points)
+    assert float(line["marks"]) == expected
 
 
 def test_a_quotation_in_the_feedback_stays_inside():
