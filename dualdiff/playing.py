@@ -225,7 +225,7 @@ def _playing(
     here, there = socket.socketpair()
     folder = nullcontext("/tmp") if confined else tempfile.TemporaryDirectory()
     with here, there, folder as home:
-        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(limits.memory)]
+        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(int(limits.memory))]
         store = {SIZE: size, "DUALDIFF_STORE": f"{home}/store"}
         process = subprocess.Popen(
             confine.command(arguments, confined=confined),
