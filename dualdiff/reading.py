@@ -8,11 +8,9 @@ import json
 import re
 import tokenize
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-LARGEST = 20 * 2**20  # bytes of a notebook without its outputs ...
-WHOLE = 100 * 2**20  # ... and of a file that is read at all
+LARGEST = 20 * 2**20  # bytes of a notebook without its outputs
 LONGEST = 50_000  # characters of an answer in words that are shown
 _ANSWER = "otter_answer_cell"  # the tag that Otter gives to a cell for an answer
 _NAMED = re.compile(r"""\botter\s*\.\s*Notebook\(\s*["']([^"'\n]+?)(?:\.ipynb)?["']""")
@@ -22,13 +20,6 @@ Notebook = dict[str, Any]
 
 class Unreadable(ValueError):
     """Why a file is no submission."""
-
-
-def read(path: Path) -> Notebook:
-    """The notebook in a file: see :func:`notebook_in`."""
-    if (size := path.stat().st_size) > WHOLE:
-        raise Unreadable(f"the file has {size / 2**20:.0f} MiB, more than {WHOLE / 2**20:.0f}")
-    return notebook_in(path.read_bytes())
 
 
 def notebook_in(data: bytes) -> Notebook:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dualdiff.reading import Notebook, read
+from dualdiff.reading import Notebook, notebook_in
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Lab:
         tests = archived_tests(archive)
         files = {name: parsed(text, name) for name, text in tests.items()}
         student = archive.parent.parent / "student" / f"{archive.stem}.ipynb"
-        handed_out = read(student) if student.is_file() else None
+        handed_out = notebook_in(student.read_bytes()) if student.is_file() else None
         points = {name: float(file.possible) for name, file in files.items()}
         return cls(tests, points, handed_out)
 

@@ -269,6 +269,14 @@ def test_an_archive_is_not_read_anew_for_each_of_its_members(tmp_path, monkeypat
     assert 0 < sum(read) < 2**22
 
 
+def test_a_huge_file_is_refused_before_all_of_it_is_read(tmp_path):
+    with (tmp_path / "a.ipynb").open("wb") as file:
+        file.truncate(collected.WHOLE + 2**20)
+    ((piece,), _) = handed_in(tmp_path)
+    with pytest.raises(Unreadable, match="the file has more than 100 MiB"):
+        piece.load()
+
+
 def test_a_member_that_was_packed_too_well_is_not_unpacked(tmp_path):
     put(tmp_path, {"a.zip": archive({"bomb.ipynb": bytes(2**22)})})
     ((piece,), _) = handed_in(tmp_path)
