@@ -312,9 +312,8 @@ def _grade(options: argparse.Namespace) -> None:
     from dualdiff import collected, confine, grading
 
     given = options.submissions.resolve()
-    out = options.output or given.with_name(f"{given.name}-marks")
+    out = _writable(options.output or given.with_name(f"{given.name}-marks"))
     found = collected.handed_in(options.submissions, out)  # before work is put into anything
-    _writable(out)
     limits = confine.Limits(options.seconds, options.memory * 2**30)
     if (folder := options.labs) is None:
         _make_labs(folder := project_root() / "_build" / "labs")
