@@ -230,7 +230,7 @@ def write(
 def _only(out: Path, names: set[str]) -> None:
     """Remove the pages that an earlier call has written, of submissions that are gone."""
     record = out / ".done" / "pages.json"
-    with suppress(FileNotFoundError):  # first of all calls
+    with suppress(FileNotFoundError, ValueError):  # of the first call, or damaged
         for name in {*json.loads(record.read_text("utf-8"))} - names:
             (out / "feedback" / f"{name}.md").unlink(missing_ok=True)
     write_text(record, json.dumps(sorted(names)))
