@@ -312,20 +312,18 @@ def _make_labs(folder: Path, names: list[str] | None = None) -> None:
 def _grade(options: argparse.Namespace) -> None:
     from dualdiff import collected, confine, grading
 
-    collected.handed_in(options.submissions, options.output)  # before work is put into anything
     given = options.submissions.resolve()
     out = _writable(options.output or given.with_name(f"{given.name}-marks"))
-    limits = confine.Limits(options.seconds, int(options.memory * 2**30))
-    folder = options.labs
-    if folder is None:
-        folder = project_root() / "_build" / "labs"
-        _make_labs(folder)
+    found = collected.handed_in(options.submissions, out)  # before work is put into anything
+    limits = confine.Limits(options.seconds, options.memory * 2**30)
+    if (folder := options.labs) is None:
+        _make_labs(folder := project_root() / "_build" / "labs")
     labs = grading.labs_of(folder)
-    chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
     said: list[str] = []
+    chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
     chosen |= {"confined": not options.unconfined, "say": said.append}
     try:
-        path = grading.grade(options.submissions, out, labs, limits, **chosen)
+        path = grading.grade(found, out, labs, limits, **chosen)
         print(os.path.relpath(path), flush=True)
     finally:
         print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)

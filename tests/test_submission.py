@@ -9,7 +9,7 @@ from small_lab import built, load, needs_box, with_cell
 from dualdiff import confine, playing
 from dualdiff.confine import Limits
 from dualdiff.playing import mark
-from dualdiff.reading import lab_of, read
+from dualdiff.reading import lab_of, notebook_in
 from dualdiff.submission import Marked, archived_tests, plain
 
 LAB = "lab0_small"
@@ -34,7 +34,7 @@ def marked(notebook, lab, tmp_path, limits=SHORT, tests=None, **more) -> Marked:
     path.write_text(json.dumps(notebook))
     result = Marked(path.name, LAB)
     tests = tests or archived_tests(lab / "autograder" / f"{LAB}.zip")
-    mark(result, read(path), tests, limits, size="smoke", **more)
+    mark(result, notebook_in(path.read_bytes()), tests, limits, size="smoke", **more)
     return result
 
 
