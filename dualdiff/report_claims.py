@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualdiff.report_advice import ADVICE, learned, robot
+from dualdiff.report_advice import robot
 from dualdiff.report_decision import Claim, broken, listed, look
 
 
@@ -31,21 +31,6 @@ CLAIMS: dict[str, dict[str, tuple[Claim, ...]]] = {
             *_in_frames(_ED, "smc", "joint", (-1, -1, -1)),
             *_in_frames(_ED, "weighted", "joint", (1, 1, 1)),
             *_in_frames(_ED, "guided", "joint", (1, 1, 1)),
-        ),
-    },
-    "weights": {
-        "alone": tuple(
-            learned(scenario, "learned constant", "specialised", 0)
-            for scenario in ("cabinet", "round_table")
-        ),
-        "stacked": (
-            learned("cabinet", "learned constant", "stacked", 0),
-            learned("round_table", "learned constant", "stacked", 0),
-            learned("cabinet", "learned constant", "stacked", 1, "accuracy"),
-        ),
-        "sum": (
-            learned("cabinet", "learned constant", "joint", 1),
-            *next(piece.claims[:3] for piece in ADVICE if piece.key == "corrector"),
         ),
     },
 }

@@ -20,13 +20,14 @@ import pandas as pd
 
 from dualdiff import results
 from dualdiff.members import ADAPTATIONS
+from dualdiff.methods import METHODS
 from dualdiff.overlap import benefits
+from dualdiff.pages.names import label
 from dualdiff.pooling import Difference, over_common_seeds, over_seeds
 from dualdiff.readings.overlap import sign_counts
 from dualdiff.report import TITLES, interval
 from dualdiff.report_robot import LOWER, METRICS
 from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
-from dualdiff.report_weights import title
 from dualdiff.robot.settings import REFERENCE
 
 HIGHER = ("accuracy", "precision", "recall", "density", "coverage", "success", "geometry")
@@ -258,8 +259,10 @@ def name(configuration: str, part: str) -> str:
     """A configuration of a table in words."""
     if part.startswith("robot"):
         return TITLES_OF_ROBOT[configuration]
-    found = title(configuration)
-    return "joint" if configuration == "joint" else found
+    if configuration == "specialised":
+        return "specialised alone"
+    known = METHODS.get(configuration)
+    return known.title if known else label(configuration)
 
 
 def metric_name(claim: Claim) -> str:

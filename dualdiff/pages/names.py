@@ -47,6 +47,17 @@ CONFIGURATIONS = {
     "oracle": Configuration("oracle draw", "#000000", "+"),
     "data": Configuration("test rows' own targets", "#666666", "|"),
     "uniform": Configuration("uniform draw", "#B8B8B8", "1"),
+    "stacked": Configuration("stacked", "#999933", "v"),
+    "learned constant": Configuration("learned constant", "#332288", "o"),
+    "learned curve": Configuration("learned curve", "#332288", "P"),
+    "finetuned: learned constant": Configuration("fine-tuned, learned constant", "#E69F00", "o"),
+    "finetuned: learned smc": Configuration("fine-tuned, learned SMC", "#E69F00", "s"),
+    "oracle constant": Configuration("oracle constant", "#333333", "x"),
+    "oracle curve": Configuration("oracle curve", "#333333", "+"),
+    "finetuned: oracle smc": Configuration("fine-tuned, oracle SMC", "#333333", "1"),
+    "spherical": Configuration("spherical", "#332288", "o"),
+    "linear": Configuration("linear", "#999933", "^"),
+    "variance_preserving": Configuration("variance preserving", "#AA4499", "s"),
 }
 """What is drawn in the colour of a model or of a way to combine models."""
 
