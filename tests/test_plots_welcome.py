@@ -97,6 +97,4 @@ def test_the_numbers_of_the_first_page_are_those_of_the_tables() -> None:
 
 def test_the_first_page_says_when_its_tables_are_not_current() -> None:
     """Once they have been run again, the remark has to go."""
-    assert bool(results.staleness("cabinet")) == (
-        "has not been run again" in " ".join(INTRO.split())
-    )
+    assert bool(results.staleness("cabinet")) == ("not been run again" in " ".join(INTRO.split()))
