@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiff import declared, download, labs, printing, runner, timing
+from dualdiff.declared import variants
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -183,15 +184,6 @@ def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
     return pages
 
 
-def variants(root: Path) -> dict[str, Any]:
-    """What ``_config.yml`` says about pages: ``source``, ``parameters`` and ``title`` of each."""
-    import yaml
-
-    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
-    entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
-    return entries
-
-
 def write_variants(root: Path, entries: dict[str, Any]) -> None:
     """Write the notebook of each variant, if what it would hold has changed.
 
@@ -209,10 +201,13 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         parameters = entry.get("parameters", {})
         declared.validate(source, parameters)
         notebook = json.loads(source.read_text("utf-8"))
-        cells = notebook["cells"]
+        # What every variant would say in the same words is said once, on the page of the source.
+        cells = notebook["cells"] = [
+            cell for cell in notebook["cells"] if "once" not in _tags(cell)
+        ]
         for cell in cells:
             text = "".join(cell["source"])
-            if "parameters" in cell.get("metadata", {}).get("tags", []):
+            if "parameters" in _tags(cell):
                 text = _with_values(text, parameters)
             cell["source"] = text.splitlines(keepends=True)
         _retitle(cells, entry.get("title"))
@@ -221,6 +216,11 @@ def write_variants(root: Path, entries: dict[str, Any]) -> None:
         path = root / f"{name}.ipynb"
         if not path.exists() or path.read_bytes() != text.encode():
             path.write_text(text, "utf-8")
+
+
+def _tags(cell: dict[str, Any]) -> list[str]:
+    tags: list[str] = cell.get("metadata", {}).get("tags", [])
+    return tags
 
 
 def _with_values(source: str, parameters: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     book.set_defaults(command=_book)
 
     run = commands.add_parser("run", help="execute one chapter, with parameters")
+    # Values of parameters, where argparse sees options: it knows no exponents and no infinity.
+    run._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
     run.add_argument("notebook", help="a path, or a chapter's number or name such as 02")
     run.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
@@ -84,9 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
-    clean = commands.add_parser(
-        "clean", help="remove what was built, trained networks too, and say what"
-    )
+    clean = commands.add_parser("clean", help="remove what was built, trained networks too")
     clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
     clean.set_defaults(command=_clean)
     return parser
@@ -206,7 +207,7 @@ def project_root() -> Path:
 
 def chapters(root: Path) -> list[Path]:
     """The notebooks of the project, in reading order, without the variants that the book writes."""
-    from dualdiff.book import variants
+    from dualdiff.declared import variants
 
     written = {
         root / f"{name}.ipynb" for name, entry in variants(root).items() if "source" in entry
@@ -347,9 +348,7 @@ def _results(options: argparse.Namespace) -> None:
 
     parse("profile", options.profile)
     parts = options.parts or list(PARTS)
-    folder = options.output
-    if folder is None and options.profile == "thesis":
-        folder = results.FOLDER
+    folder = options.output or (results.FOLDER if options.profile == "thesis" else None)
     folder = folder or project_root() / "_build" / "results" / options.profile
     if options.list:
         for name in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualdiff.report_advice import ADVICE, learned, longer, robot, sized
+from dualdiff.report_advice import ADVICE, learned, robot
 from dualdiff.report_decision import Claim, broken, listed, look
 
 
@@ -13,48 +13,8 @@ def _in_frames(metric: str, ours: str, theirs: str, expected: tuple[int, int, in
     ]
 
 
-_TV, _ED = "total_variation", "energy_distance"
-PATH = ((200, -1), (500, 1), (1000, 1), (2000, 0))
-"""Epochs of fine-tuning, and whether it is nearer to the law than a specialist of 1,500 epochs."""
+_ED = "energy_distance"
 CLAIMS: dict[str, dict[str, tuple[Claim, ...]]] = {
-    "adaptation": {
-        "few": (
-            *(
-                sized(n, _TV, "lora_joint", rival, 1)
-                for n in (8, 16)
-                for rival in ("specialised", "finetuned")
-            ),
-            sized(8, _TV, "lora_joint", "lora", 1),
-            sized(16, _TV, "lora_joint", "lora", 0),
-        ),
-        "dozens": tuple(
-            sized(32, _TV, "finetuned", rival, 1)
-            for rival in ("specialised", "joint", "lora_joint")
-        ),
-        "budgets": (
-            *(longer(epochs, _TV, "finetuned", "specialised", sign) for epochs, sign in PATH),
-            longer(500, _ED, "finetuned", "specialised", 1),
-            longer(500, "memorisation", "finetuned", "specialised", 1),
-            longer(500, "accuracy", "finetuned", "specialised", -1),
-            longer(2000, _TV, "lora", "specialised", 1),
-            longer(2000, _TV, "lora", "finetuned", 0),
-        ),
-        "many": (
-            sized(256, _TV, "specialised", "finetuned", 1),
-            sized(512, _TV, "specialised", "finetuned", 1),
-            sized(512, _TV, "specialised", "joint", 1),
-        ),
-        "plain": (
-            *(
-                sized(128, _TV, name, "specialised", 1, "thesis")
-                for name in ("joint", "finetuned", "lora")
-            ),
-            *(
-                sized(64, _ED, "finetuned", rival, 1, "thesis")
-                for rival in ("joint", "finetuned_joint", "lora_joint")
-            ),
-        ),
-    },
     "robot": {
         "gain": tuple(_in_frames("success", "joint", "specialised", (1, 1, 1))),
         "plain": (robot("object, plain", "success", "joint", "specialised", -1, "robot_ablation"),),

@@ -22,8 +22,8 @@ from dualdiff import results
 from dualdiff.members import ADAPTATIONS
 from dualdiff.overlap import benefits
 from dualdiff.pooling import Difference, over_common_seeds, over_seeds
+from dualdiff.readings.overlap import sign_counts
 from dualdiff.report import TITLES, interval
-from dualdiff.report_overlap import sign_counts
 from dualdiff.report_robot import LOWER, METRICS
 from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
 from dualdiff.report_weights import title
@@ -358,7 +358,7 @@ def overview(advice: Iterable[Advice], found: dict[str, tuple[Measured, ...]]) -
 
 
 def held_out(folder: Path = results.FOLDER) -> pd.DataFrame:
-    """:func:`dualdiff.report_overlap.sign_counts` of the committed overlap sweep."""
+    """:func:`dualdiff.readings.overlap.sign_counts` of the committed overlap sweep."""
     table = pd.concat([_load(part, folder)[0] for part in ("sweep", "sweep_tuned")])
     return sign_counts(benefits(table))
 

@@ -43,6 +43,16 @@ def test_run(project, capsys):
     assert "round_table" in (project / "02_scenarios-executed.ipynb").read_text()
 
 
+@pytest.mark.parametrize("value", ["-1e-3", "-1E+3", "-.5", "-2", "-3.25", "-inf", "-1_000"])
+def test_a_negative_value_is_a_value(value, project, monkeypatch):
+    write(project / "own.ipynb", parameters="x: float = 1\nseed = 1")
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda *given: asked.append(given[1]))
+    assert cli.main(["run", "own.ipynb", "-p", "x", value, "-p", "seed", "-1"]) == 0
+    assert cli.main(["run", "-p", "x", value, "own.ipynb", "-o", "new.ipynb"]) == 0
+    assert asked == [{"x": float(value), "seed": -1}, {"x": float(value)}]
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [

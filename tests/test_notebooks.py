@@ -46,6 +46,15 @@ def test_bad_values_are_known_for_every_parameter() -> None:
     assert len(NOTEBOOKS) >= 2
 
 
+TAGS = {"parameters", "remove-input", "hide-input", "hide-cell", "once"}
+BARS = {"hide-input", "hide-cell", "hide-output"}
+"""Tags that leave a bar for a reader to open."""
+
+
+def tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_source_has_the_house_form(path: Path) -> None:
     notebook = nbformat.read(path, 4)
@@ -53,19 +62,35 @@ def test_source_has_the_house_form(path: Path) -> None:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in code:
         assert not cell.outputs and cell.execution_count is None, "committed with outputs"
-        assert len(cell.source.splitlines()) <= 30, cell.source
-        assert "\ndef " not in f"\n{cell.source}", "functions belong in the module"
+        assert len(cell.source.splitlines()) <= 45, cell.source
+        assert tags(cell) <= TAGS, cell.source
         figure = cell.metadata.get("mystnb", {})
         if "figure" in figure:
             assert figure["figure"]["caption"] and figure["image"]["alt"], cell.source
-        elif "_figure(" in cell.source:
+        elif any(word in cell.source for word in ("plt.", "facets.", "_figure(")):
             raise AssertionError(f"a figure without caption and alt text: {cell.source}")
-    (parameters,) = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    (parameters,) = [cell for cell in code if "parameters" in tags(cell)]
     assert all("#" in line and ":" in line for line in parameters.source.splitlines())
     assert notebook.cells[0].source.startswith("# ")
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for heading in ("learn", "long", "## Check", "## Exercises", "dropdown", "## Summary"):
         assert heading in text, f"no {heading!r}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_reader_sees_how_the_module_is_used(path: Path) -> None:
+    """The set-up fits in a few imports and is in view, and so is a cell that uses the module."""
+    code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    seen = [cell.source for cell in code if not tags(cell)]
+    nodes = [node for source in seen for node in ast.parse(source).body]
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(imports) <= 8, [ast.unparse(node) for node in imports]
+    assert any("dd." in source for source in seen)
+
+
+def test_little_is_folded_away() -> None:
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, 4).cells]
+    assert sum(bool(tags(cell) & BARS) for cell in cells) <= 20
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -23,9 +23,10 @@ import yaml
 from hypothesis import strategies as st
 from test_runner import alive, write
 
-from dualdiff import cli, grid, report_sweep, sweep
+from dualdiff import cli, grid, sweep
 from dualdiff.clusters import connect
 from dualdiff.plots.sweep import small_multiples
+from dualdiff.readings import sweep as readings
 from dualdiff.store import Store
 
 PARAMETERS = """\
@@ -571,16 +572,14 @@ def test_report_tables():
         for m in ("a", "b")
     ]
     table = pd.DataFrame(rows)
-    pooled = report_sweep.means(table)
-    assert list(pooled)[:2] == ["distance", "metric"] and report_sweep.axis_of(pooled) == "distance"
+    pooled = readings.means(table)
+    assert list(pooled)[:2] == ["distance", "metric"] and readings.axis_of(pooled) == "distance"
     assert pooled["value"].tolist() == [0.5, 0.5, 1.5, 1.5] and pooled["seeds"].eq(2).all()
     half = 12.706204736 * 0.5**0.5 / 2**0.5
     assert pooled["high"].iloc[0] == pytest.approx(0.5 + half)
-    assert report_sweep.means_table(pooled).shape == (2, 2)
-    assert "over 2 seeds" in report_sweep.sentence(table)
     # Two points that hold the same training run: it counts once.
     twice = pd.concat([table.assign(recorded_seed=1), table.assign(recorded_seed=table["seed"])])
-    assert report_sweep.means(twice)["seeds"].max() == 2
+    assert readings.means(twice)["seeds"].max() == 2
 
 
 @pytest.mark.parametrize("varied", [{"distance": [0.0, 1.0]}, {"recipe": ["a", "b"]}, {}])
@@ -589,10 +588,8 @@ def test_small_multiples_of_any_table(varied):
     table = pd.DataFrame(
         [{"seed": 0, "way": way, "value": 1.0} | point for point in points for way in "xy"]
     )
-    pooled = report_sweep.means(table)
+    pooled = readings.means(table)
     figure = small_multiples(pooled)
     (panel,) = figure.axes
     assert panel.get_xlabel() == next(iter(varied), "") and len(panel.containers) == 2
-    assert len(report_sweep.means_table(pooled)) == 2 * (2 if varied else 1)
-    assert "one seed" in report_sweep.sentence(table)
     plt.close(figure)

@@ -68,6 +68,7 @@ SCORES = {
     "total_variation": Score("total variation", lower=True),
     "total_variation_floor": Score("floor of TV", lower=True),
     "energy_distance": Score("energy distance", "units of y", lower=True),
+    "forgetting": Score("forgetting: TV to the general distribution", lower=True),
     "precision": Score("precision"),
     "recall": Score("recall"),
     "density": Score("density"),
@@ -100,6 +101,10 @@ WORDS = {
     "own": "your rule",
     "n_specialised": "pairs",
     "finetune_epochs": "epochs",
+    "effective_share": "effective sample size",
+    "log_weight": "mean log weight",
+    "energy_distance_gain": "energy distance gained",
+    "accuracy_gain": "accuracy gained",
 }
 """Scenarios, columns: what is neither drawn nor measured."""
 

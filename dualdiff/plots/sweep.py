@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualdiff.report_sweep import axis_of, names_of
+from dualdiff.readings.sweep import axis_of, names_of
 
 PANELS, LINES = 12, 8
 """What a figure shows at most; its table has the rest."""
@@ -22,7 +22,7 @@ def small_multiples(pooled: pd.DataFrame) -> Figure:
     Parameters
     ----------
     pooled : DataFrame
-        Rows of :func:`dualdiff.report_sweep.means`.
+        Rows of :func:`dualdiff.readings.sweep.means`.
     """
     axis = axis_of(pooled)
     others = [name for name in names_of(pooled) if name != axis]

@@ -1,0 +1,1 @@
+"""Analyses of finished tables: what they show beyond their rows. They write no words."""

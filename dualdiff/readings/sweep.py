@@ -1,4 +1,4 @@
-"""What the report of a sweep says, from its table alone, whatever the notebook was."""
+"""The table of a sweep, whatever its notebook was: runs, means over seeds, what varies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pandas as pd
 
 from dualdiff.pooling import OF_A_RUN, over_seeds
 from dualdiff.profiles import PARAMETERS
-from dualdiff.report import interval
 
 SETTINGS = ("device", "quiet")
 """Parameters that decide where and how it runs, not what."""
@@ -38,11 +37,11 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     numbers = ("value", "low", "high", "spread", "seeds")
     same = [n for n in pooled if n not in (*numbers, "metric") and pooled[n].nunique() == 1]
     pooled = pooled.drop(columns=same)
-    pooled.attrs = {"parameters": _parameters(table)}
+    pooled.attrs = {"parameters": parameters_of(table)}
     return pooled
 
 
-def _parameters(table: pd.DataFrame) -> list[str]:
+def parameters_of(table: pd.DataFrame) -> list[str]:
     """The columns that are parameters, as a sweep says; those of the book if nobody does."""
     return [str(name) for name in table.attrs.get("parameters", PARAMETERS) if name in table]
 
@@ -55,35 +54,6 @@ def names_of(pooled: pd.DataFrame) -> list[str]:
 
 def axis_of(pooled: pd.DataFrame) -> str | None:
     """The column to draw along: the first parameter that varies, one with numbers if there is."""
-    varied = [name for name in names_of(pooled) if name in _parameters(pooled)]
+    varied = [name for name in names_of(pooled) if name in parameters_of(pooled)]
     numeric = [name for name in varied if pd.api.types.is_numeric_dtype(pooled[name])]
     return next(iter([*numeric, *varied]), None)
-
-
-def means_table(pooled: pd.DataFrame) -> pd.DataFrame:
-    """Means with intervals as shown: a row per setting, a column per metric."""
-    cells = pooled.assign(
-        cell=[interval(*row) for row in pooled[["value", "low", "high"]].itertuples(index=False)],
-        metric=pooled["metric"] if "metric" in pooled else "value",
-    )
-    names = names_of(pooled)
-    if not names:
-        return cells.set_index("metric")[["cell"]].rename(columns={"cell": "mean"})
-    return cells.pivot_table(
-        index=names, columns="metric", values="cell", aggfunc="first", sort=False
-    )
-
-
-def sentence(table: pd.DataFrame) -> str:
-    """What was run, and what the intervals hold, in words."""
-    own = runs(table)
-    seeds = own["seed"].nunique()
-    varied = [n for n in _parameters(table) if table[n].nunique() > 1]
-    what = ", ".join(f"`{n}` ({table[n].nunique()} values)" for n in varied) or "nothing"
-    source = (
-        f"over {seeds} seeds (Student's t), so they hold what training varies"
-        if seeds > 1
-        else "those that the notebook recorded; with one seed they hold nothing of what training "
-        "varies"
-    )
-    return f"Varied: {what}. The 95 % intervals are {source}."

@@ -1,0 +1,200 @@
+"""What pages say: looking up, comparing and claiming, on tables of any shape."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dualdiff.compose import RULES
+from dualdiff.methods import METHODS
+from dualdiff.pages import Claims, Numbers, contrast, grid, interval, select, show_table, verdicts
+from dualdiff.pages.names import CONFIGURATIONS, SCORES, axis, label, lower, style
+from dualdiff.pooling import over_seeds
+
+NAMES = ("general", "specialised", "joint")
+finite = st.floats(-10, 10).map(lambda x: round(x, 6))
+
+
+@st.composite
+def tables(draw, metrics=("accuracy", "total_variation")) -> pd.DataFrame:
+    """Tidy: every configuration and metric at some seeds, in any order of rows."""
+    seeds = draw(st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True))
+    rows = []
+    for name in NAMES:
+        for metric in metrics:
+            for seed in seeds:
+                value, half = draw(finite), draw(st.floats(0.001, 1))
+                rows.append((name, metric, seed, value, value - half, value + half))
+    columns = ["configuration", "metric", "seed", "value", "low", "high"]
+    return pd.DataFrame(draw(st.permutations(rows)), columns=columns)
+
+
+@given(tables())
+def test_select_keeps_the_rows_that_have_all_values(table):
+    found = select(table, configuration=("joint", "general"), metric="accuracy")
+    keep = table["configuration"].isin(["joint", "general"]) & (table["metric"] == "accuracy")
+    pd.testing.assert_frame_equal(found, table[keep])
+    assert len(select(table, configuration="nobody")) == 0
+    with pytest.raises(KeyError, match="colour.*configuration"):
+        select(table, colour="red")
+
+
+@given(tables())
+def test_a_grid_has_every_number_in_its_place(table):
+    pooled = over_seeds(table)
+    wide = grid(pooled, "configuration")
+    for row in pooled.itertuples():
+        cell = wide.loc[label(row.configuration), label(row.metric)]
+        assert cell == interval(row.value, row.low, row.high)
+    assert wide.size == len(pooled)
+    assert [*wide.index] == [label(n) for n in dict.fromkeys(pooled["configuration"])]
+    turned = grid(pooled, "metric", "configuration").T
+    assert (turned.to_numpy() == wide.loc[turned.index, turned.columns].to_numpy()).all()
+
+
+def test_a_grid_says_what_is_missing_and_refuses_two_numbers_in_one_cell():
+    table = pd.DataFrame(
+        {"configuration": ["joint", "general"], "metric": ["accuracy", "recall"]}
+        | {name: [0.5, 0.25] for name in ("value", "low", "high")}
+    )
+    assert grid(table, "configuration").loc["joint", "recall"] == "–"
+    assert grid(table, "configuration", digits=".1f").loc["joint", "accuracy"] == "0.5"
+    with pytest.raises(ValueError, match="configuration"):
+        grid(pd.concat([table, table]), "configuration")
+
+
+@given(tables())
+def test_a_contrast_is_the_paired_difference(table):
+    (found,) = contrast(table, "joint", "general", "accuracy").itertuples()
+    rows = select(table, metric="accuracy").set_index(["configuration", "seed"]).sort_index()
+    each = rows.loc["joint"]["value"] - rows.loc["general"]["value"]
+    assert found.value == pytest.approx(each.mean(), abs=1e-12)
+    assert sorted(found.seeds) == pytest.approx(sorted(each), abs=1e-12)
+    if len(each) > 1:
+        half = stats.sem(each) * stats.t.ppf(0.975, len(each) - 1)
+        signs = each
+    else:
+        halves = [
+            (rows.loc[n]["high"] - rows.loc[n]["value"]).iloc[0] for n in ("joint", "general")
+        ]
+        half = math.hypot(*halves)
+        signs = np.array([each.iloc[0] - half, each.iloc[0] + half])
+    assert found.high - found.value == pytest.approx(half, abs=1e-9)
+    assert found.low + found.high == pytest.approx(2 * found.value, abs=1e-9)
+    assert found.better == (1 if (signs > 0).all() else -1 if (signs < 0).all() else 0)
+
+
+@given(tables())
+def test_a_contrast_turns_its_sign_with_its_sides_and_with_what_is_better(table):
+    for metric in ("accuracy", "total_variation"):
+        ours = contrast(table, "joint", "general", metric).iloc[0]
+        theirs = contrast(table, "general", "joint", metric).iloc[0]
+        assert (
+            ours["value"] == pytest.approx(-theirs["value"]) and ours["better"] == -theirs["better"]
+        )
+    # The same numbers under a metric of which less is better.
+    swapped = table.assign(
+        metric=table["metric"].map({"accuracy": "total_variation", "total_variation": "accuracy"})
+    )
+    more = contrast(table, "joint", "general", "accuracy").iloc[0]
+    less = contrast(swapped, "joint", "general", "total_variation").iloc[0]
+    assert more["value"] == less["value"] and more["better"] == -less["better"]
+
+
+@given(tables())
+def test_a_contrast_by_a_column_is_that_of_each_part(table):
+    both = pd.concat(
+        [table.assign(recipe="thesis"), table.assign(recipe="tuned", value=table["value"] * 2)]
+    )
+    found = contrast(both, "joint", "specialised", "accuracy", by="recipe").set_index("recipe")
+    for recipe in ("thesis", "tuned"):
+        alone = contrast(both, "joint", "specialised", "accuracy", recipe=recipe).iloc[0]
+        assert found.loc[recipe, "value"] == alone["value"]
+        assert found.loc[recipe, "better"] == alone["better"]
+
+
+def test_what_cannot_be_compared_is_refused():
+    rows = [("joint", "accuracy", 0, 1.0, 1.0, 1.0), ("general", "accuracy", 1, 0.0, 0.0, 0.0)]
+    table = pd.DataFrame(rows, columns=["configuration", "metric", "seed", "value", "low", "high"])
+    with pytest.raises(ValueError, match="no seed"):
+        contrast(table, "joint", "general", "accuracy")
+    with pytest.raises(ValueError, match="two rows"):
+        contrast(pd.concat([table, table.assign(seed=0)]), "joint", "general", "accuracy")
+
+
+@given(tables())
+def test_numbers_are_the_means_over_seeds(table):
+    numbers = Numbers(table, "accuracy")
+    for name in NAMES:
+        own = select(table, configuration=name, metric="accuracy")["value"]
+        assert numbers.value(name) == pytest.approx(own.mean(), abs=1e-12)
+        assert numbers[name] == Numbers(over_seeds(table), "accuracy")[name]
+    with pytest.raises(KeyError, match="nobody.*joint"):
+        numbers["nobody"]
+    two = pd.concat([table.assign(recipe="a"), table.assign(recipe="b")])
+    with pytest.raises(ValueError, match="name more columns"):
+        Numbers(two, "accuracy")
+
+
+@given(st.floats(-5, 5), st.floats(1e-6, 3))
+def test_an_interval_is_written_to_its_own_precision(value, half):
+    shown = interval(value, value - half, value + half)
+    middle, width = map(float, shown.split(" ± "))
+    assert abs(middle - value) <= max(half, 5e-4) and (abs(width - half) <= 0.06 * half + 5e-5)
+    assert interval(math.nan, 0, 1) == "–" and interval(0.5, math.nan, math.nan) == "0.500"
+
+
+@given(tables())
+def test_a_claim_is_said_where_it_fails_and_asserted_in_the_check(table):
+    claim = Claims()
+    sign = int(contrast(table, "joint", "general", "accuracy")["better"].iloc[0])
+    assert claim.better(table, "joint", "general", "accuracy", sign) == ""
+    claim.check()
+    wrong = claim.better(table, "joint", "general", "accuracy", 1 if sign < 1 else -1)
+    assert wrong != ""
+    claim.check(asserted=False)
+    with pytest.raises(AssertionError, match="joint"):
+        claim.check()
+
+
+def test_a_claim_that_is_made_again_counts_once():
+    claim = Claims()
+    assert claim(False, "it rains") and claim(True, "it rains") == ""
+    claim.check()
+
+
+def test_verdicts_show_sign_and_mark():
+    rows = [("joint", s, 0.5 + 0.01 * s) for s in range(3)] + [
+        ("general", s, 0.25) for s in range(3)
+    ]
+    table = pd.DataFrame(rows, columns=["configuration", "seed", "value"])
+    table = table.assign(metric="accuracy", low=table["value"], high=table["value"])
+    assert verdicts(contrast(table, "joint", "general", "accuracy"))[0].startswith("✓ +0.26")
+    assert verdicts(contrast(table, "general", "joint", "accuracy"))[0].startswith("✗ −0.26")
+
+
+def test_a_table_has_a_caption_and_its_numbers_as_csv(capsys):
+    frame = pd.DataFrame({"a < b": ["1 & 2"]}, index=["<i>row</i>"])
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dualdiff.pages.tables.display", shown.append)
+        show_table(frame, "what <b>to</b> see", "name")
+    page = shown[0].data
+    assert "what &lt;b&gt;to&lt;/b&gt; see" in page and "<i>row" not in page
+    assert 'id="table-name"' in page and "data:text/csv;base64," in page
+
+
+@pytest.mark.parametrize("name", [*CONFIGURATIONS, *METHODS, *RULES, *SCORES, "nobody knows it"])
+def test_everything_has_a_name_and_a_look(name):
+    assert label(name) and axis(name).startswith(label(name)) and isinstance(lower(name), bool)
+    assert set(style(name)) == {"color", "marker"}
+
+
+def test_no_two_configurations_look_alike():
+    assert len(set(CONFIGURATIONS.values())) == len(CONFIGURATIONS)
+    looks = {(known.colour, known.marker) for known in CONFIGURATIONS.values()}
+    assert len(looks) == len(CONFIGURATIONS)
