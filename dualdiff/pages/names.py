@@ -81,7 +81,6 @@ SCORES = {
     "calls": Score("network calls per sample", lower=True),
     "unique": Score("share of different samples"),
     "effective": Score("effective share of a group"),
-    "accepted": Score("share of moves accepted"),
     "success": Score("success rate"),
     "geometry": Score("success without other objects"),
     "collision": Score("collision rate", lower=True),
