@@ -211,7 +211,7 @@ def frontier_sentence(table: pd.DataFrame) -> str:
 def misses_sentence(places: pd.DataFrame) -> str:
     """Whether misses stay inside the general support, per configuration, in words.
 
-    ``places`` is the table of :func:`dualdiff.plots.synthetic.miss_figure`.
+    ``places`` is the table of :func:`dualdiff.plots.regions.miss_figure`.
     """
     misses = places["general only"] + places["outside both"]
     inside = (places["general only"] / misses).where(misses > 0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dualdiff.pages.names import label, style
 from dualdiff.plots.facets import legend
-from dualdiff.plots.synthetic import outline
+from dualdiff.plots.regions import outline
 from dualdiff.plots.theory import SHADE
 from dualdiff.regions import Box
 from dualdiff.scenes import Boxes, Plane, Scene

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualdiff.pages.names import style
 from dualdiff.plots import facets
-from dualdiff.plots.synthetic import outline
+from dualdiff.plots.regions import outline
 from dualdiff.scenarios import Scenario
 
 SUPPORTS = {"general": "--", "specialised": "-"}
