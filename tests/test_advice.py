@@ -8,8 +8,8 @@ import pytest
 from dualdiff import results
 from dualdiff.overlap import shifted_table
 from dualdiff.pages import contrast, select, style, use_style
-from dualdiff.pages.advice import Evidence, look_up, read
 from dualdiff.plots import decision
+from dualdiff.readings.advice import Evidence, look_up, read
 
 QUESTIONS, PIECES = read()
 AWAY = {"scenario": shifted_table(7.0).name}
