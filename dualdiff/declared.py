@@ -1,8 +1,8 @@
 """What a notebook declares: its cells, in any form that nbformat reads, and its parameters.
 
 The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
-A notebook that calls ``dualdiff.profiles.check``, as every chapter does, has the names in that call
-checked as the book does, before it starts.
+A notebook that calls ``dualdiff.pages.begin`` or ``dualdiff.profiles.check``, as every chapter
+does, has the names in that call checked as the book does, before it starts.
 """
 
 from __future__ import annotations
@@ -253,16 +253,18 @@ def parameters(notebook: Path) -> dict[str, Declared]:
 
 
 def _checked(node: Any) -> set[str]:
-    """The names that a notebook hands to ``dualdiff.profiles.check``."""
+    """The names that a notebook hands to ``profiles.check`` or ``pages.begin``."""
     parts = [part for module in _code(node) for part in ast.walk(module)]
-    imported = any(
-        isinstance(part, ast.ImportFrom)
-        and part.module == "dualdiff.profiles"
-        and any(alias.name == "check" for alias in part.names)
+    homes = {"dualdiff.profiles": "check", "dualdiff.pages": "begin"}
+    imported = {
+        alias.name
         for part in parts
-    )
-    calls = [part for part in parts if isinstance(part, ast.Call) and imported]
-    called = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "check"]
+        if isinstance(part, ast.ImportFrom)
+        for alias in part.names
+        if alias.name == homes.get(part.module or "")
+    }
+    calls = [part for part in parts if isinstance(part, ast.Call)]
+    called = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id in imported]
     return {word.arg for call in called for word in call.keywords if word.arg}
 
 

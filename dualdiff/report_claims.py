@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from dualdiff.report_advice import ADVICE, learned, longer, robot, sized
+from dualdiff.report_advice import ADVICE, learned, longer, sized
 from dualdiff.report_decision import Claim, broken, listed, look
-
-
-def _in_frames(metric: str, ours: str, theirs: str, expected: tuple[int, int, int]) -> list[Claim]:
-    return [
-        robot(frame, metric, ours, theirs, sign)
-        for frame, sign in zip(("object", "metric", "world"), expected, strict=True)
-    ]
-
 
 _TV, _ED = "total_variation", "energy_distance"
 PATH = ((200, -1), (500, 1), (1000, 1), (2000, 0))
@@ -53,24 +45,6 @@ CLAIMS: dict[str, dict[str, tuple[Claim, ...]]] = {
                 sized(64, _ED, "finetuned", rival, 1, "thesis")
                 for rival in ("joint", "finetuned_joint", "lora_joint")
             ),
-        ),
-    },
-    "robot": {
-        "gain": tuple(_in_frames("success", "joint", "specialised", (1, 1, 1))),
-        "plain": (robot("object, plain", "success", "joint", "specialised", -1, "robot_ablation"),),
-        "general": tuple(_in_frames("success", "joint", "general", (1, 1, -1))),
-        "tuned": (
-            *_in_frames("success", "finetuned_joint", "finetuned", (1, 1, 1)),
-            *_in_frames("success", "finetuned_joint", "general", (1, 1, 1)),
-        ),
-        "coverage": (
-            *_in_frames("coverage", "joint", "specialised", (-1, -1, 1)),
-            *_in_frames("coverage", "joint", "uniform", (-1, 0, -1)),
-        ),
-        "law": (
-            *_in_frames(_ED, "smc", "joint", (-1, -1, -1)),
-            *_in_frames(_ED, "weighted", "joint", (1, 1, 1)),
-            *_in_frames(_ED, "guided", "joint", (1, 1, 1)),
         ),
     },
     "weights": {

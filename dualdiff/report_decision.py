@@ -21,11 +21,10 @@ import pandas as pd
 from dualdiff import results
 from dualdiff.members import ADAPTATIONS
 from dualdiff.overlap import benefits
+from dualdiff.pages.names import label, lower
 from dualdiff.pooling import Difference, over_common_seeds, over_seeds
-from dualdiff.report import TITLES, interval
+from dualdiff.report import interval
 from dualdiff.report_overlap import sign_counts
-from dualdiff.report_robot import LOWER, METRICS
-from dualdiff.report_robot import TITLES as TITLES_OF_ROBOT
 from dualdiff.report_weights import title
 from dualdiff.robot.settings import REFERENCE
 
@@ -186,7 +185,7 @@ def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
     # Tables may have different numbers of seeds; what is said is of those that both have.
     shared = set(ours["seed"]) & set(theirs["seed"])
     ours, theirs = (rows[rows["seed"].isin(shared)] for rows in (ours, theirs))
-    lower = claim.metric in LOWER or claim.metric not in HIGHER
+    less = lower(claim.metric) or claim.metric not in HIGHER
     epochs = [
         _epochs(rows, record) for rows, (_, record) in zip((ours, theirs), tables, strict=True)
     ]
@@ -198,7 +197,7 @@ def measure(claim: Claim, folder: Path = results.FOLDER) -> Measured:
         claim,
         _score(ours),
         _score(theirs),
-        paired(ours, theirs, lower),
+        paired(ours, theirs, less),
         (epochs[0], epochs[1]),
         () if any(map(math.isnan, floors)) else tuple(floors),
     )
@@ -257,14 +256,14 @@ def broken(found: Mapping[str, Sequence[Measured]]) -> list[str]:
 def name(configuration: str, part: str) -> str:
     """A configuration of a table in words."""
     if part.startswith("robot"):
-        return TITLES_OF_ROBOT[configuration]
+        return label(configuration)
     found = title(configuration)
     return "joint" if configuration == "joint" else found
 
 
 def metric_name(claim: Claim) -> str:
     """The score of a claim in words."""
-    found = METRICS.get(claim.metric, TITLES.get(claim.metric, claim.metric))
+    found = label(claim.metric)
     return f"{found} to the general law" if claim.where.get("target") == "general" else found
 
 
