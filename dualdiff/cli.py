@@ -226,7 +226,7 @@ def find_notebook(name: str) -> Path:
     if path.suffix == ".ipynb" and path.is_file():
         return path
     known = chapters(project_root())
-    exact = [path for path in known if path.stem == Path(name).stem]
+    exact = [p for p in known if Path(name).stem in (p.stem, p.stem.partition("_")[0])]
     found = exact or [path for path in known if path.stem.startswith(name)]
     if len(found) != 1:
         names = ", ".join(path.stem for path in found or known) or "none"
