@@ -63,10 +63,10 @@ CONFIGURATIONS = {
     "learned curve": Configuration("learned curve", "#332288", "P"),
     "finetuned: learned constant": Configuration("fine-tuned, learned constant", "#E69F00", "o"),
     "finetuned: learned smc": Configuration("fine-tuned, learned SMC", "#E69F00", "s"),
-    "oracle constant": Configuration("oracle constant", "#333333", "x"),
+    "oracle constant": Configuration("oracle constant", "#333333", "X"),
     "oracle curve": Configuration("oracle curve", "#333333", "+"),
     "finetuned: oracle smc": Configuration("fine-tuned, oracle SMC", "#333333", "1"),
-    "spherical": Configuration("spherical", "#332288", "o"),
+    "spherical": Configuration("spherical", "#44AA99", "o"),
     "linear": Configuration("linear", "#999933", "^"),
     "variance_preserving": Configuration("variance preserving", "#AA4499", "s"),
 }
