@@ -49,7 +49,12 @@ bench: $(VENV)/.installed-dev ## measure the speed of sampling
 
 clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
 	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi
-	rm -rf _build .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@# The command may be missing, and what it kept (--k is the least that it takes for --keep-store) stays.
+	@if [ -d _build ]; then \
+		find _build -mindepth 1 -maxdepth 1 $(if $(findstring --k,$(ARGS)),! -name store) -exec rm -rf {} +; \
+		rmdir _build 2>/dev/null || true; \
+	fi
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find dualdiff tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An installation breaks when its folder is moved or copied, or when the Python that made it goes.

@@ -1,4 +1,4 @@
-"""The competition of the robot lab: proposals executed in fresh scenes, and a file of results.
+"""The competition of the robot lab: proposals executed in fresh scenes, and who did it best.
 
 A competitor is a function ``propose(features [n, 10], generator) -> targets [n, 2]``: world
 positions from which the robot should reach a ball, one for every row of features. Only tensors and
@@ -11,16 +11,11 @@ all small ones.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from scipy.stats import t as student
 from torch import Tensor
 
@@ -30,17 +25,11 @@ from dualdiff.robot.judge import success_rates
 from dualdiff.robot.kinds import KINDS, environment_of
 from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform
-from dualdiff.store import write
 from dualdiff.train import one_thread
 
 BALL = KINDS[SPECIAL]
 TASKS = 60
 """Tasks of a game, about 500 rows."""
-FORMAT = "dualdiff leaderboard 1"
-LONGEST = 40
-"""Characters of a name."""
-PATIENCE = 60.0
-"""Seconds to wait for others who write to the same file."""
 
 Propose = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -170,132 +159,26 @@ def _checked_targets(targets: Any, n: int) -> Tensor:
     return targets.detach().cpu().double()
 
 
-# --- the file of results ----------------------------------------------------------------------
-
-
-def enter(path: str | os.PathLike[str], name: str, result: Mapping[str, Any]) -> pd.DataFrame:
-    """Write a result into a leaderboard; who is in it already keeps the better of both.
-
-    The file is made if it is not there, and always replaced as a whole, under a lock: of several
-    who enter at the same time nobody is lost. All its results are of one game.
-
-    Parameters
-    ----------
-    path : path
-        A JSON file in a folder that exists.
-    name : str
-        At most 40 printable characters.
-    result : mapping
-        Of :func:`success`.
-
-    Returns
-    -------
-    DataFrame
-        The board with it: see :func:`leaderboard`.
-
-    Raises
-    ------
-    ValueError
-        For a wrong name, a result that :func:`success` cannot have made, another game than the
-        file's, and a damaged file, which is left as it is.
-    """
-    path, name, own = Path(path), _checked_name(name), _checked(result)
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent} for the leaderboard {path.name}")
-    with FileLock(path.with_name(path.name + ".lock"), timeout=PATIENCE):
-        board = _read(path)
-        game = next((known["game"] for known in board.values()), own["game"])
-        if own["game"] != game:
-            raise ValueError(
-                f"{path} holds results of the game {game}, not of {own['game']}: only results "
-                f"with the same seed and size can be compared"
-            )
-        before = board.get(name)
-        if before is None or own["success"] > before["success"]:
-            # At the end, so that of equals the one who came first stays ahead.
-            board.pop(name, None)
-            board[name] = own
-            write(path, _encoded(_sorted(board)))
-    return _table(_sorted(board))
-
-
-def leaderboard(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The results of a file, the highest success first; without a file, none.
+def leaderboard(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Results by name, the highest success first.
 
     Columns :data:`COLUMNS`. Equal successes share their place, the earlier one stands first.
 
+    Parameters
+    ----------
+    results : mapping
+        What :func:`success` has returned, by name.
+
     Raises
     ------
     ValueError
-        If the file is damaged; it is left as it is.
+        If they are of several games: only results with the same seed and size can be compared.
     """
-    return _table(_read(Path(path)))
-
-
-Board = dict[str, Result]
-
-
-def _sorted(board: Board) -> Board:
-    return dict(sorted(board.items(), key=lambda item: -item[1]["success"]))
-
-
-def _table(board: Board) -> pd.DataFrame:
-    rows = [{"name": name, **result} for name, result in board.items()]
+    if len(games := {result["game"] for result in results.values()}) > 1:
+        raise ValueError(f"results of several games cannot be compared: {', '.join(sorted(games))}")
+    rows = [{**result, "name": name} for name, result in results.items()]
     table = pd.DataFrame(rows, columns=[*COLUMNS[1:]])
+    table = table.sort_values("success", ascending=False, kind="stable", ignore_index=True)
     place = table["success"].rank(ascending=False, method="min").astype(int)
     table.insert(0, "place", place)
     return table
-
-
-def _encoded(board: Board) -> bytes:
-    entries = [{"name": name, **result} for name, result in board.items()]
-    return json.dumps({"format": FORMAT, "entries": entries}, indent=1).encode() + b"\n"
-
-
-def _read(path: Path) -> Board:
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError(f"it does not say {FORMAT!r}")
-        board = {_checked_name(e["name"]): _checked(e) for e in found["entries"]}
-        if len(board) != len(found["entries"]):
-            raise ValueError("a name is in it twice")
-        if len({result["game"] for result in board.values()}) > 1:
-            raise ValueError("its results are of several games")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a leaderboard, or damaged ({error}). It was left as it is: repair it, "
-            f"or move it away and enter the results again"
-        ) from error
-    return _sorted(board)
-
-
-def _checked_name(name: Any) -> str:
-    if not isinstance(name, str) or not 1 <= len(name.strip()) <= LONGEST:
-        raise ValueError(f"name must be a text of 1 to {LONGEST} characters, not {name!r}")
-    if not name.isprintable():
-        raise ValueError(f"name must be one line of printable characters, not {name!r}")
-    return name.strip()
-
-
-def _checked(result: Any) -> Result:
-    """A result as plain numbers, refused if :func:`success` cannot have made it."""
-    if not isinstance(result, Mapping):
-        raise ValueError(f"result must be what success() returns, not {result!r}")
-    missing = [name for name in Result.__annotations__ if name not in result]
-    if missing:
-        raise ValueError(f"result must be what success() returns; it lacks {', '.join(missing)}")
-    for name in (*SHARES, "error"):
-        value = result[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and math.isfinite(value) and 0 <= value <= 1):
-            raise ValueError(f"{name} of a result must be a number from 0 to 1, not {value!r}")
-    for name in ("rows", "tasks"):
-        value = result[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} of a result must be a number from 1 on, not {value!r}")
-    if not isinstance(result["game"], str):
-        raise ValueError(f"game of a result must be a text, not {result['game']!r}")
-    return cast(Result, {name: result[name] for name in Result.__annotations__})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiff import declared, download, labs, printing, runner, timing
+from dualdiff.declared import variants
 from dualdiff.profiles import PARAMETERS
 from dualdiff.runner import Page
 
@@ -181,15 +182,6 @@ def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
         sizes = {"profile": profile, "quiet": True}
         pages.append(Page(name, notebook, {k: v for k, v in sizes.items() if k in known} | own))
     return pages
-
-
-def variants(root: Path) -> dict[str, Any]:
-    """What ``_config.yml`` says about pages: ``source``, ``parameters`` and ``title`` of each."""
-    import yaml
-
-    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
-    entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
-    return entries
 
 
 def write_variants(root: Path, entries: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dualdiff.book import variants
+from dualdiff.declared import variants
 from dualdiff.store import STORE
 
 

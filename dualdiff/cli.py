@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,25 +21,34 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # A polite request to end unwinds like Ctrl-C does, and so ends the kernels.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    from dualdiff.book import BookError
-    from dualdiff.runner import ChapterError
-
+    _stopped.clear()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
     try:
         options.command(options)
-    except ValueError as error:
-        print(f"dualdiff: {error}", file=sys.stderr)
-        return 2
-    except (ChapterError, BookError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (FloatingPointError, OSError, RuntimeError) as error:
-        print(f"dualdiff: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("dualdiff: interrupted", file=sys.stderr)
-        gc.freeze()  # or the interpreter looks for garbage in all of torch before it ends: seconds
-        return 130
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if _stopped or isinstance(error, KeyboardInterrupt):
+            print("dualdiff: interrupted", file=sys.stderr)
+            gc.freeze()  # or the interpreter's end looks for garbage in all of torch: seconds
+            return 130
+        if not isinstance(error, ValueError | FloatingPointError | OSError | RuntimeError):
+            raise
+        # A chapter or a book that fails speaks for itself.
+        plain = type(error).__name__ in ("ChapterError", "BookError")
+        print("" if plain else "dualdiff: ", error, sep="", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
     return 0
+
+
+_stopped: list[bool] = []
+
+
+def _stop(*_: object) -> None:
+    """Ctrl-C, remembered: a library that is just imported may swallow it."""
+    _stopped.append(True)
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,15 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)} (quick)")
     book.add_argument("--jobs", type=int, help="chapters that run at a time (2, or 1 on one core)")
     book.add_argument("--verbose", action="store_true", help="show what Sphinx says")
-    book.add_argument(
-        "--print",
-        action="store_true",
-        dest="on_paper",
-        help="one HTML page and a PDF instead, in _build/print (the PDF needs Chromium)",
-    )
+    paper = "one HTML page and a PDF instead, in _build/print (the PDF needs Chromium)"
+    book.add_argument("--print", action="store_true", dest="on_paper", help=paper)
     book.set_defaults(command=_book)
 
     run = commands.add_parser("run", help="execute one chapter, with parameters")
+    # Values of parameters, where argparse sees options: it knows no exponents and no infinity.
+    run._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
     run.add_argument("notebook", help="a path, or a chapter's number or name such as 02")
     run.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
@@ -84,9 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
-    clean = commands.add_parser(
-        "clean", help="remove what was built, trained networks too, and say what"
-    )
+    clean = commands.add_parser("clean", help="remove what was built, trained networks too")
     clean.add_argument("--keep-store", action="store_true", help="keep trained networks and tables")
     clean.set_defaults(command=_clean)
     return parser
@@ -142,12 +148,8 @@ def _add_labs(commands: Any) -> None:
         "call marks only what is new or could not be marked completely, and what was entered into "
         "marks.csv stays.",
     )
-    grade.add_argument(
-        "submissions",
-        type=Path,
-        metavar="SUBMISSIONS",
-        help="folder of notebooks, with folders and zip archives",
-    )
+    handed = "folder of notebooks, with folders and zip archives"
+    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help=handed)
     grade.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(SUBMISSIONS-marks)")
     grade.add_argument("--labs", type=Path, metavar="FOLDER", help="made by `labs` (_build/labs)")
     grade.add_argument("--lab", metavar="NAME", help="of notebooks that do not say it themselves")
@@ -175,9 +177,7 @@ def _add_results(commands: Any) -> None:
     results.add_argument(
         "--output", type=Path, help="folder (book/results; another profile: _build/results/PROFILE)"
     )
-    results.add_argument(
-        "--jobs", type=int, default=1, help="configurations at a time (1); each may be lost"
-    )
+    results.add_argument("--jobs", type=int, default=1, help="configurations at a time (1)")
     results.add_argument("--list", action="store_true", help="the tables, and whether current")
     results.add_argument(
         "--confirm",
@@ -206,7 +206,7 @@ def project_root() -> Path:
 
 def chapters(root: Path) -> list[Path]:
     """The notebooks of the project, in reading order, without the variants that the book writes."""
-    from dualdiff.book import variants
+    from dualdiff.declared import variants
 
     written = {
         root / f"{name}.ipynb" for name, entry in variants(root).items() if "source" in entry
@@ -226,7 +226,7 @@ def find_notebook(name: str) -> Path:
     if path.suffix == ".ipynb" and path.is_file():
         return path
     known = chapters(project_root())
-    exact = [path for path in known if path.stem == Path(name).stem]
+    exact = [p for p in known if Path(name).stem in (p.stem, p.stem.partition("_")[0])]
     found = exact or [path for path in known if path.stem.startswith(name)]
     if len(found) != 1:
         names = ", ".join(path.stem for path in found or known) or "none"
@@ -311,20 +311,20 @@ def _make_labs(folder: Path, names: list[str] | None = None) -> None:
 def _grade(options: argparse.Namespace) -> None:
     from dualdiff import collected, confine, grading
 
-    collected.handed_in(options.submissions, options.output)  # before work is put into anything
     given = options.submissions.resolve()
     out = _writable(options.output or given.with_name(f"{given.name}-marks"))
-    limits = confine.Limits(options.seconds, int(options.memory * 2**30))
-    folder = options.labs
-    if folder is None:
-        folder = project_root() / "_build" / "labs"
-        _make_labs(folder)
+    if _stopped:
+        raise KeyboardInterrupt
+    found = collected.handed_in(options.submissions, out)  # before work is put into anything
+    limits = confine.Limits(options.seconds, options.memory * 2**30)
+    if (folder := options.labs) is None:
+        _make_labs(folder := project_root() / "_build" / "labs")
     labs = grading.labs_of(folder)
-    chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
     said: list[str] = []
+    chosen = {name: getattr(options, name) for name in ("jobs", "size", "again", "quiet", "lab")}
     chosen |= {"confined": not options.unconfined, "say": said.append}
     try:
-        path = grading.grade(options.submissions, out, labs, limits, **chosen)
+        path = grading.grade(found, out, labs, limits, **chosen)
         print(os.path.relpath(path), flush=True)
     finally:
         print(*said, sep="\n", end="\n" * bool(said), file=sys.stderr)
@@ -347,9 +347,7 @@ def _results(options: argparse.Namespace) -> None:
 
     parse("profile", options.profile)
     parts = options.parts or list(PARTS)
-    folder = options.output
-    if folder is None and options.profile == "thesis":
-        folder = results.FOLDER
+    folder = options.output or (results.FOLDER if options.profile == "thesis" else None)
     folder = folder or project_root() / "_build" / "results" / options.profile
     if options.list:
         for name in parts:

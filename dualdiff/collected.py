@@ -10,15 +10,17 @@ import io
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from dualdiff.reading import WHOLE, Unreadable, looks_like_one
+from dualdiff.reading import Unreadable, looks_like_one
 
-ARCHIVE = 100 * 2**20  # bytes of an archive ...
+WHOLE = 100 * 2**20  # bytes of a file that is read at all, with outputs
+ARCHIVE = 100 * 2**20  # ... of an archive ...
 UNPACKED = 2**30  # ... of all that is in it ...
 MEMBERS = 2_000  # ... how many that may be ...
 RATIO = 200  # ... how much smaller packing may have made one ...
@@ -27,7 +29,7 @@ DEPTH = 2  # ... and archives inside archives
 _IGNORED = {".ipynb_checkpoints", "__macosx", "__pycache__", ".git", ".hg", ".svn"}
 _IGNORED |= {".venv", "node_modules", ".ds_store", "thumbs.db", "desktop.ini"}
 _ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst")
-# What lies beside the folders of the authors is a try if it has one of these ends.
+# What lies beside what several authors handed in is a try if it has one of these ends.
 _TRIES = (".doc", ".docx", ".htm", ".html", ".jl", ".m", ".odt", ".pdf", ".py", ".r", ".rtf")
 
 Open = Callable[[], IO[bytes]]
@@ -82,17 +84,24 @@ class _Seen:
     open: Open | None = None
     reason: str = ""
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The folder that it lies in, or is."""
+        return self.parts if self.kind == "empty" else self.parts[:-1]
 
-def handed_in(folder: Path, without: Path | None = None) -> tuple[list[Piece], list[str]]:
+
+def handed_in(folder: Path, results: Path | None = None) -> tuple[list[Piece], list[str]]:
     """What a folder of submissions holds.
 
-    A folder of an author in which nothing can be marked is one piece, with the reason.
+    An author's folder has one notebook and no folders: what lies beside it belongs to it. In any
+    other that holds notebooks, as in the whole folder, each thing is somebody's: what may be a try,
+    and every folder without a notebook, is a piece, with the reason why it is not marked.
 
     Parameters
     ----------
     folder : Path
-    without : Path, optional
-        A folder in it that is left out: that of the results.
+    results : Path, optional
+        Where the results are to be written.
 
     Returns
     -------
@@ -104,34 +113,33 @@ def handed_in(folder: Path, without: Path | None = None) -> tuple[list[Piece], l
     Raises
     ------
     ValueError
-        If it is no folder or holds nothing that was handed in.
+        If it is no folder, holds nothing that was handed in, or would hold the results.
     """
     if not folder.is_dir():
         raise ValueError(f"the submissions are looked for in {folder}, which is not a folder")
+    if results is not None and folder.resolve() in (results.resolve(), *results.resolve().parents):
+        raise ValueError(
+            f"the results cannot be written to {results}, which is in the folder of the "
+            "submissions: they would be taken for some; choose another folder with -o"
+        )
     ignored: list[str] = []
-    seen = list(_walk(folder, without and without.resolve(), ignored))
-    notebooks = [s for s in seen if s.kind == "notebook"]
+    seen = list(_walk(folder, ignored))
     pieces = [_piece(s) for s in seen if s.kind in ("notebook", "refused")]
-    beside = {s.parts[:-1] for s in notebooks}
-    above = {parts[:n] for parts in beside for n in range(1, len(parts) + 1)}
+    directly = Counter(s.parts[:-1] for s in seen if s.kind == "notebook")
+    above = {parts[:n] for parts in directly for n in range(len(parts) + 1)}
+    divided = {s.where[:n] for s in seen for n in range(len(s.where))}
     lost: dict[tuple[str, ...], list[_Seen]] = {}
     for s in seen:
-        where = s.parts if s.kind == "empty" else s.parts[:-1]
         if s.kind not in ("other", "empty"):
             continue
-        if not where:
-            if s.kind == "other" and s.parts[0].casefold().endswith(_TRIES):
-                pieces.append(_piece(s))
-            elif s.kind == "other":
-                ignored.append(label(s.parts[0]))
-            continue
-        prefixes = [where[:n] for n in range(1, len(where) + 1)]
-        if not any(prefix in beside for prefix in prefixes):
-            top = next((prefix for prefix in prefixes if prefix not in above), None)
-            if top is not None:
-                lost.setdefault(top, []).append(s)
-                continue
-        if s.kind == "other":
+        prefixes = [s.where[:n] for n in range(1, len(s.where) + 1)]
+        top = next((prefix for prefix in prefixes if prefix not in above), None)
+        its_own = s.where and directly[s.where] == 1 and s.where not in divided
+        if top is not None:
+            lost.setdefault(top, []).append(s)
+        elif s.kind == "other" and not its_own and s.parts[-1].casefold().endswith(_TRIES):
+            pieces.append(_piece(s))
+        elif s.kind == "other":
             ignored.append(label("/".join(s.parts)))
     refused = [s.parts for s in seen if s.kind == "refused"]
     for top, found in lost.items():
@@ -167,7 +175,7 @@ def _unique(pieces: list[Piece]) -> list[Piece]:
     return found
 
 
-def _walk(folder: Path, without: Path | None, ignored: list[str]) -> Iterator[_Seen]:
+def _walk(folder: Path, ignored: list[str]) -> Iterator[_Seen]:
     folders: list[tuple[str, ...]] = [()]
     while folders:
         inside = folders.pop()
@@ -192,8 +200,6 @@ def _walk(folder: Path, without: Path | None, ignored: list[str]) -> Iterator[_S
                 left = f"there is only {label(entry.name)}, which holds no submissions"
                 continue
             elif entry.is_dir(follow_symlinks=False):
-                if path.resolve() == without:
-                    continue
                 folders.append(parts)
             elif not entry.is_file(follow_symlinks=False):
                 reason = "it is not a file but a pipe, a socket or a device"
@@ -272,22 +278,28 @@ def _members(
 ) -> Iterator[_Seen]:
     if depth == DEPTH:
         raise Unreadable("too many archives lie inside each other; unpack it")
-    data = _read(now, ARCHIVE)
+    try:
+        data = _read(now, ARCHIVE)
+    except Unreadable as error:
+        raise Unreadable(f"{error}; unpack it") from None
     if data.count(b"PK\x01\x02") > 2 * MEMBERS:  # before zipfile makes an object of each
-        raise Unreadable(f"it holds more than {MEMBERS:,} files")
+        raise Unreadable(f"it holds more than {MEMBERS:,} files; unpack it")
     with zipfile.ZipFile(io.BytesIO(data)) as files:
-        members = [(n, info) for n, info in enumerate(files.infolist()) if not info.is_dir()]
+        members = list(enumerate(files.infolist()))
         if len(members) > MEMBERS:
-            raise Unreadable(f"it holds {len(members):,} files, more than {MEMBERS:,}")
+            raise Unreadable(f"it holds {len(members):,} files, more than {MEMBERS:,}; unpack it")
         if sum(info.file_size for _, info in members) > UNPACKED:
-            raise Unreadable(f"it unpacks to more than {UNPACKED / 2**30:g} GiB")
+            raise Unreadable(f"it has more than {UNPACKED / 2**30:g} GiB in it; unpack it")
         empty = True
         for number, info in members:
             steps = _name(info).replace("\\", "/").split("/")
             inside = tuple(step for step in steps if step not in ("", ".")) or ("?",)
             here, place = (*parts, *inside), path / f"{number:05d}" / inside[-1]
             if any(map(_ignored, inside)):
-                ignored.append(label("/".join(here)))
+                ignored += [] if info.is_dir() else [label("/".join(here))]
+                continue
+            if info.is_dir():  # if it is not empty, what is in it tells
+                yield _Seen(here, place, "empty")
                 continue
             empty = False
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -316,7 +328,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 def _in_archive(archive: Open, number: int) -> IO[bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(_read(archive, ARCHIVE))) as files:
+        with archive() as file, zipfile.ZipFile(file) as files:  # it reads what it needs
             return io.BytesIO(_read(partial(_unpacked, files, files.infolist()[number]), WHOLE))
     except (Unreadable, OSError):
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,15 +61,20 @@ class Weighted(Denoiser):
     which is the score of :math:`\prod_i p_{i,t}^{w_i}`: the product of the *noised* densities at
     every step. That is not the noised product :math:`(\prod_i p_i^{w_i})_t`, so the samples
     follow the product :math:`\prod_i p_i^{w_i}` only approximately, even with exact members and
-    infinitely many steps. At high noise the sum describes
-    :math:`N(0, I / \sum_i w_i)`; see :attr:`start_std`.
+    infinitely many steps. At high noise, where every member predicts the noise of a unit Gaussian,
+    the sum describes :math:`N(0, I / \sum_i w_i)`; see :attr:`start_std`.
 
     Parameters
     ----------
     members : mapping of names to denoisers
         They must share one process. A member may be a composition; see :meth:`flat`.
     weights : mapping of the same names to numbers, or to one number per timestep
-        Finite, with a positive sum at every step (some may be negative).
+        Finite, with a positive :attr:`total` at every step (some may be negative).
+
+    Raises
+    ------
+    ValueError
+        For other names or values, and members of different processes.
 
     Notes
     -----
@@ -85,14 +90,14 @@ class Weighted(Denoiser):
             )
         columns = [_column(name, weights[name], self.process.steps) for name in members]
         self.table = torch.stack(columns, dim=1)  # [T, members], float64
-        sums = self.table.sum(1)
+        self.members = dict(members)
+        sums = self.total
         if not bool((sums > 0).all()):
             t = int(sums.argmin())
             raise ValueError(
                 f"the weights must have a positive sum, not {float(sums[t]):g} at step {t}: there "
                 f"is no such product of densities"
             )
-        self.members = dict(members)
         self._registered = nn.ModuleList(self.members.values())  # so that .to() reaches them
 
     @property
@@ -110,13 +115,18 @@ class Weighted(Denoiser):
 
     @property
     def start_std(self) -> float:
-        r""":math:`1/\sqrt{\sum_i w_i}`: the spread that the summed noise implies at the start."""
-        return 1 / math.sqrt(float(self.table[-1].sum()))
+        r""":math:`1/\sqrt{B}`, the spread that noises of :attr:`total` B imply at the start."""
+        return 1 / math.sqrt(float(self._flat_table()[-1].sum()))
 
     @property
     def total(self) -> Tensor:
-        r""":math:`\sum_i w_i(t)` over the members that are no compositions, ``[T]`` float64."""
-        return self.flat().table.sum(1)
+        r""":math:`\sum_i w_i(t)` over the members that are no sums themselves, ``[T]`` float64."""
+        return self._flat_table().sum(1)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a call is the weighted sum: no `forward` of a subclass, no hooks."""
+        return type(self).forward is Weighted.forward and not self._altered()
 
     def flat(self) -> Weighted:
         r"""The same sum written without nesting: members of members, their weights multiplied.
@@ -124,19 +134,41 @@ class Weighted(Denoiser):
         .. math:: \textstyle\sum_i w_i \sum_j v_{ij}\, \varepsilon_{ij}
 
         Its members are noised densities wherever the innermost ones are, which a correction towards
-        the product needs: a composition is none. Names are paths, ``outer/inner``.
+        the product needs: a composition is none. Names are paths, ``outer/inner``, with a prime
+        where one is taken. A sum that does something else when it is called (see :attr:`plain`)
+        stays a member.
+
+        Raises
+        ------
+        ValueError
+            If that holds for this sum itself.
         """
+        if not self.plain:
+            raise ValueError(
+                f"the rule is a {type(self).__name__} that does something else than a weighted sum "
+                f"when it is called (its own forward, or a hook), so its weights do not describe "
+                f"it: to use it as one density make it a member, Weighted({{'rule': rule}}, "
+                f"{{'rule': 1}}); for the sum alone use Weighted(rule.members, weights)"
+            )
         members: dict[str, Denoiser] = {}
         weights: dict[str, Weight] = {}
-        for (name, member), column in zip(self.members.items(), self.table.T, strict=True):
-            if isinstance(member, Weighted) and type(member).forward is Weighted.forward:
-                inner = member.flat()
-                paths = [f"{name}/{path}" for path in inner.members]
-                members |= zip(paths, inner.members.values(), strict=True)
-                weights |= zip(paths, column * inner.table.T, strict=True)
-            else:
-                members[name], weights[name] = member, column
+        for path, member, column in self._leaves():
+            while path in members:
+                path += "'"
+            members[path], weights[path] = member, column
         return Weighted(members, weights)
+
+    def _leaves(self) -> Iterator[tuple[str, Denoiser, Tensor]]:
+        """Paths, members that are no plain sums, and their weights ``[T]`` in the whole."""
+        for (name, member), column in zip(self.members.items(), self.table.T, strict=True):
+            if isinstance(member, Weighted) and member.plain:
+                for path, leaf, inner in member._leaves():
+                    yield f"{name}/{path}", leaf, column * inner
+            else:
+                yield name, member, column
+
+    def _flat_table(self) -> Tensor:
+        return torch.stack([column for *_, column in self._leaves()], dim=1)
 
     def active(self) -> list[tuple[str, Denoiser, list[float]]]:
         """Members with a weight, and their weights per step; the others cost no call."""

@@ -44,21 +44,25 @@ class Limits:
     ----------
     seconds : float
         Wall-clock time for the notebook and its tests.
-    memory : int
+    memory : float
         Bytes of resident memory, over all of its processes.
     output : int
         Bytes that it prints.
     """
 
     seconds: float = 600.0
-    memory: int = 2 * 2**30
+    memory: float = 2 * 2**30
     output: int = 10 * 2**20
 
     def __post_init__(self) -> None:
-        for name, least in (("seconds", 1), ("memory", 256 * 2**20), ("output", 1000)):
+        for name, least, most in (
+            ("seconds", 1, 10**6),
+            ("memory", 256 * 2**20, 2**50),
+            ("output", 1000, 2**50),
+        ):
             value = getattr(self, name)
-            if not value >= least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be at least {least} and at most {most}, not {value}")
 
 
 def check() -> None:

@@ -208,7 +208,8 @@ def product(
     rule : Weighted
         Weights constant in t if samples are weighted. A sum of sums is the product of the innermost
         members (:meth:`~dualdiff.compose.Weighted.flat`), whose scores must be those of noised
-        densities: a composition of your own that is no Weighted sum is none.
+        densities: a composition of your own that is no Weighted sum is none. A member is taken for
+        one density as it is, also a sum that does something else when it is called.
     c : Tensor [n, dc]
         Conditions in original units.
     generator : torch.Generator
@@ -233,7 +234,8 @@ def product(
     Raises
     ------
     ValueError
-        For shapes and values out of range, weights that change with t, resampling without weights.
+        For shapes and values out of range, weights that change with t, resampling without weights,
+        and a rule that does something else than its sum (:attr:`~dualdiff.compose.Weighted.plain`).
     FloatingPointError
         If a sample or a weight is not finite.
 

@@ -1,8 +1,8 @@
 """What a notebook declares: its cells, in any form that nbformat reads, and its parameters.
 
 The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
-A notebook that calls ``dualdiff.profiles.check``, as every chapter does, has the names in that call
-checked as the book does, before it starts.
+A notebook that calls ``dualdiff.pages.begin`` (as every chapter does) or
+``dualdiff.profiles.check`` has the names in that call checked as the book does, before it starts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _WORDS = {
     "bool": "True or False",
     "list": "a list",
     "dict": "names with values",
+    "tuple": "a tuple",
     "None": "None",
 }
 _BOOLS = {"true": True, "yes": True, "false": False, "no": False}
@@ -108,9 +109,11 @@ class Declared:
     known : bool
         Whether it is the default itself.
     kinds : tuple of str
-        What its values may be, names of `_WORDS`; all that JSON can say if there are none.
+        What its values may be, names of types. A tuple is handed over as the list that JSON makes
+        of it; of what JSON cannot carry, such as a set, no value is allowed.
     choices : tuple
-        The allowed values, if the annotation lists them.
+        Values that are allowed besides, as the annotation lists them. Without kinds and choices
+        all that JSON can say is allowed.
     book : Parameter, optional
         What the book says of it, where the notebook asks the book to check it.
     """
@@ -127,10 +130,14 @@ class Declared:
         """The allowed values in words."""
         if self.book:
             return self.book.allowed
-        if self.choices:
-            return "one of " + ", ".join(map(repr, self.choices))
+        listed = ["one of " + ", ".join(map(repr, self.choices))] if self.choices else []
         kinds = [kind for kind in self.kinds if kind != "int" or "float" not in self.kinds]
-        return " or ".join(_WORDS[kind] for kind in kinds) or "what JSON can say"
+        words = [_WORDS.get(kind, f"left to it, as JSON carries no {kind}") for kind in kinds]
+        return " or ".join(listed + words) or "what JSON can say"
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*map(_kind, self.choices), *self.kinds)))
 
     def settle(self, value: Any) -> Any:
         """The value in the type that the notebook asks for.
@@ -143,14 +150,14 @@ class Declared:
         if self.book:
             self.book.check(value)
             return self.book.type(value)  # 3 and 3.0 are one point of a sweep
-        return self._first(value, [(kind, value) for kind in self.kinds or ("",)])
+        return self._first(value, [(kind, value) for kind in self._asked or ("",)])
 
     def parse(self, text: str) -> Any:
         """The value that `text` spells on a command line, settled."""
         if self.book:
             return self.book.parse(text)
         spelt = []
-        for kind in self.kinds or ("", "str"):
+        for kind in self._asked or ("", "str"):
             try:
                 spelt.append((kind, _spelt(kind, text)))
             except (ValueError, SyntaxError):
@@ -159,7 +166,7 @@ class Declared:
 
     def from_yaml(self, value: Any) -> Any:
         """A value of a YAML file, settled: YAML takes 1e-3 for text."""
-        asks_for_text = "str" in self.kinds or not self.kinds
+        asks_for_text = "str" in self._asked or not self._asked
         text = isinstance(value, str) and (self.book or not asks_for_text)
         return self.parse(value) if text else self.settle(value)
 
@@ -167,10 +174,20 @@ class Declared:
         for kind, value in tried:
             if kind == "float" and type(value) is int and abs(value) <= sys.float_info.max:
                 value = float(value)
-            right = _plain(value) and kind in ("", _kind(value))
-            if right and (not self.choices or value in self.choices):
+            if kind == "tuple" and isinstance(value, list | tuple):
+                kind, value = "", _listed(value)
+            right = kind == "" or (kind == _kind(value) and self._open(kind, value))
+            if right and _plain(value):
                 return value
         raise ValueError(f"parameter {self.name!r} is {given!r}; it must be {self.allowed}")
+
+    def _open(self, kind: str, value: Any) -> bool:
+        return kind in self.kinds or any(value == c for c in self.choices if kind == _kind(c))
+
+
+def _listed(value: Any) -> Any:
+    """Lists in the place of tuples, at every depth."""
+    return [*map(_listed, value)] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> bool:
@@ -192,21 +209,51 @@ def _kind(value: Any) -> str:
     return "None" if value is None else type(value).__name__
 
 
+def _alternatives(annotation: ast.expr) -> Iterator[ast.expr]:
+    """The parts of a union, however it is written."""
+    match annotation:
+        case ast.Constant(value=str(text)):
+            yield from _alternatives(ast.parse(text, mode="eval").body)
+        case ast.BinOp(op=ast.BitOr()):
+            yield from _alternatives(annotation.left)
+            yield from _alternatives(annotation.right)
+        case ast.Subscript() if _name(annotation) in ("optional", "union"):
+            for part in _elements(annotation):
+                yield from _alternatives(part)
+            if _name(annotation) == "optional":
+                yield ast.Constant(None)
+        case _:
+            yield annotation
+
+
+def _elements(annotation: ast.Subscript) -> list[ast.expr]:
+    inner = annotation.slice
+    return inner.elts if isinstance(inner, ast.Tuple) else [inner]
+
+
+def _name(annotation: ast.expr) -> str:
+    """Of a type, without its parameters and without ``typing``."""
+    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    return ast.unparse(outer).removeprefix("typing.").lower()
+
+
 def _annotated(annotation: ast.expr) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """The kinds and the choices that an annotation allows."""
-    text = ast.unparse(annotation).strip("'\"").replace("typing.", "")
-    outer, _, inner = text.partition("[")
-    if outer == "Literal":
-        with suppress(SyntaxError, ValueError):  # constants alone are choices
-            choices = tuple(ast.literal_eval(f"[{inner[:-1]}]"))
-            return tuple(dict.fromkeys(map(_kind, choices))), choices
-    if outer in ("Optional", "Union"):
-        text = inner[:-1] + "| None" * (outer == "Optional")
-    while (shorter := re.sub(r"\[[^\[\]]*\]", "", text)) != text:
-        text = shorter
-    names = [name.strip().lower() for name in re.split(r"[|,]", text)]
-    kinds = ["None" if name == "none" else name for name in names]
-    return (tuple(kinds) if set(kinds) <= set(_WORDS) else ()), ()
+    kinds: list[str] = []
+    choices: list[Any] = []
+    try:
+        for part in _alternatives(annotation):
+            name = _name(part)
+            if name == "literal" and isinstance(part, ast.Subscript):
+                choices += map(ast.literal_eval, _elements(part))
+            else:
+                kinds.append("None" if name == "none" else name)
+    except (SyntaxError, ValueError):  # constants alone are choices
+        return (), ()
+    return (tuple(kinds), tuple(choices)) if set(kinds) <= set(_WORDS) else ((), ())
+
+
+_NOT_FINITE = re.compile(r"""-?(float\(['"][+-]?(inf|infinity|nan)['"]\)|\w+\.(inf|nan))""", re.I)
 
 
 def _declared(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Declared:
@@ -217,9 +264,11 @@ def _declared(name: str, annotation: ast.expr | None, default: ast.expr | None) 
         value = ...
     known = _plain(value)
     kinds, choices = _annotated(annotation) if annotation else ((), ())
-    if annotation is None and known and value is not None:
+    if annotation is None and value not in (None, ...):
         # A default alone says text, number, list and so on.
         kinds = ("int", "float") if type(value) is int else (_kind(value),)
+    elif annotation is None and _NOT_FINITE.fullmatch(source):
+        kinds = ("float",)
     return Declared(name, value if known else source, known, kinds, choices)
 
 
@@ -252,17 +301,18 @@ def parameters(notebook: Path) -> dict[str, Declared]:
     return {name: replace(known, book=of_book.get(name)) for name, known in found.items()}
 
 
+CHECKS = {("dualdiff.profiles", "check"), ("dualdiff.pages", "begin")}
+"""Functions that ask the book to check what they are given by name."""
+
+
 def _checked(node: Any) -> set[str]:
-    """The names that a notebook hands to ``dualdiff.profiles.check``."""
+    """The names that a notebook hands to one of :data:`CHECKS`."""
     parts = [part for module in _code(node) for part in ast.walk(module)]
-    imported = any(
-        isinstance(part, ast.ImportFrom)
-        and part.module == "dualdiff.profiles"
-        and any(alias.name == "check" for alias in part.names)
-        for part in parts
-    )
-    calls = [part for part in parts if isinstance(part, ast.Call) and imported]
-    called = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "check"]
+    froms = [part for part in parts if isinstance(part, ast.ImportFrom)]
+    imported = {name.name for part in froms for name in part.names}
+    imported &= {name for module, name in CHECKS if module in {part.module for part in froms}}
+    calls = [part for part in parts if isinstance(part, ast.Call)]
+    called = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id in imported]
     return {word.arg for call in called for word in call.keywords if word.arg}
 
 
@@ -299,6 +349,15 @@ def validate(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     full |= {name: known[name].settle(value) for name, value in given.items()}
     profiles.check(**{name: value for name, value in full.items() if known[name].book})
     return full
+
+
+def variants(root: Path) -> dict[str, Any]:
+    """What ``_config.yml`` says about pages: ``source``, ``parameters`` and ``title`` of each."""
+    import yaml
+
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
+    return entries
 
 
 def modules(notebook: Path) -> dict[str, bytes]:

@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,8 @@ class Denoiser(nn.Module):
     Predicts the noise of the forward process; the score of the noised density is
     :math:`\nabla \log p_t(y \mid c) = -\varepsilon / \sqrt{1 - \bar\alpha_t}`.
     Networks, exact distributions and compositions all satisfy it. A denoiser of your own is a
-    subclass with a ``process`` and a ``forward``: inputs reach it as tensors of the right shapes.
+    subclass with a ``process`` and a ``forward``: inputs reach it as tensors of the right shapes,
+    and what it gives must have the shape of y.
     """
 
     process: Process
@@ -47,7 +50,18 @@ class Denoiser(nn.Module):
         """
 
     def __call__(self, y: Tensor, t: int | Tensor, c: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return super().__call__(*self.inputs(y, t, c), *args, **kwargs)
+        y, t, c = self.inputs(y, t, c)
+        return self._output(super().__call__(y, t, c, *args, **kwargs), y.shape)
+
+    def _output(self, found: Any, shape: torch.Size) -> Any:
+        """What was found for y of this shape; another one would be stretched to it unseen."""
+        if isinstance(found, Tensor) and found.shape == shape:
+            return found
+        form = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise ValueError(
+            f"{type(self).__name__} must give the noise of every number of y, {list(shape)}, "
+            f"not {form}"
+        )
 
     def inputs(self, y: Any, t: Any, c: Any) -> tuple[Tensor, int | Tensor, Tensor]:
         """Inputs of any type (see :func:`~dualdiff.process.floating`) as `forward` takes them.
@@ -76,20 +90,26 @@ class Denoiser(nn.Module):
         """The same function with the condition fixed: ``predict(y, t)`` for one step ``t``.
 
         Samplers call this once per chunk. No gradients flow through it. It is the call itself,
-        or the faster way that a subclass has in `_bind`, as long as the two are one function.
+        or the faster way that a subclass has in `_bind`, as long as the two are one function: it
+        takes and refuses the same.
         """
         # No tensor of the inference mode is kept: nobody could write into its memory later.
         with torch.inference_mode(False):
             c = self.process.rows("c", c).float()
             _, _, c = self.inputs(c.new_zeros(len(c), self.process.dy), 0, c)
             quick = self._bind(c) if self._bindable() else None
-        steps = self.process.steps
+        steps, shape = self.process.steps, torch.Size((len(c), self.process.dy))
 
         @torch.no_grad()
         def predict(y: Tensor, t: int) -> Tensor:
             if quick is None:
                 return self(y, t, c)
-            return quick(y, t if type(t) is int and 0 <= t < steps else self._one_step(t))
+            # What samplers hand over is right; all else goes the way of a call.
+            right = type(y) is Tensor and y.shape == shape and y.device == c.device
+            if not right or y.dtype not in (torch.float32, torch.float64):
+                y, _, _ = self.inputs(y, 0, c)
+            t = t if type(t) is int and 0 <= t < steps else self._one_step(t)
+            return self._output(quick(y, t), shape)
 
         return predict
 
@@ -103,10 +123,15 @@ class Denoiser(nn.Module):
     def _bindable(self) -> bool:
         """Whether `_bind` was written for what a call does: no other `forward`, no hooks."""
         makers = (kind for kind in type(self).__mro__ if {"_bind", "forward"} & set(vars(kind)))
-        own = "forward" in vars(self) or type(self).__call__ is not Denoiser.__call__
-        own = own or self._compiled_call_impl is not None
+        own = any("forward" in vars(m) for m in self.modules())
+        own = own or self._altered() or self._compiled_call_impl is not None
         hooked = any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
-        return "_bind" in vars(next(makers)) and not (own or hooked or _has_any_global_hook())
+        return "_bind" in vars(next(makers)) and not (own or hooked)
+
+    def _altered(self) -> bool:
+        """Whether a call of this very object is more than its class's `forward`."""
+        own = "forward" in vars(self) or type(self).__call__ is not Denoiser.__call__
+        return bool(own or self._forward_hooks or self._forward_pre_hooks or _has_any_global_hook())
 
     def _one_step(self, t: Any) -> int:
         found = self.process.timestep(t)
@@ -147,14 +172,28 @@ def device_of(denoisers: Iterable[nn.Module]) -> torch.device | None:
     return next(iter(places), None)
 
 
+_EVALUATED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+_EVALUATING = Lock()
+
+
 @contextmanager
 def evaluating(denoisers: Iterable[nn.Module]) -> Iterator[None]:
-    """Modules in evaluation mode (no dropout), and afterwards as they were."""
-    training = [m for denoiser in denoisers for m in denoiser.modules() if m.training]
-    for module in training:
-        module.training = False
+    """Modules in evaluation mode (no dropout), and afterwards as they were.
+
+    Where several threads want that of one module the last one that leaves ends it.
+    """
+    with _EVALUATING:
+        modules = {m: None for denoiser in denoisers for m in denoiser.modules()}
+        training = [m for m in modules if m.training or m in _EVALUATED]
+        for module in training:
+            _EVALUATED[module] = _EVALUATED.get(module, 0) + 1
+            module.training = False
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _EVALUATING:
+            for module in training:
+                _EVALUATED[module] -= 1
+                if not _EVALUATED[module]:
+                    del _EVALUATED[module]
+                    module.training = True

@@ -346,7 +346,7 @@ class ExactMixture(Exact):
             quadratic, precision, pull = (part.to(x.device) for part in self._forms(t))
             square = (x.unsqueeze(2) * x.unsqueeze(1)).flatten(1)
             share = (torch.cat([square, x, torch.ones_like(x[:, :1])], 1) @ quadratic).softmax(1)
-            mixed = (share @ precision).view(len(x), *x.shape[1:], -1)
+            mixed = (share @ precision).view(len(x), x.shape[1], x.shape[1])
             score = share @ pull - (mixed @ x.unsqueeze(2)).squeeze(2)
             return (-self.process.noise(t) * score).to(y.dtype)
 

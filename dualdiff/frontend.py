@@ -39,23 +39,26 @@ def without_front_end(shell: InteractiveShell, note: Callable[[str], None]) -> N
     line_magic: Callable[..., Any] = shell.run_line_magic
     cell_magic: Callable[..., Any] = shell.run_cell_magic
 
-    def line(name: str, text: str, _stack_depth: int = 1) -> Any:
+    # The parameters are IPython's: notebooks call these by their names too.
+    def run_line(magic_name: str, line: str, _stack_depth: int = 1) -> Any:
+        name = magic_name
         if name in CLEARING:
             return note(f"%{name} was left out")
         if name in PASSED_OVER:
             return None
         try:
-            return line_magic(name, text, _stack_depth=_stack_depth + 1)
+            return line_magic(name, line, _stack_depth=_stack_depth + 1)
         except Exception as error:
             if name in RUNNING:
                 raise
             return note(f"%{name} did nothing here ({type(error).__name__})")
 
-    def cell(name: str, text: str, body: str) -> Any:
+    def run_cell(magic_name: str, line: str, cell: str) -> Any:
+        name = magic_name
         known = shell.magics_manager.magics["cell"]
         if name in PLAIN or name not in known:
             try:
-                code = compile(shell.transform_cell(body), f"<%%{name}>", "exec")
+                code = compile(shell.transform_cell(cell), f"<%%{name}>", "exec")
             except SyntaxError:
                 if name in PLAIN:
                     raise
@@ -63,7 +66,7 @@ def without_front_end(shell: InteractiveShell, note: Callable[[str], None]) -> N
             exec(code, shell.user_ns)
             return None
         try:
-            result = cell_magic(name, text, body)
+            result = cell_magic(name, line, cell)
         except Exception as error:
             if name in RUNNING:
                 raise
@@ -78,8 +81,8 @@ def without_front_end(shell: InteractiveShell, note: Callable[[str], None]) -> N
         return ""
 
     own: dict[str, Any] = {
-        "run_line_magic": line,
-        "run_cell_magic": cell,
+        "run_line_magic": run_line,
+        "run_cell_magic": run_cell,
         "ask_exit": lambda: None,
         "enable_gui": lambda *_: None,
         "enable_matplotlib": lambda gui=None: (gui or "inline", "agg"),

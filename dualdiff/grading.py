@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import secrets
 import signal
 import sys
@@ -25,21 +23,11 @@ from typing import Any
 from tqdm import tqdm
 
 from dualdiff import arena, confine, sheet
-from dualdiff.collected import Piece, handed_in
-from dualdiff.entries import Past, merged
+from dualdiff.collected import Piece
 from dualdiff.handover import Closed
 from dualdiff.labs import SIZES
-from dualdiff.marks import (
-    answers_page,
-    corrected,
-    feedback,
-    known_as,
-    leaderboard,
-    pages,
-    status,
-    summary,
-    table,
-)
+from dualdiff.marks import counted, known_as, summary, write, write_text
+from dualdiff.matching import Past
 from dualdiff.playing import Names, mark
 from dualdiff.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
 from dualdiff.submission import Lab, Marked, Outcome, plain
@@ -47,6 +35,8 @@ from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs
 
 ROBOT_LAB = "lab5_robot"
+
+_ABOUT = ("file", "lab", "open_answers", "digest", "untouched")  # of a file, not what it did
 
 Competition = Callable[[Names], dict[str, Any]]
 
@@ -66,7 +56,7 @@ def labs_of(folder: Path) -> dict[str, Lab]:
 
 
 def grade(
-    folder: Path,
+    submissions: tuple[list[Piece], list[str]],
     out: Path,
     labs: dict[str, Lab],
     limits: confine.Limits,
@@ -80,16 +70,17 @@ def grade(
     lab: str | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> Path:
-    """Mark every notebook of a folder.
+    """Mark all that was handed in.
 
     Parameters
     ----------
-    folder : Path
-        The submissions: notebooks, in folders and archives if you like.
+    submissions : tuple
+        What :func:`dualdiff.collected.handed_in` finds in a folder.
     out : Path
-        Gets ``marks.csv``, ``open_answers.md``, ``feedback/`` with one page per submission and, if
-        there is a competition, ``leaderboard.csv``. What was entered into ``marks.csv`` stays in
-        it, and every earlier version is kept beside it.
+        Gets ``marks.csv``, ``open_answers.md``, ``feedback/`` with one page per submission,
+        ``ignored.txt`` if files were ignored and, if there is a competition, ``leaderboard.csv``.
+        What was entered into ``marks.csv`` stays in it, and every earlier version is kept beside
+        it. Pages of submissions that are no longer there are removed.
     labs : dict
         How each lab is marked.
     limits : Limits
@@ -119,8 +110,8 @@ def grade(
     Raises
     ------
     ValueError
-        If the folder has no notebooks, a parameter is not allowed, or the table is open in another
-        program or cannot be read; nothing is marked then.
+        If a parameter is not allowed, or the table is open in another program or cannot be read;
+        nothing is marked then.
     RuntimeError
         If there is no box on this machine, or a result could not be written: all others are.
     """
@@ -129,7 +120,7 @@ def grade(
         raise ValueError(f"size must be one of {', '.join(SIZES)}, not {size!r}")
     if lab is not None and lab not in labs:
         raise ValueError(f"lab must be one of {', '.join(labs)}, not {lab!r}")
-    found, ignored = handed_in(folder, without=out)
+    found, ignored = submissions
     if confined:
         confine.check()
     boxes = confine.Boxes()
@@ -166,92 +157,17 @@ def grade(
             mark(result, notebook, rules.tests, limits, boxes=boxes, **how)
             if result.complete:
                 with suppress(OSError, TypeError, ValueError):  # it will be marked again, no more
-                    _write(kept, json.dumps(asdict(result)))
+                    write_text(kept, json.dumps(asdict(result)))
         finally:
             result.remarks = about + result.remarks
         return result
 
     results = _all(list(pieces), one, jobs, labs, quiet, boxes)
-    failed = _written(results, labs, out, say)
-    say(_counted(results, ignored))
+    failed = write(results, labs, ignored, out, say)
+    say(counted(results, ignored))
     if failed:
         raise RuntimeError(f"these could not be written, all others are: {'; '.join(failed)}")
     return out / "marks.csv"
-
-
-def _written(
-    results: list[Marked], labs: dict[str, Lab], out: Path, say: Callable[[str], None]
-) -> list[str]:
-    """Write all that is known; what could not be written, and why."""
-    failed: list[str] = []
-
-    def attempt(path: Path, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except Exception as error:  # whatever it is: the others are written
-            failed.append(f"{path.name} ({plain(f'{type(error).__name__}: {error}')})")
-
-    def page(path: Path, text: Callable[[], str]) -> None:
-        attempt(path, lambda: _write(path, text()))
-
-    if any(result.entry for result in results):
-        page(
-            out / "leaderboard.csv",
-            lambda: leaderboard(results, out / ".done" / "leaderboard.json"),
-        )
-    page(out / "open_answers.md", lambda: answers_page(results))
-    names = pages(result.file for result in results)
-    for result in results:
-        path = out / "feedback" / f"{names[result.file]}.md"
-        page(path, lambda result=result: feedback(result, labs))  # type: ignore[misc]
-    attempt(out / "marks.csv", lambda: _write_table(results, labs, out / "marks.csv", say))
-    return failed
-
-
-def _write_table(
-    results: list[Marked], labs: dict[str, Lab], path: Path, say: Callable[[str], None]
-) -> None:
-    """Write the marks with what was entered, once every other version is safe."""
-    record = path.parent / ".done" / "table.json"
-    past = Past.load(record)
-    columns, rows = table(results, labs)
-    known = {*columns, *past.known(), *(row.label for row in rows)}
-    found = sheet.load(path, known)
-    new = merged(columns, rows, found, past, corrected)
-    text, kept = new.past.text.encode(), []
-    if found is not None and (before := path.read_bytes()) != text:
-        kept.append(sheet.numbered(path, before))
-    if new.lost and past.text.encode() != text:
-        kept.append(sheet.numbered(path, past.text.encode()))
-        say(
-            f"{path.name}: entries are not as they were when it was last written, which is now "
-            f"{kept[-1].name}: {_some(new.lost)}"
-        )
-    for note in [*(found.notes if found is not None else ()), *new.notes]:
-        say(f"{path.name}: {note}" + (f" (as it was: {kept[0].name})" if kept else ""))
-    for other in sorted(path.parent.glob(f"{path.stem}*")):
-        if other != path and not re.fullmatch(rf"{path.stem}-\d+{path.suffix}", other.name):
-            say(f"{plain(other.name)} is not read: what was entered into it belongs in {path.name}")
-    # Whenever this ends, one of the two records fits the table that is there.
-    _write(record, Past(**vars(new.past) | {"before": past}).dump())
-    _write(path, new.past.text)
-    _write(record, new.past.dump())
-
-
-def _counted(results: list[Marked], ignored: list[str]) -> str:
-    """How many are marked, and which are not."""
-    words = []
-    for state in ("marked", "stopped", "unreadable", "not marked"):
-        files = [plain(result.file) for result in results if status(result) == state]
-        named = f" ({_some(files)})" if state != "marked" else ""
-        words += [f"{len(files)} {state}{named}"] if files or state == "marked" else []
-    left = f"; ignored: {_some(ignored)}" if ignored else ""
-    return f"{len(results)} handed in: {', '.join(words)}{left}"
-
-
-def _some(words: list[str], most: int = 10) -> str:
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
 
 
 def _robot_game(path: Path) -> Competition:
@@ -260,7 +176,7 @@ def _robot_game(path: Path) -> Competition:
     An entry has the ``name`` that its author wants to be known by, the notebook's ``ME``.
     """
     if not path.is_file():
-        _write(path, str(secrets.randbits(60)))
+        write_text(path, str(secrets.randbits(60)))
     seed = int(path.read_text())
     return lambda names: arena.success(names.get("propose"), seed) | {"name": _me(names)}
 
@@ -366,9 +282,15 @@ def _opened(
         return None
     if lab_of(notebook) != result.lab:
         result.remarks.append(f"its metadata do not say its lab; it was taken for {result.lab}")
-    result.open_answers, unsure = open_answers(notebook, handed_out[result.lab])
+    given = handed_out[result.lab]
+    result.untouched = given is not None and _sources(notebook) == _sources(given)
+    result.open_answers, unsure = open_answers(notebook, given)
     result.remarks += unsure
     return notebook
+
+
+def _sources(notebook: Notebook) -> list[str]:
+    return [cell["source"] for cell in notebook["cells"]]
 
 
 def _kept(path: Path, result: Marked) -> Marked | None:
@@ -378,18 +300,8 @@ def _kept(path: Path, result: Marked) -> Marked | None:
         tests = {
             name: [Outcome(**test) for test in row] for name, row in values["questions"].items()
         }
-        now = {name: getattr(result, name) for name in ("file", "lab", "open_answers", "digest")}
+        now = {name: getattr(result, name) for name in _ABOUT}
         remarks = result.remarks + values["remarks"]
         return Marked(**values | now | {"remarks": remarks, "questions": tests})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        partial.write_text(text, "utf-8", errors="replace")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)  # of an interruption

@@ -27,6 +27,7 @@ LARGEST = 256 * 2**20  # bytes of a message
 _PREFIX = struct.Struct("<Q")
 # Our own, because the process that plays a notebook shares these modules with it.
 _written, _parsed = json.JSONEncoder().encode, json.JSONDecoder().decode
+_array, _from_numpy = np.array, torch.from_numpy
 _class_name = vars(type)["__name__"].__get__
 
 Message = dict[str, Any]
@@ -236,7 +237,7 @@ def _tensor(value: Tensor | np.ndarray[Any, Any] | torch.Generator) -> tuple[str
         return "generator", value.get_state()
     if isinstance(value, Tensor):
         return "tensor", value.detach().cpu().contiguous().clone()
-    return "array", torch.from_numpy(np.array(value, order="C"))
+    return "array", _from_numpy(_array(value, order="C"))
 
 
 def _string(key: Any) -> str:

@@ -35,11 +35,16 @@ class Table:
         self.values = function(grid)
 
     def __call__(self, x: Tensor) -> Tensor | None:
-        """Values at ``x [n, k]`` for a table of k functions; None if the grid does not reach."""
+        """Values at ``x [n, k]`` for a table of k functions; None if the grid does not reach.
+
+        It reaches no NaN, and an empty ``x`` has no extremes to ask about.
+        """
+        if not len(x):
+            return None
         values = self.values.to(x.device)
         position = (x - self.low) / self.spacing
         cell = position.floor()
-        if bool((cell.amin() < 0) | (cell.amax() > len(values) - 2)):
+        if not bool((cell.amin() >= 0) & (cell.amax() <= len(values) - 2)):
             return None
         index = cell.long()
         left = values.gather(0, index)

@@ -20,7 +20,7 @@ from typing import Any
 
 _getpid, _exit = os.getpid, os._exit
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
-_OTHER = frozenset({"__main__", "asyncio", "multiprocessing"})  # their users do change them
+_OTHER = frozenset({"asyncio", "multiprocessing", "warnings"})  # their users do change them
 _OURS = frozenset(sys.stdlib_module_names) | {"IPython", "safetensors", "traitlets"}
 _STREAMS = {"stdout": 1, "stderr": 2}
 _ABOVE = 200  # the lowest number of our own descriptors
@@ -38,7 +38,7 @@ class Interpreter:
     def __init__(self, names: dict[str, Any]) -> None:
         self._pid = os.getpid()
         self._home = os.getcwd()
-        self._names = names, {k: v for k, v in names.items() if k != "__builtins__"}
+        self._names = names, {k: v for k, v in names.items() if k not in ("__builtins__", "_")}
         self._here = vars(builtins)
         self._builtins = {k: v for k, v in vars(builtins).items() if k != "_"}
         self._modules = {k: v for k, v in sys.modules.items() if k != "__main__"}

@@ -57,12 +57,11 @@ def mark(
     started = time.monotonic()
     deadline = started + limits.seconds
     cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
-    remarks, result.remarks = result.remarks, []
     marking = _Marking(result, cells, tests, compete, boxes or confine.Boxes())
     while not marking.boxes.closed and marking.attempt(limits, deadline, size, confined):
         pass
     said = [f"cell {n} of the code: {words}" for n, words in sorted(marking.said.items())]
-    result.remarks = [*remarks, *said[:20], *result.remarks]
+    result.remarks = [*said[:20], *result.remarks]
     result.seconds = time.monotonic() - started
 
 
@@ -225,7 +224,7 @@ def _playing(
     here, there = socket.socketpair()
     folder = nullcontext("/tmp") if confined else tempfile.TemporaryDirectory()
     with here, there, folder as home:
-        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(limits.memory)]
+        arguments = ["-m", "dualdiff.player", str(there.fileno()), str(int(limits.memory))]
         store = {SIZE: size, "DUALDIFF_STORE": f"{home}/store"}
         process = subprocess.Popen(
             confine.command(arguments, confined=confined),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import pandas as pd
 from scipy import stats
 
@@ -51,53 +48,3 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     pooled["low"] = (pooled["value"] - half).where(several, pooled["low"])
     pooled["high"] = (pooled["value"] + half).where(several, pooled["high"])
     return pooled.drop(columns="runs")
-
-
-class Difference(NamedTuple):
-    """One configuration minus another, paired by training seed."""
-
-    value: float
-    low: float
-    high: float
-    seeds: tuple[float, ...]
-    lower: bool
-    """Whether less is better."""
-
-    @property
-    def better(self) -> int:
-        """1 better, -1 worse, 0 undecided: of several seeds all agree; of one the interval does."""
-        some = self.seeds if len(self.seeds) > 1 else (self.low, self.high)
-        sign = 1 if min(some) > 0 else -1 if max(some) < 0 else 0
-        return -sign if self.lower else sign
-
-    @property
-    def word(self) -> str:
-        """The same in words, to be followed by the other's name."""
-        return {1: "better than", -1: "worse than", 0: "not told apart from"}[self.better]
-
-    @property
-    def wins(self) -> int:
-        """In how many seeds it is the better one."""
-        return sum((d < 0) if self.lower else (d > 0) for d in self.seeds)
-
-    @property
-    def short(self) -> str:
-        """For a table: the difference, and wins of seeds."""
-        text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
-        return text + (f" ({self.wins}/{len(self.seeds)})" if len(self.seeds) > 1 else "")
-
-    def __str__(self) -> str:
-        text = f"{self.value:+.3f} ± {self.high - self.value:.3f}"
-        return text + (f", {self.wins} of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
-
-
-def over_common_seeds(a: pd.DataFrame, b: pd.DataFrame, lower: bool) -> Difference:
-    """a minus b over the seeds, their index, that both have; columns ``value, low, high``."""
-    seeds = a.index.intersection(b.index)
-    each = (a["value"] - b["value"])[seeds]
-    if len(seeds) == 1:
-        half = math.hypot(*(float((own["high"] - own["value"])[seeds[0]]) for own in (a, b)))
-    else:
-        half = float(stats.t.ppf(0.975, len(seeds) - 1) * each.std() / len(seeds) ** 0.5)
-    mean = float(each.mean())
-    return Difference(mean, mean - half, mean + half, tuple(each), lower)

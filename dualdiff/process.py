@@ -24,14 +24,17 @@ def floating(name: str, values: Any) -> Tensor:
     Raises
     ------
     ValueError
-        For what is not real numbers in a rectangle; ``name`` says in the message what it was.
+        For what is not real numbers in a rectangle, also masked ones; ``name`` says in the message
+        what it was.
     """
     if not isinstance(values, Tensor):
+        if _masked(values):
+            raise ValueError(f"{name} must be numbers; some are masked")
         try:
             array = np.asarray(values)
             if array.dtype.kind == "O":  # columns of several types, or with missing values
                 array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # the last: tensors that need grad
             raise ValueError(f"{name} must be numbers: {error}") from None
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} must be real numbers, not {array.dtype}")
@@ -40,6 +43,13 @@ def floating(name: str, values: Any) -> Tensor:
     if values.is_complex():
         raise ValueError(f"{name} must be real numbers, not {values.dtype}")
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _masked(values: Any) -> bool:
+    """Whether numpy would show what a mask hides."""
+    if isinstance(values, list | tuple):
+        return any(map(_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
 def spread(offsets: Tensor) -> Tensor:
@@ -216,23 +226,51 @@ class Process:
     @overload
     def signal(self, t: Tensor) -> Tensor: ...
     def signal(self, t: int | Tensor) -> float | Tensor:
-        r""":math:`\sqrt{\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch of steps."""
-        if isinstance(t, int):
-            return math.sqrt(self.alpha_bar_at(t))
-        return self.alpha_bar.to(t.device)[t].sqrt().float().unsqueeze(-1)
+        r""":math:`\sqrt{\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch of steps.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`timestep`.
+        """
+        if isinstance(t, Tensor):
+            return self._alpha_bar_of(t).sqrt().float().unsqueeze(-1)
+        return math.sqrt(self._alpha_bar_of(t))
 
     @overload
     def noise(self, t: int) -> float: ...
     @overload
     def noise(self, t: Tensor) -> Tensor: ...
     def noise(self, t: int | Tensor) -> float | Tensor:
-        r""":math:`\sqrt{1-\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch."""
-        if isinstance(t, int):
-            return math.sqrt(1 - self.alpha_bar_at(t))
-        return (1 - self.alpha_bar.to(t.device)[t]).sqrt().float().unsqueeze(-1)
+        r""":math:`\sqrt{1-\bar\alpha_t}`: a number for one step, ``[n, 1]`` for a batch.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`timestep`.
+        """
+        if isinstance(t, Tensor):
+            return (1 - self._alpha_bar_of(t)).sqrt().float().unsqueeze(-1)
+        return math.sqrt(1 - self._alpha_bar_of(t))
+
+    @overload
+    def _alpha_bar_of(self, t: int) -> float: ...
+    @overload
+    def _alpha_bar_of(self, t: Tensor) -> Tensor: ...
+    def _alpha_bar_of(self, t: int | Tensor) -> float | Tensor:
+        found = self.timestep(t)
+        if isinstance(t, Tensor):  # one of a single number stays a tensor
+            return self.alpha_bar.to(t.device)[found]
+        return self._alpha_bar[found]
 
     def diffuse(self, y: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """Forward process: the noised ``y_t [n, dy]`` of standardised ``y`` with noise ``eps``."""
+        """Forward process: the noised ``y_t [n, dy]`` of standardised ``y`` with noise ``eps``.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`timestep`.
+        """
         return self.signal(t) * y + self.noise(t) * eps
 
     # --- the units ------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import re
+import tokenize
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-LARGEST = 20 * 2**20  # bytes of a notebook without its outputs ...
-WHOLE = 100 * 2**20  # ... and of a file that is read at all
+LARGEST = 20 * 2**20  # bytes of a notebook without its outputs
 LONGEST = 50_000  # characters of an answer in words that are shown
 _ANSWER = "otter_answer_cell"  # the tag that Otter gives to a cell for an answer
 _NAMED = re.compile(r"""\botter\s*\.\s*Notebook\(\s*["']([^"'\n]+?)(?:\.ipynb)?["']""")
@@ -19,13 +20,6 @@ Notebook = dict[str, Any]
 
 class Unreadable(ValueError):
     """Why a file is no submission."""
-
-
-def read(path: Path) -> Notebook:
-    """The notebook in a file: see :func:`notebook_in`."""
-    if (size := path.stat().st_size) > WHOLE:
-        raise Unreadable(f"the file has {size / 2**20:.0f} MiB, more than {WHOLE / 2**20:.0f}")
-    return notebook_in(path.read_bytes())
 
 
 def notebook_in(data: bytes) -> Notebook:
@@ -41,9 +35,10 @@ def notebook_in(data: bytes) -> Notebook:
     try:
         notebook = json.loads(data)
         for cell in notebook["cells"]:
-            cell["source"] = "".join(cell["source"])
+            cell["source"] = "".join(cell.get("source") or ())
             cell["cell_type"] = str(cell["cell_type"])
-            cell["tags"] = [str(tag) for tag in cell.get("metadata", {}).get("tags", ())]
+            tags = (cell.get("metadata") or {}).get("tags") or ()
+            cell["tags"] = [str(tag) for tag in tags]
             cell.pop("outputs", None)
             cell.pop("attachments", None)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -152,17 +147,20 @@ def open_answers(
             remarks.append(f"{name}: its question is gone, so what is shown may be more than it")
     empty = [not found for found in texts]
     near = [_between(origin, place, 2) for place in places]
+    below = [_with_code_below(cells, origin, place) for place in places]
     for n, cell in enumerate(cells):
-        # Where nothing was answered, what is new anywhere may be the answer.
-        likely = [k for k in range(len(places)) if n in near[k] or empty[k]]
+        code, before = cell["cell_type"] == "code", origin[n]
+        # What is new anywhere may be an answer, or what is missing in a short one. Of code that is
+        # its comments and texts, and only near to a place.
+        likely = [k for k in range(len(places)) if not code or n in near[k] or n in below[k]]
         if n in used or not likely:
             continue
-        k = min(likely, key=lambda k: (n not in near[k], abs(n - near[k].start)))
-        new, before = "", origin[n]
-        if before is None and (cell["cell_type"] != "code" or (empty[k] and n in near[k])):
+        k = min(likely, key=lambda k: (n not in near[k], not empty[k], abs(n - near[k].start)))
+        old = "" if before is None else given[before]["source"]
+        if before is None and (not code or (empty[k] and n in near[k])):
             new = _shown(cell, given[places[k]])
-        elif before is not None and cell["cell_type"] != "code":
-            new = _added(cell["source"], given[before]["source"])
+        else:
+            new = _added(cell["source"], old) if not code else _prose(cell["source"], old)
         if new:
             texts[k].append(new)
             remarks.append(f"open{k + 1}: text in cell {n + 1}, beside the place for it")
@@ -229,6 +227,13 @@ def _between(origin: list[int | None], place: int, count: int) -> range:
     return range(start, after[count - 1] if len(after) >= count else len(origin))
 
 
+def _with_code_below(cells: list[dict[str, Any]], origin: list[int | None], place: int) -> range:
+    """The cells from a place to the first code that was handed out after it."""
+    after = [n for n, m in enumerate(origin) if m is not None and m > place]
+    stop = next((n + 1 for n in after if cells[n]["cell_type"] == "code"), len(cells))
+    return range(_between(origin, place, 1).start, stop)
+
+
 def _shown(cell: dict[str, Any], place: dict[str, Any]) -> str:
     """What was written into a cell, without the prompt that was handed out there."""
     text: str = cell["source"].replace(place["source"].strip(), "").strip()
@@ -240,3 +245,25 @@ def _added(text: str, before: str) -> str:
     known = {_squeezed(line) for line in before.splitlines()}
     new = (line for line in text.splitlines() if _squeezed(line) not in known)
     return "\n".join(new).strip()
+
+
+def _prose(code: str, before: str) -> str:
+    """Comments and texts of several words that are not in the code handed out."""
+    words = _words(code)  # nothing where it is no code: it may be an answer as it is
+    return _added(code, before) if words is None else _added(words, _words(before) or "")
+
+
+def _words(code: str) -> str | None:
+    plain = re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.M)  # without IPython's own lines
+    try:
+        ast.parse(plain)
+        tokens = list(tokenize.generate_tokens(io.StringIO(plain).readline))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+    texts = []
+    for token in tokens:
+        text = token.string.strip("# \t'\"")
+        long = len(text.split()) > 2 or not text.isascii()  # no mere key or label
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and long):
+            texts.append(text)
+    return "\n".join(texts)

@@ -26,11 +26,8 @@ from tqdm import tqdm
 
 from dualdiff import declared
 
-# Parts of the package that no notebook imports: a change there changes no result.
-_OUTSIDE = {
-    f"{n}.py"
-    for n in "bench book chapter cleaning cli declared download printing runner timing".split()
-}
+# Parts of the package that no chapter reaches: a change there changes no result.
+_OUTSIDE = {f"{name}.py" for name in "bench book cleaning download printing timing".split()}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 

@@ -249,7 +249,7 @@ def _check_total(denoiser: Denoiser, sampler: Sampler) -> None:
     multiplies the start by :math:`\bar\alpha_T^{(B-1)/2}`, which is no sampling of anything;
     fresh noise at every step holds the variance at :math:`1/(2B-1)`.
     """
-    if not (sampler.deterministic and isinstance(denoiser, Weighted)):
+    if not (sampler.deterministic and isinstance(denoiser, Weighted) and denoiser.plain):
         return
     total = denoiser.total
     worst = float(total[(total - 1).abs().argmax()])
@@ -259,7 +259,7 @@ def _check_total(denoiser: Denoiser, sampler: Sampler) -> None:
             f"collapse or spread (weights that add up to one do not); use the default sampler, "
             f"DDPM()",
             CollapseWarning,
-            stacklevel=3,
+            stacklevel=4,  # above the caller of this and the wrapper that `no_grad` makes of it
         )
 
 

@@ -80,7 +80,9 @@ class Boxes(Scene):
         return self.world.conditions(n, stream(seed, "test conditions"))
 
     def truth(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.target.draw(torch.zeros(1, self.target.dim), generator, n)[0]
+        return self.target.draw(torch.zeros(1, self.target.dim, dtype=torch.float32), generator, n)[
+            0
+        ]
 
     def judge(self, samples: Tensor, c: Tensor, seed: int) -> dict[str, Estimate]:
         source, target = stream(seed, "metrics"), self.target
@@ -134,7 +136,7 @@ class Plane(Scene):
         self.unconditional = ExactMixture(self.process, [1.0], centre[None], spread[None])
 
     def conditions(self, n: int, seed: int) -> Tensor:
-        return torch.zeros(n, 2)
+        return torch.zeros(n, 2, dtype=torch.float32)
 
     @cached_property
     def grid(self) -> Tensor:
@@ -171,7 +173,7 @@ class Plane(Scene):
     def truth(self, n: int, generator: torch.Generator) -> Tensor:
         side = len(self.grid)
         pick = torch.multinomial(self.target.flatten(), n, replacement=True, generator=generator)
-        within = torch.rand(n, 2, generator=generator) - 0.5
+        within = torch.rand(n, 2, generator=generator, dtype=torch.float32) - 0.5
         return self.grid.reshape(-1, 2)[pick].float() + within * (2 * self.reach / side)
 
     def histogram(self, y: Tensor) -> tuple[Tensor, float]:

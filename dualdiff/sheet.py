@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 SEPARATORS = ",;\t"
 # Those that programs on Windows and macOS save in, the most frequent first.
@@ -19,6 +20,17 @@ CODE_PAGES = tuple(
     "mac_roman cp850".split()
 )
 KEY = "submission"  # the column that says whose row it is
+
+
+class Known(NamedTuple):
+    """What may be in a table: names of columns, submissions, and what was entered."""
+
+    columns: Collection[str] = ()
+    labels: Collection[str] = ()
+    entries: Collection[str] = ()
+
+
+NOTHING = Known()
 
 
 @dataclass
@@ -40,14 +52,14 @@ def folded(text: str) -> str:
     return " ".join(text.split()).removeprefix("'").casefold()
 
 
-def load(path: Path, known: Collection[str] = ()) -> Sheet | None:
+def load(path: Path, known: Known = NOTHING) -> Sheet | None:
     """Read a table; nothing if there is none.
 
     Parameters
     ----------
     path : Path
-    known : collection of str
-        Columns and labels that may be in it: they tell code pages and separators apart.
+    known : Known
+        Its columns tell separators apart, all of it code pages.
 
     Raises
     ------
@@ -78,7 +90,7 @@ def load(path: Path, known: Collection[str] = ()) -> Sheet | None:
         ) from error
 
 
-def parsed(data: bytes, known: Collection[str] = ()) -> Sheet:
+def parsed(data: bytes, known: Known = NOTHING) -> Sheet:
     """A table of bytes.
 
     Raises
@@ -114,9 +126,9 @@ def _unicode(data: bytes) -> str | None:
         return None
 
 
-def _code_page(cells: list[str], known: Collection[str]) -> str:
+def _code_page(cells: list[str], known: Known) -> str:
     """The one in which the most of what is known is there; of equals, the most frequent."""
-    foreign = {folded(text) for text in known if not text.isascii()}
+    foreign = {folded(text) for texts in known for text in texts if not text.isascii()}
     raw = [cell.encode("latin-1") for cell in cells if not cell.isascii()]
 
     def found(page: str) -> int:
@@ -136,13 +148,17 @@ def _decoded(cell: str, page: str) -> str:
     return cell
 
 
-def _table(text: str, known: Collection[str]) -> Sheet:
-    """The rows under the row of column names, read with the separator that finds the most."""
+def _table(text: str, known: Known) -> Sheet:
+    """The rows under the row of column names, read with the separator that finds the most.
+
+    That row has the column of the submissions, and the most names: what was entered may be names
+    too, but hardly that one.
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     named = re.match(r'"?sep=(.)"?\n', text)
     if named:
         text = text[named.end() :]
-    names = {folded(name) for name in known} | {KEY}
+    names = {folded(name) for name in known.columns}
     candidates, wrong = [], ""
     for separator in named[1] if named else SEPARATORS:
         try:
@@ -150,9 +166,10 @@ def _table(text: str, known: Collection[str]) -> Sheet:
         except csv.Error as error:
             wrong = str(error)
             continue
-        heads = [sum(folded(cell) in names for cell in row) for row in rows[:20]]
+        cells = [[folded(cell) for cell in row] for row in rows[:20]]
+        heads = [(KEY in row, sum(cell in names for cell in row)) for row in cells]
         width = max(map(len, rows), default=0)
-        candidates.append((max(heads, default=0), width, rows, heads))
+        candidates.append((max(heads, default=(False, 0)), width, rows, heads))
     if not candidates:
         raise ValueError(wrong)
     most, width, rows, heads = max(candidates, key=lambda found: found[:2])
@@ -164,15 +181,17 @@ def _table(text: str, known: Collection[str]) -> Sheet:
     if any(any(row) for row in rows[:start]):
         sheet.notes.append(f"the {start} rows above the names of its columns are left out")
     if sheet.at(KEY) is None:
-        _find_key(sheet, names)
+        _find_key(sheet, {folded(label) for label in known.labels}, names)
     return sheet
 
 
-def _find_key(sheet: Sheet, known: set[str]) -> None:
+def _find_key(sheet: Sheet, labels: set[str], names: set[str]) -> None:
     """The column of the submissions under another name: the one that holds the most of them."""
-    counts = [sum(folded(row[n]) in known for row in sheet.rows) for n in range(len(sheet.columns))]
+    counts = [
+        sum(folded(row[n]) in labels for row in sheet.rows) for n in range(len(sheet.columns))
+    ]
     best = counts.index(max(counts)) if any(counts) else None
-    if best is None or folded(sheet.columns[best]) in known:
+    if best is None or folded(sheet.columns[best]) in labels | names:
         raise ValueError(f"the names of its columns are not in it, or {KEY} is not among them")
     sheet.notes.append(f"its column {sheet.columns[best]!r} was taken for {KEY}")
     sheet.columns[best] = KEY

@@ -86,10 +86,19 @@ def fresh_samples(
     The conditions depend on the seed alone: every configuration is judged at the same ones.
     """
     conditions = scenario.conditions(n, stream(seed, "test conditions"))
-    generator = stream(seed, "test samples", device=device)
-    there = conditions.to(device)
-    samples = sample(denoiser, there, generator, sampler=DDPM(), draws=draws, progress=progress)
-    return samples.cpu(), conditions
+    return _samples(denoiser, conditions, draws, seed, device, progress), conditions
+
+
+def _samples(
+    denoiser: Denoiser,
+    conditions: Tensor,
+    draws: int,
+    seed: int,
+    device: torch.device | str,
+    progress: Callable[[int], object] | None,
+) -> Tensor:
+    generator, there = stream(seed, "test samples", device=device), conditions.to(device)
+    return sample(denoiser, there, generator, sampler=DDPM(), draws=draws, progress=progress).cpu()
 
 
 @dataclass(frozen=True)
@@ -197,16 +206,9 @@ class Trial:
             denoiser = configuration(workshop, self.configuration)
             device, quiet = torch.device(workshop.device), workshop.quiet
         label = f"{self.scenario.name}, {self.recipe_name}: sample {self.configuration}"
-        with progress_bar(len(conditions) * self.profile.draws, label, quiet) as bar:
-            samples = sample(
-                denoiser,
-                conditions.to(device),
-                stream(self.seed, "test samples", device=device),
-                sampler=DDPM(),
-                draws=self.profile.draws,
-                progress=bar.update,
-            )
-        return samples.cpu(), {}
+        draws = self.profile.draws
+        with progress_bar(len(conditions) * draws, label, quiet) as bar:
+            return _samples(denoiser, conditions, draws, self.seed, device, bar.update), {}
 
 
 def trials(

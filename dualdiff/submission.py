@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dualdiff.reading import Notebook, read
+from dualdiff.reading import Notebook, notebook_in
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Marked:
         What it achieves where a lab has a competition.
     digest : str
         Of what was handed in.
+    untouched : bool
+        Whether that is the notebook as it was handed out.
     skipped : bool
         Whether it is nothing that could be marked.
     """
@@ -59,6 +61,7 @@ class Marked:
     printed: str = ""
     entry: dict[str, Any] | None = None
     digest: str = ""
+    untouched: bool = False
     skipped: bool = False
 
     def marks(self, question: str) -> float:
@@ -96,7 +99,7 @@ class Lab:
         tests = archived_tests(archive)
         files = {name: parsed(text, name) for name, text in tests.items()}
         student = archive.parent.parent / "student" / f"{archive.stem}.ipynb"
-        handed_out = read(student) if student.is_file() else None
+        handed_out = notebook_in(student.read_bytes()) if student.is_file() else None
         points = {name: float(file.possible) for name, file in files.items()}
         return cls(tests, points, handed_out)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -125,7 +127,8 @@ def noise_loss(
     eps = torch.empty_like(y).normal_(generator=generator)
     masked: Tensor | bool = False
     if p_uncond > 0:
-        masked = torch.rand(len(y), generator=generator, device=y.device) < p_uncond
+        chance = torch.rand(len(y), generator=generator, device=y.device, dtype=torch.float32)
+        masked = chance < p_uncond
     error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, masked)) ** 2
     return (error * denoiser.loss_weight(t)).mean()
 
@@ -161,10 +164,9 @@ def fit(
     """Train ``denoiser`` in place, yielding every step; fine-tuning is the same call.
 
     The data are tensors, arrays, data frames or lists; they are moved to where the denoiser is, and
-    indexed, never looped over. The last,
-    smaller batch of an epoch is used too. Stopping early leaves the weights as they are then
-    (without the average). The same generator gives the same weights, whatever the number of
-    threads.
+    indexed, never looped over. The last, smaller batch of an epoch is used too. Stopping early
+    leaves the weights as they are then (without the average). The same generator gives the same
+    weights, whatever the number of threads.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def fit(
     Raises
     ------
     ValueError
-        At the call: for rows and numbers out of range.
+        At the call: for rows and numbers out of range, and a network that is frozen altogether.
 
     Warns
     -----
@@ -203,21 +205,21 @@ def fit(
     visited = len(y) if rows_per_epoch is None else rows_per_epoch
     counts = (("epochs", epochs), ("batch_size", batch_size), ("rows_per_epoch", visited))
     for name, value in counts:
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, not {value}")
     if not 0 <= p_uncond < 1 or (p_uncond > 0 and not denoiser.architecture.maskable):
         raise ValueError(
             f"p_uncond must be 0, or below 1 for a network with Architecture(maskable=True), "
             f"not {p_uncond}"
         )
     how = Optimisation() if optimisation is None else optimisation
-    preserved = None
-    if prior is not None:
-        preserved = _preserved_loss(denoiser, prior, generator, p_uncond)
+    preserved = None if prior is None else _preserved_loss(denoiser, prior, generator, p_uncond)
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("the denoiser is frozen: let it learn with denoiser.requires_grad_(True)")
     total = epochs * -(-visited // batch_size)
 
-    def run() -> Iterator[Step]:
+    def run() -> Generator[Step, None, None]:
         optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
         average = None if how.ema is None else [p.detach().clone() for p in parameters]
         number = 0
@@ -253,12 +255,17 @@ def fit(
 class _Run(Iterator[Step]):
     """The steps of a run; says so if it is thrown away before its first one."""
 
-    def __init__(self, steps: Iterator[Step]) -> None:
+    def __init__(self, steps: Generator[Step, None, None]) -> None:
         self._steps, self._begun = steps, False
 
     def __next__(self) -> Step:
         self._begun = True
         return next(self._steps)
+
+    def close(self) -> None:
+        """End the run where it is; there are no more steps."""
+        self._begun = True
+        self._steps.close()
 
     def __del__(self) -> None:
         if not self._begun:
@@ -300,22 +307,11 @@ def epoch_losses(steps: Iterator[Step]) -> Iterator[float]:
     FloatingPointError
         If a mean loss is not finite: training has diverged.
     """
-    epoch = 0
-    losses: list[Tensor] = []
-    for step in steps:
-        if step.epoch != epoch:
-            yield _mean(losses, epoch)
-            epoch, losses = step.epoch, []
-        losses.append(step.loss)
-    if losses:
-        yield _mean(losses, epoch)
-
-
-def _mean(losses: list[Tensor], epoch: int) -> float:
-    mean = float(torch.stack(losses).mean())
-    if not math.isfinite(mean):
-        raise FloatingPointError(f"training diverged: the loss of epoch {epoch + 1} is {mean}")
-    return mean
+    for epoch, group in groupby(steps, lambda step: step.epoch):
+        mean = float(torch.stack([step.loss for step in group]).mean())
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"training diverged: the loss of epoch {epoch + 1} is {mean}")
+        yield mean
 
 
 def clone(denoiser: MLP) -> MLP:
@@ -333,7 +329,8 @@ class LowRank(nn.Module):
         super().__init__()
         outputs, inputs = weight.shape
         bound = 1 / math.sqrt(inputs)
-        start = torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+        start = torch.empty(rank, inputs, dtype=torch.float32)
+        start.uniform_(-bound, bound, generator=generator)
         self.a = nn.Parameter(weight.new_zeros(outputs, rank))
         self.b = nn.Parameter(start.to(weight))
         self.alpha = alpha

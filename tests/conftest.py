@@ -1,6 +1,7 @@
 """What the tests share: untouched global randomness, one thread, and small known worlds."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,17 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Another default type of numbers meanwhile."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 ASYMMETRIC_MIXTURE = {
     "weights": (0.2, 0.5, 0.3),
     "means": ((-1.5, 0.3, 0.5), (0.4, -0.8, 0.0), (1.0, 1.2, -0.6)),
@@ -60,7 +72,7 @@ class Quick(ExactMixture):
             signal, noise = self.process.signal(t), self.process.noise(t)
             variance = signal**2 * self.variances + noise**2
             precision = (self.basis / variance.unsqueeze(1) @ self.basis.mT).float()
-            x = torch.sub(y, centre, alpha=signal)
+            x = torch.sub(y.float(), centre, alpha=signal)
             pulls, logs = [], []
             for (log_weight, mean), matrix, log in zip(
                 pairs, precision, variance.log().sum(1).tolist(), strict=True
@@ -69,9 +81,9 @@ class Quick(ExactMixture):
                 pulls.append(residual @ matrix if y.shape[1] > 1 else residual * matrix)
                 logs.append((residual * pulls[-1]).sum(1, keepdim=True) / -2 + log_weight - log / 2)
             if len(pulls) == 1:
-                return noise * pulls[0]
+                return (noise * pulls[0]).to(y.dtype)
             shares = torch.stack(logs).softmax(0)
-            return noise * (shares * torch.stack(pulls)).sum(0)
+            return (noise * (shares * torch.stack(pulls)).sum(0)).to(y.dtype)
 
         return predict
 

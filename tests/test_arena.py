@@ -1,19 +1,17 @@
-"""The competition: what a proposal is worth, and a file of results that nobody drops out of."""
+"""The competition: what a proposal is worth, and who stands where."""
 
-import json
 import math
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import generator
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from dualdiff import arena
-from dualdiff.arena import BALL, Result, Tasks, enter, leaderboard, success, tasks
+from dualdiff.arena import BALL, Result, Tasks, leaderboard, success, tasks
 from dualdiff.members import stream
 from dualdiff.robot.judge import column_of, oracle_places, success_rates, uniform_places
 from dualdiff.robot.kinds import RADIUS, REACH, SIDE
@@ -183,7 +181,7 @@ def test_balls_are_reached_from_where_the_geometry_says(game: Tasks) -> None:
     assert float(gap.min()) > RADIUS and float(gap.max()) <= REACH
 
 
-# --- the file of results ------------------------------------------------------------------------
+# --- the leaderboard ----------------------------------------------------------------------------
 
 
 def made(value: float, **changes: Any) -> dict[str, Any]:
@@ -192,157 +190,24 @@ def made(value: float, **changes: Any) -> dict[str, Any]:
     return {**shares, "rows": 100, "tasks": 12, "game": "one", **changes}
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> Path:
-    return tmp_path / "board.json"
-
-
-def names(board: Path) -> list[str]:
-    return leaderboard(board)["name"].tolist()
-
-
-def test_the_highest_success_stands_first(board: Path) -> None:
-    assert len(leaderboard(board)) == 0
-    for name, value in (("low", 0.2), ("high", 0.9), ("middle", 0.5)):
-        table = enter(board, name, made(value))
-    assert names(board) == ["high", "middle", "low"]
-    assert table.equals(leaderboard(board))
+@given(st.dictionaries(st.text(max_size=5), st.sampled_from([0.0, 0.2, 0.5, 1.0]), max_size=8))
+def test_the_highest_success_stands_first_and_equals_share_a_place(
+    values: dict[str, float],
+) -> None:
+    table = leaderboard({name: made(value) for name, value in values.items()})
     assert list(table.columns) == list(arena.COLUMNS)
-    assert table["place"].tolist() == [1, 2, 3]
+    assert table["name"].tolist() == sorted(values, key=lambda name: -values[name])  # stable
+    for _, row in table.iterrows():
+        assert row["success"] == values[row["name"]]
+        assert row["place"] == 1 + sum(value > row["success"] for value in values.values())
 
 
-def test_equals_share_a_place_and_the_earlier_stands_first(board: Path) -> None:
-    for name, value in (("zoe", 0.5), ("ann", 0.5), ("top", 0.6), ("last", 0.1)):
-        enter(board, name, made(value))
-    assert names(board) == ["top", "zoe", "ann", "last"]
-    assert leaderboard(board)["place"].tolist() == [1, 2, 2, 4]
-    enter(board, "last", made(0.5))
-    assert names(board) == ["top", "zoe", "ann", "last"]
-    assert leaderboard(board)["place"].tolist() == [1, 2, 2, 2]
-
-
-def test_a_name_keeps_its_best(board: Path) -> None:
-    enter(board, "ada", made(0.4, rows=40))
-    enter(board, "bob", made(0.4))
-    enter(board, " ada ", made(0.3, rows=30))
-    assert leaderboard(board).iloc[0][["name", "rows"]].tolist() == ["ada", 40]
-    enter(board, "ada", made(0.4, rows=99))  # not better, so the earlier one stays
-    assert leaderboard(board).iloc[0][["name", "rows"]].tolist() == ["ada", 40]
-    enter(board, "ada", made(0.5, rows=50))
-    assert len(leaderboard(board)) == 2
-    assert leaderboard(board).iloc[0][["name", "success", "rows"]].tolist() == ["ada", 0.5, 50]
-
-
-def test_a_real_result_comes_back_to_the_last_digit(board: Path, floor: Result) -> None:
-    enter(board, "uniform — Øre", floor)
-    row = leaderboard(board).iloc[0].to_dict()
+def test_a_real_result_stands_there_to_the_last_digit(floor: Result) -> None:
+    row = leaderboard({"uniform — Øre": floor}).iloc[0].to_dict()
     assert row.pop("place") == 1 and row.pop("name") == "uniform — Øre"
     assert row == {name: floor[name] for name in row}  # type: ignore[literal-required]
 
 
-def test_results_of_another_game_are_refused(board: Path) -> None:
-    enter(board, "ada", made(0.4))
-    with pytest.raises(ValueError, match="holds results of the game one, not of two"):
-        enter(board, "bob", made(0.9, game="two"))
-    assert names(board) == ["ada"]
-
-
-@pytest.mark.parametrize("name", ["", "  ", "x" * 41, "two\nlines", "\x1b[31m", None, 7])
-def test_wrong_names_are_refused(board: Path, name: Any) -> None:
-    with pytest.raises(ValueError, match="name must be"):
-        enter(board, name, made(0.4))
-    assert not board.exists()
-
-
-@pytest.mark.parametrize(
-    ("result", "says"),
-    [
-        (made(1.2), "success of a result must be a number from 0 to 1, not 1.2"),
-        (made(math.nan), "success of a result"),
-        (made(0.4, error=math.inf), "error of a result"),
-        (made(0.4, success="0.4"), "success of a result"),
-        (made(0.4, success=True), "success of a result"),
-        (made(0.4, rows=0), "rows of a result"),
-        (made(0.4, tasks=2.5), "tasks of a result"),
-        (made(0.4, game=7), "game of a result"),
-        ({"success": 0.4}, "it lacks error"),
-        (0.4, "result must be what"),
-        (None, "result must be what"),
-    ],
-)
-def test_wrong_results_are_refused(board: Path, result: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        enter(board, "ada", result)
-    assert not board.exists()
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no folder"):
-        enter(tmp_path / "nowhere" / "board.json", "ada", made(0.4))
-
-
-DAMAGE = {
-    "cut": lambda text: text[: len(text) // 2],
-    "empty": lambda text: "",
-    "not JSON": lambda text: "name,success\nada,0.4\n",
-    "another JSON": lambda text: "[1, 2]",
-    "another format": lambda text: text.replace("leaderboard 1", "leaderboard 2"),
-    "no entries": lambda text: '{"format": "dualdiff leaderboard 1"}',
-    "impossible": lambda text: text.replace("0.4", "4"),
-    "not finite": lambda text: text.replace("0.4", "NaN"),
-    "twice": lambda text: text.replace("bob", "ada"),
-    "games": lambda text: text.replace('"one"', '"two"', 1),
-    "unnamed": lambda text: text.replace('"name"', '"nom"', 1),
-}
-
-
-@pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_file_is_reported_and_kept(board: Path, how: str) -> None:
-    enter(board, "ada", made(0.4))
-    enter(board, "bob", made(0.3))
-    damaged = DAMAGE[how](board.read_text("utf-8"))
-    assert damaged != board.read_text("utf-8")
-    board.write_text(damaged, "utf-8")
-    for attempt in (lambda: leaderboard(board), lambda: enter(board, "eve", made(0.9))):
-        with pytest.raises(ValueError, match="damaged .* left as it is") as refused:
-            attempt()
-        assert str(board) in str(refused.value)
-        assert board.read_text("utf-8") == damaged
-
-
-def test_bytes_that_are_no_text_are_damage_too(board: Path) -> None:
-    board.write_bytes(b"\xff\xfe\x00{")
-    with pytest.raises(ValueError, match="damaged"):
-        leaderboard(board)
-    assert board.read_bytes() == b"\xff\xfe\x00{"
-
-
-def test_a_folder_in_its_place_is_reported(board: Path) -> None:
-    board.mkdir()
-    with pytest.raises(ValueError, match="is not a leaderboard"):
-        leaderboard(board)
-
-
-def test_the_file_is_sorted_plain_json(board: Path) -> None:
-    for name, value in (("low", 0.2), ("high", 0.9)):
-        enter(board, name, made(value))
-    found = json.loads(board.read_text("utf-8"))
-    assert [entry["name"] for entry in found["entries"]] == ["high", "low"]
-    left = {path.name for path in board.parent.iterdir()}
-    assert left <= {"board.json", "board.json.lock"}  # nothing temporary stays
-
-
-def _enter_several(board: Path, who: int) -> None:
-    for k in range(5):
-        enter(board, f"{who}-{k}", made((7 * who + k) / 100))
-
-
-def test_who_enters_at_the_same_time_is_not_lost(board: Path) -> None:
-    """Of processes, and of threads of one."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_enter_several, [board] * 2, range(2)))
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(_enter_several, [board] * 4, range(2, 6)))
-    table = leaderboard(board)
-    assert set(table["name"]) == {f"{who}-{k}" for who in range(6) for k in range(5)}
-    assert table["success"].is_monotonic_decreasing
+def test_results_of_several_games_are_refused() -> None:
+    with pytest.raises(ValueError, match="several games cannot be compared: one, two"):
+        leaderboard({"ada": made(0.4), "bob": made(0.9, game="two")})

@@ -38,6 +38,7 @@ PAGES = (
     "notebooks/02_round_table",
     "notebooks/03_overlap_study",
     "notebooks/04_robot_data",
+    "notebooks/04b_robot_details",
     "notebooks/05_finetune_vs_joint",
     "notebooks/06_composition_rules",
     "notebooks/07_correct_products",

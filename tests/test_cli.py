@@ -1,7 +1,9 @@
 """The command: what it refuses, what it prints, and the book that it builds."""
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -41,6 +43,16 @@ def test_run(project, capsys):
     assert code == 0
     assert capsys.readouterr().out.strip() == "02_scenarios-executed.ipynb"
     assert "round_table" in (project / "02_scenarios-executed.ipynb").read_text()
+
+
+@pytest.mark.parametrize("value", ["-1e-3", "-1E+3", "-.5", "-2", "-3.25", "-inf", "-1_000"])
+def test_a_negative_value_is_a_value(value, project, monkeypatch):
+    write(project / "own.ipynb", parameters="x: float = 1\nseed = 1")
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda *given: asked.append(given[1]))
+    assert cli.main(["run", "own.ipynb", "-p", "x", value, "-p", "seed", "-1"]) == 0
+    assert cli.main(["run", "-p", "x", value, "own.ipynb", "-o", "new.ipynb"]) == 0
+    assert asked == [{"x": float(value), "seed": -1}, {"x": float(value)}]
 
 
 @pytest.mark.parametrize(
@@ -264,3 +276,26 @@ def test_pages_of_the_book(project):
     assert theory.parameters == {"profile": "smoke", "quiet": True}
     # It has neither, and the scenario is in its file.
     assert (table.name, table.parameters) == ("notebooks/02_round_table", {})
+
+
+@pytest.mark.parametrize("become", [KeyboardInterrupt, ImportError, RuntimeError, None])
+def test_an_interruption_that_a_library_swallows_is_one(monkeypatch, tmp_path, capsys, become):
+    """While modules are imported it may come out as another error, or not at all."""
+    from dualdiff import collected
+
+    def imported(_):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        if become:
+            raise become
+        return tmp_path
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+    monkeypatch.setattr(cli, "_writable", imported)
+    monkeypatch.setattr(collected, "handed_in", pytest.fail)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(["grade", str(tmp_path)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "dualdiff: interrupted\n"

@@ -87,9 +87,9 @@ def test_what_is_a_notebook_is_marked_and_what_is_none_says_why(tmp_path):
 
 
 def test_what_lies_beside_submissions_is_named_as_ignored(tmp_path):
-    beside = ["ada/helper.py", "ada/sub/data.csv", "notes.txt", "ada/.ipynb_checkpoints", ".git"]
+    beside = ["ada/helper.py", "ada/data.csv", "notes.txt", "ada/.ipynb_checkpoints", ".git"]
     files = {name: b"x" for name in beside if "." in name[1:] and "check" not in name}
-    files |= {"ada/.ipynb_checkpoints/l.ipynb": NOTEBOOK, ".git/config": b"x", "ada/empty": None}
+    files |= {"ada/.ipynb_checkpoints/l.ipynb": NOTEBOOK, ".git/config": b"x"}
     put(tmp_path, {"ada/lab.ipynb": NOTEBOOK} | files)
     pieces, ignored = handed_in(tmp_path)
     assert [p.label for p in pieces] == ["ada/lab.ipynb"] and ignored == sorted(beside)
@@ -102,10 +102,82 @@ def test_a_folder_of_many_other_files_is_one_row(tmp_path):
     assert "0.png, 1.png, 2.png, 3.png, 4.png and 4 more" in reasons["ada/"]
 
 
-def test_the_folder_of_the_results_is_left_out(tmp_path):
-    put(tmp_path, {"ada.ipynb": NOTEBOOK, "out/.done/x.ipynb": NOTEBOOK, "out/a.md": b"x"})
-    pieces, ignored = handed_in(tmp_path, tmp_path / "out")
-    assert [p.label for p in pieces] == ["ada.ipynb"] and ignored == []
+CLASS = {"ada.ipynb": NOTEBOOK, "cleo.py": b"x", "dan/x.pdf": b"x", "fay/a.py": b"x"}
+CLASS |= {"fay/b.py": b"x", "notes.txt": b"x"}
+
+
+@pytest.mark.parametrize("wrapped", ["", "class/", "a/class/", "zip", "zip in class/"])
+@pytest.mark.parametrize("more", [{}, {"ben.ipynb": NOTEBOOK}, {"ben/l.ipynb": NOTEBOOK}])
+def test_what_wraps_a_class_swallows_nobody(tmp_path, wrapped, more):
+    """The same rows and ignored files as without the folder or archive around them."""
+    files = CLASS | more | {"eve/": None}
+    if "zip" in wrapped:
+        place = wrapped.partition(" in ")[2]
+        packed = {name: data or b"" for name, data in files.items()}
+        put(tmp_path, {f"{place}all.zip": archive(packed)})
+        place += "all.zip/"
+    else:
+        put(tmp_path, {f"{wrapped}{name}": data for name, data in files.items()})
+        place = wrapped
+    marked, _ = found(tmp_path)
+    rows = {"cleo.py": False, "dan/x.pdf": False, "fay/": False, "eve/": False}
+    rows |= dict.fromkeys(["ada.ipynb", *more], True)
+    assert marked == {f"{place}{name}": value for name, value in rows.items()}
+    assert handed_in(tmp_path)[1] == [f"{place}notes.txt"]
+
+
+trees = st.recursive(
+    st.sampled_from([NOTEBOOK, b"x", None]),
+    lambda inside: st.dictionaries(
+        st.sampled_from(["a.ipynb", "b.py", "c.pdf", "d.csv", "e", "f"]), inside, max_size=4
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from("klm"), trees, min_size=1))
+def test_nothing_below_a_folder_of_several_authors_is_without_a_row(tmp_path_factory, tree):
+    """Every file and every empty folder is marked, has a reason or is named, alone or in one."""
+    folder = tmp_path_factory.mktemp("in")
+    everything = []
+
+    def write(path: Path, what):
+        if isinstance(what, dict) or what is None or path.suffix == "":
+            path.mkdir()
+            for name, inside in (what if isinstance(what, dict) else {}).items():
+                write(path / name, inside)
+        else:
+            path.write_bytes(what)
+        if path.is_file() or not any(path.iterdir()):
+            everything.append(path)
+
+    for name, inside in tree.items():
+        write(folder / name, inside)
+    pieces, ignored = handed_in(folder)
+    files = [p for p in everything if p.is_file()]
+    notebooks = {p for p in files if p.suffix == ".ipynb" or p.read_bytes() == NOTEBOOK}
+    shared = {above for p in notebooks for above in p.parents} | {folder}
+    rows = {p.path for p in pieces}
+    for path in everything:
+        named = path in files and label(path.relative_to(folder).as_posix()) in ignored
+        if path.parent in shared:
+            assert path in rows or named
+        else:  # in the folder of one who has no notebook
+            (top,) = [p for p in (path, *path.parents) if p.parent in shared and p not in shared]
+            assert top in rows or any(top in row.parents for row in rows)
+        if named and path.suffix in (".py", ".pdf"):
+            # It lies beside the only notebook of a folder without others.
+            inside = list(path.parent.iterdir())
+            assert len(notebooks & {*inside}) == 1 and not any(p.is_dir() for p in inside)
+
+
+def test_results_in_the_folder_of_submissions_are_refused(tmp_path):
+    put(tmp_path, {"in/ada.ipynb": NOTEBOOK})
+    for out in ("in", "in/out", "in/../in/a/b"):
+        with pytest.raises(ValueError, match="choose another folder"):
+            handed_in(tmp_path / "in", tmp_path / out)
+    for out in ("", "in-marks", "out"):
+        assert len(handed_in(tmp_path / "in", tmp_path / out)[0]) == 1
 
 
 def test_links_pipes_and_folders_are_no_submissions(tmp_path):
@@ -146,6 +218,7 @@ def test_archives_are_looked_into(tmp_path):
     assert marked == {
         "bob.zip/x/lab.ipynb": True,
         "bob.zip/Лаб/ы.ipynb": True,
+        "bob.zip/helper.py": False,  # beside folders: nobody knows whose it is
         "cleo/all.ZIP/two.zip/lab.json": True,
         "dan/lab.zip/lab.py": False,
         "eve/empty.zip": False,
@@ -174,8 +247,34 @@ def test_archives_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
     pieces, _ = handed_in(put(tmp_path, files))
     reasons = {p.label: p.reason for p in pieces}
     assert "51 files, more than 50" in reasons["many.zip"] and "more than 50" in reasons["more.zip"]
-    assert "unpacks to more than" in reasons["large.zip"]
+    assert "in it; unpack it" in reasons["large.zip"]
     assert "inside each other" in reasons["deep.zip/a.zip/b.zip"]
+
+
+def test_an_archive_is_not_read_anew_for_each_of_its_members(tmp_path, monkeypatch):
+    files = {f"{n}.ipynb": NOTEBOOK for n in range(20)}
+    put(tmp_path, {"a.zip": archive(files | {"data.bin": os.urandom(2**22)})})
+    read = []
+
+    class Counted(io.FileIO):
+        def readinto(self, buffer):
+            read.append(super().readinto(buffer))
+            return read[-1]
+
+    def counted(path):
+        return io.BufferedReader(Counted(path))
+
+    for number in range(len(files)):
+        collected._in_archive(lambda: counted(tmp_path / "a.zip"), number).close()
+    assert 0 < sum(read) < 2**22
+
+
+def test_a_huge_file_is_refused_before_all_of_it_is_read(tmp_path):
+    with (tmp_path / "a.ipynb").open("wb") as file:
+        file.truncate(collected.WHOLE + 2**20)
+    ((piece,), _) = handed_in(tmp_path)
+    with pytest.raises(Unreadable, match="the file has more than 100 MiB"):
+        piece.load()
 
 
 def test_a_member_that_was_packed_too_well_is_not_unpacked(tmp_path):

@@ -346,3 +346,88 @@ def test_flat_is_the_same_sum_of_the_innermost_members(
     torch.testing.assert_close(eps(flat), eps(nested), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(flat.table.sum(1), nested.total)
     torch.testing.assert_close(nested.total, outer * (a * column.double() + b) + 0.5 + 2)
+
+
+signed = st.integers(-16, 24).map(lambda eighths: eighths / 8)  # sums of them are exact
+
+
+@given(signed, signed, signed, signed)
+def test_a_nested_sum_starts_and_is_refused_like_the_flat_one(
+    outer: float, a: float, b: float, rest: float
+) -> None:
+    """Whatever the outer weights add up to: members' weights count, and a sum has its own."""
+    late = torch.ones(PROCESS.steps, dtype=torch.float64)
+    late[T:] = 2.0
+    if not a + b > 0:
+        a, b = 0.5 - b, b
+    inner = Weighted({"a": A, "b": B}, {"a": a * late, "b": b * late})
+    columns = {"a": outer * a * late, "b": outer * b * late}
+    rests = dict.fromkeys(["box"], rest)
+    try:
+        flat = Weighted({"a": A, "b": B, "box": BOX}, {**columns, **rests})
+    except ValueError as error:
+        with pytest.raises(ValueError, match="positive sum") as found:
+            Weighted({"inner": inner, "box": BOX}, {"inner": outer, **rests})
+        assert str(found.value).split("step")[1] == str(error).split("step")[1]
+        return
+    nested = Weighted({"inner": inner, "box": BOX}, {"inner": outer, **rests})
+    assert nested.start_std == pytest.approx(flat.start_std)
+    assert nested.start_std == nested.flat().start_std
+    assert torch.equal(nested.total, nested.flat().total)
+
+
+@given(st.lists(st.sampled_from(["a", "a/b", "b", "a/b'", "b/b"]), min_size=1, unique=True))
+def test_no_name_makes_the_flat_sum_lose_a_member(names: list[str]) -> None:
+    """Names are free, also those that look like a path, at every depth."""
+    pair = Weighted({"b": A, "b/b": B}, {"b": 1, "b/b": 2})
+    deep = Weighted({"a": pair, "b": BOX, "a/b": A}, {"a": 0.5, "b": 1, "a/b": 3})
+    members = {name: deep if i % 2 == 0 else BOX for i, name in enumerate(names)}
+    nested = Weighted(members, dict.fromkeys(members, 1))
+    flat = nested.flat()
+    assert len(flat.members) == sum(4 if member is deep else 1 for member in members.values())
+    assert torch.equal(nested.total, flat.table.sum(1))
+    torch.testing.assert_close(eps(flat), eps(nested), rtol=1e-4, atol=1e-5)
+
+
+class Halved(Weighted):
+    def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+        return super().forward(y, t, c) / 2
+
+
+class Recalled(Weighted):
+    def __call__(self, y, t, c):  # type: ignore[no-untyped-def]
+        return super().__call__(y, t, c) / 2
+
+
+def own_forward(rule: Weighted) -> None:
+    rule.forward = lambda y, t, c: y  # type: ignore[method-assign]
+
+
+def hook(rule: Weighted) -> None:
+    rule.register_forward_hook(lambda module, given, found: found * 0)
+
+
+def early_hook(rule: Weighted) -> None:
+    rule.register_forward_pre_hook(lambda module, given: (given[0] * 0, *given[1:]))
+
+
+ALTERED = [
+    (Halved, None),
+    (Recalled, None),
+    *((Weighted, f) for f in (own_forward, hook, early_hook)),
+]
+
+
+@pytest.mark.parametrize(("kind", "alter"), ALTERED)
+def test_a_sum_that_does_something_else_is_a_member_and_not_taken_apart(kind, alter) -> None:  # type: ignore[no-untyped-def]
+    rule = kind({"a": A, "b": B}, {"a": 1.5, "b": 0.5})
+    if alter is not None:
+        alter(rule)
+    nested = Weighted({"rule": rule, "box": BOX}, {"rule": 0.5, "box": 1})
+    flat = Weighted({"nested": nested}, {"nested": 1}).flat()
+    assert list(flat.members.values()) == [rule, BOX]
+    for bound in (False, True):
+        torch.testing.assert_close(eps(flat, bound), eps(nested), rtol=1e-4, atol=1e-5)
+    assert float(nested.total[0]) == 1.5
+    with pytest.raises(ValueError, match=f"{kind.__name__}.*member"):
+        rule.flat()

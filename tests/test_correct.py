@@ -446,3 +446,27 @@ def test_conditions_of_any_type_give_the_same_product(kind: str) -> None:
     given = containers(c)[kind]
     found = product(rule, given, generator(2), draws=4, resampling=Resampling(4))  # type: ignore[arg-type]
     assert torch.equal(found.samples, expected.samples)
+
+
+def test_a_sum_that_does_something_else_is_one_density_and_no_product_itself() -> None:
+    """Of a member with a forward of its own the members are not those that are sampled."""
+
+    class Moved(Weighted):
+        def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+            return super().forward(y, t, c) + 1
+
+    process = Process.linear(20, dy=1, dc=1)
+    one, two = line(process, (1.0, 0.0, 1.0)), line(process, (1.0, 1.0, 0.5))
+    rule = Moved({"a": one, "b": two}, {"a": 0.5, "b": 0.5})
+    with pytest.raises(ValueError, match="Moved.*make it a member"):
+        product(rule, torch.zeros(3, 1), generator())
+    nested = Weighted({"rule": rule, "one": one}, {"rule": 0.5, "one": 0.5})
+    hooked = joint(one, two)
+    hooked.register_forward_hook(lambda module, given, eps: eps + 1)
+    with pytest.raises(ValueError, match="hook.*make it a member"):
+        product(hooked, torch.zeros(3, 1), generator())
+    for whole in (nested, Weighted({"hooked": hooked}, {"hooked": 1.0})):
+        c, start = torch.zeros(300, 1), whole.start_std
+        corrected = product(whole, c, generator(5), weights=None).samples
+        plain = sample(whole, c, generator(5), start_std=start)
+        torch.testing.assert_close(corrected, plain, rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 """What a notebook may be given is what it declares, however it was written down."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ ANNOTATED = {
     "Optional[float]": (st.none() | st.floats(allow_nan=False), "x", "[]"),
     "typing.Union[int, bool]": (st.integers() | st.booleans(), "1.5", "x"),
     "Literal['a', 'b', 3]": (st.sampled_from(["a", "b", 3]), "c", "4"),
+    "Literal['a', 'b'] | None": (st.sampled_from(["a", "b", None]), "c", "3"),
+    "Optional[Literal['a', 'b']]": (st.sampled_from(["a", "b", None]), "c", "[]"),
+    "'typing.Literal[\"a)\"] | Literal[2]'": (st.sampled_from(["a)", 2]), "a", "3"),
+    "Literal['auto'] | float": (st.just("auto") | st.floats(allow_nan=False), "x", "[]"),
+    "Literal[1] | bool": (st.sampled_from([1, True, False]), "0", "2"),
 }
 
 
@@ -196,15 +202,63 @@ def test_a_default_alone_says_what_kind_of_value_it_is(default: Any, value: Any)
             rule.settle(value)
 
 
-@pytest.mark.parametrize(
-    "source", ["1 / 2", "Path('a')", "{1, 2}", "(1, 2)", "{1: 2}", "b'x'", "float('inf')", "f(3)"]
-)
-def test_what_json_cannot_carry_is_left_to_the_notebook(source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["1 / 2", "Path('a')", "float('inf')", "-math.inf", "f(3)"])
+def test_what_is_computed_is_left_to_the_notebook(source: str, tmp_path: Path) -> None:
     notebook = write(tmp_path / "own.ipynb", parameters=f"x = {source}\ny = 1")
     assert declared.validate(notebook, {}) == {"y": 1}
     assert runner.parameters_of(notebook)["x"] == source
     assert declared.validate(notebook, {"x": 3}) == {"x": 3, "y": 1}
     assert runner.fingerprint(notebook, {}) != runner.fingerprint(notebook, {"x": 3})
+
+
+@pytest.mark.parametrize(
+    "source", ["{1, 2}", "(1, 2)", "{1: 2}", "b'x'", "1j", "[{1}]", "(1, {2})"]
+)
+def test_what_json_cannot_carry_has_its_kind_all_the_same(source: str, tmp_path: Path) -> None:
+    """Of no default does text pass that is none of its kind, and the notebook's own stays."""
+    notebook = write(tmp_path / "own.ipynb", parameters=f"x = {source}\ny = 1")
+    assert declared.validate(notebook, {}) == {"y": 1}
+    assert runner.parameters_of(notebook)["x"] == source
+    rule = declared.parameters(notebook)["x"]
+    for value in ("3", "text", "inf", "None", source):
+        if source == value == "(1, 2)":
+            assert rule.parse(value) == [1, 2]
+            continue
+        with pytest.raises(ValueError, match="parameter 'x' is .*; it must be "):
+            rule.parse(value)
+    for value in (3, "text", None, {1}, b"x"):
+        with pytest.raises(ValueError, match="parameter 'x' is .*; it must be "):
+            rule.settle(value)
+
+
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.just("a"),
+    lambda some: st.lists(some, max_size=3) | st.lists(some, max_size=3).map(tuple),
+    max_leaves=5,
+)
+
+
+@given(st.lists(NESTED).map(tuple), st.sampled_from(["x = (1, 2)", "x: tuple[int, ...] = f(3)"]))
+@example((), "x = ()")
+@example((math.inf,), "x = (1,)")
+def test_a_tuple_is_the_list_that_json_makes_of_it(value: tuple[Any, ...], line: str) -> None:
+    rule, expected = rule_of(line), json.loads(json.dumps(value))
+    assert rule.settle(value) == rule.settle(list(value)) == rule.from_yaml(list(value)) == expected
+    if "inf" not in repr(value):
+        assert rule.parse(repr(value)) == expected
+    for text in ("3", "text", "{1: 2}", "(1", "None"):
+        with pytest.raises(ValueError, match="parameter 'x' is .* a tuple"):
+            rule.parse(text)
+
+
+@pytest.mark.parametrize("source", ["float('inf')", "-float('inf')", "np.inf", "math.nan", "1e400"])
+def test_an_infinite_default_asks_for_a_number(source: str) -> None:
+    rule = rule_of(f"x = {source}")
+    for text, value in (("inf", math.inf), ("-inf", -math.inf), ("0.5", 0.5), ("-1e-3", -1e-3)):
+        assert rule.parse(text) == value and rule.settle(value) == value
+    for text in ("text", "None", "[1]", "(1, 2)"):
+        with pytest.raises(ValueError, match="parameter 'x' is .* a number"):
+            rule.parse(text)
 
 
 def test_magics_and_lines_that_go_on(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, evaluating
 from dualdiff.networks import MLP, Architecture, Unconditional, octaves, time_features
 from dualdiff.process import Process
+from dualdiff.samplers import sample
 from dualdiff.train import add_lora
 
 ALL = denoisers()
@@ -65,6 +68,30 @@ def test_wrong_shapes_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1), (1, 3), (5, 3), (3,), (4, 3, 1), ()])
+def test_bound_refuses_the_shapes_that_a_call_refuses(name: str, shape: tuple[int, ...]) -> None:
+    denoiser, y, c = ALL[name], torch.zeros(shape), torch.zeros(4, 3)
+    with pytest.raises(ValueError, match="must have shape") as called:
+        denoiser(y, 0, c)
+    with pytest.raises(ValueError, match="must have shape") as bound:
+        denoiser.bind(c)(y, 0)
+    assert str(bound.value) == str(called.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_and_nan_are_the_same_bound_and_called(name: str) -> None:
+    denoiser, bad = ALL[name], torch.ones(4, 3)
+    bad[1, 2], bad[2] = math.nan, math.inf
+    with torch.no_grad():
+        for rows in (torch.zeros(0, 3), bad):
+            c = torch.zeros(len(rows), 3)
+            called, bound = denoiser(rows, 7, c), denoiser.bind(c)(rows, 7)
+            assert bound.shape == called.shape and bound.dtype == called.dtype
+            assert torch.equal(bound.isfinite().all(1), called.isfinite().all(1))
+        assert called.isfinite().all(1).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("t", [-1, 40, 0.5, torch.tensor([0, 1, -1, 2]), torch.tensor([0, 1])])
 def test_steps_outside_the_process_are_refused(name: str, t: object) -> None:
     y, c = torch.zeros(4, 3), torch.zeros(4, 3)
@@ -82,9 +109,11 @@ def test_inputs_of_any_type_give_the_same_noise(name: str, kind: str) -> None:
     with torch.no_grad():
         expected = ALL[name](*(whole[0], 20, whole[1]))
         torch.testing.assert_close(ALL[name](y, 20, c).float(), expected, rtol=1e-4, atol=1e-5)
-        bound = ALL[name].bind(c)(whole[0], 20)
+        called, predict = ALL[name](y, 20, c), ALL[name].bind(c)
     scale = expected.abs().clamp(min=1)
-    assert ((bound - expected) / scale).abs().max() < 2e-5
+    for bound in (predict(whole[0], 20), predict(y, 20)):
+        assert ((bound - expected) / scale).abs().max() < 2e-5
+    assert bound.dtype == called.dtype
 
 
 # --- bound equals called, whatever somebody has done to a denoiser -------------------------------
@@ -141,6 +170,14 @@ def _instance_forward(network: MLP) -> None:
     network.forward = lambda *args: plain(*args) - 1  # type: ignore[method-assign]
 
 
+def _layer_forward(network: MLP) -> None:
+    network.head.forward = lambda h: h[:, :3] * 0.1  # type: ignore[method-assign]
+
+
+def _activation_forward(network: MLP) -> None:
+    network.activation.forward = lambda h: h.tanh()  # type: ignore[method-assign]
+
+
 def _without_bias(network: MLP) -> None:
     network.head = nn.Linear(network.head.in_features, 3, bias=False)
     nn.init.constant_(network.head.weight, 0.01)
@@ -156,6 +193,8 @@ CHANGES: dict[str, Callable[[MLP], object]] = {
     "dropout": _in_the_middle(lambda: nn.Dropout(0.5)),
     "another activation": lambda n: setattr(n, "activation", nn.Tanh()),
     "forward of the instance": _instance_forward,
+    "forward of a layer": _layer_forward,
+    "forward of the activation": _activation_forward,
     "no bias": _without_bias,
     "evaluation": lambda n: n.eval(),
     "frozen": lambda n: n.requires_grad_(False),
@@ -248,6 +287,70 @@ def test_what_is_bound_in_inference_mode_works_outside() -> None:
             inside = denoiser.bind(c)(torch.ones(2, 3), 4)
         predict = denoiser.bind(c)
         assert torch.equal(predict(torch.ones(2, 3), 4), inside), name
+
+
+class Misshapen(Plain):
+    """One whose result would be stretched, or taken apart, unseen."""
+
+    def __init__(self, process: Process, found: Callable[[Tensor], object], bound: bool) -> None:
+        super().__init__(process)
+        self.found, self.bound = found, bound
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return y if self.bound else self.found(y)  # type: ignore[return-value]
+
+    def _bind(self, c: Tensor):  # type: ignore[no-untyped-def]
+        return (lambda y, t: self.found(y)) if self.bound else None
+
+
+@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda y: y.mean(1, keepdim=True),
+        lambda y: y[0],
+        lambda y: y[:1],
+        lambda y: y.mean(),
+        lambda y: y.unsqueeze(0),
+        lambda y: y[:, [0, 1, 2, 0]],
+        lambda y: (y, y),
+        lambda y: None,
+        lambda y: y.numpy(),
+    ],
+)
+def test_noise_of_another_shape_is_refused(found, bound: bool) -> None:  # type: ignore[no-untyped-def]
+    process = Process.linear(5)
+    denoiser, c = Misshapen(process, found, bound), torch.zeros(5, 3)
+    plain = Plain(process)
+    rule = Weighted({"bad": denoiser, "good": plain}, {"bad": 1.0, "good": 1.0})
+    for each in (denoiser, rule):
+        with pytest.raises(ValueError, match=r"Misshapen must give .*\[5, 3\], not"):
+            sample(each, c, generator())
+        if not bound:
+            with pytest.raises(ValueError, match=r"Misshapen must give .*\[5, 3\], not"):
+                each(c, 2, c)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_evaluation_by_several_threads_ends_with_the_last(threads: int) -> None:
+    """They come and go in any order; none finds another mode than it asked for."""
+    network = build(Process.linear(), ("MLP", ["dropout"], False, "relu", 1, False), 1)
+    network.layers[1].eval()
+    before = {name: module.training for name, module in network.named_modules()}
+    inside, left = Barrier(threads), [Event() for _ in range(threads + 1)]
+    left[0].set()
+
+    def work(i: int) -> bool:
+        with evaluating([network, network]):
+            inside.wait(10)
+            assert left[i].wait(10)  # out one after the other
+            found = not any(module.training for module in network.modules())
+        left[i + 1].set()
+        return found
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert all(pool.map(work, range(threads)))
+    assert {name: module.training for name, module in network.named_modules()} == before
 
 
 def test_evaluation_ends_as_it_began() -> None:

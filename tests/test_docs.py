@@ -1,6 +1,8 @@
 """What README and the page on running show runs as printed, and names what is pinned."""
 
+import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,24 @@ def test_blocks_of_python_run_as_printed(document: Path) -> None:
 def test_the_torch_to_install_first_is_the_tested_one() -> None:
     pinned = re.findall(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)
     assert re.findall(r"torch==(\S+)", (ROOT / "README.md").read_text()) == pinned != []
+
+
+def imported(file: Path) -> set[Path]:
+    """Files of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("dualdiff."):
+            for alias in node.names:
+                for name in (f"{node.module}.{alias.name}", str(node.module)):
+                    path = ROOT.joinpath(*name.split("."))
+                    there = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+                    if there.is_file():
+                        found.add(there)
+                        break
+    return {path for path in found if path != ROOT / "dualdiff" / "__init__.py"} - {file}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Which wing imports which is the linter's to say (pyproject.toml)."""
+    graph = {file: imported(file) for file in (ROOT / "dualdiff").rglob("*.py")}
+    tuple(TopologicalSorter(graph).static_order())  # raises for a circle

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import sheet
-from dualdiff.entries import GONE, Past, Row, merged
-from dualdiff.sheet import folded, parsed
+from dualdiff.entries import GONE, merged
+from dualdiff.matching import Past, Row
+from dualdiff.sheet import Known, folded, parsed
 
 COLUMNS = ["submission", "lab", "status", "marks", "of", "seconds", "memory_mib", "remarks"]
 COLUMNS += ["check", "q1", "q2", "open1"]
@@ -118,7 +119,7 @@ def history(draw):
 @given(history())
 def test_what_was_entered_stays_in_its_row(drawn):
     past, table, save, rows, entered, moved = drawn
-    found = parsed(save(table), {*COLUMNS, *past.known()})
+    found = parsed(save(table), past.known())
     new = merged(COLUMNS, rows, found, past)
     now = by_label(new.past.text)
     assert new.lost == []
@@ -144,7 +145,7 @@ def test_what_a_program_cannot_save_moves_no_entry_to_another(drawn, encoding):
     entered = {}
     for n, line in enumerate(table[1:]):
         line[head.index("open1")] = entered[line[0]] = f"mark {n}"
-    found = parsed(replace(save, encoding=encoding)(table), {*COLUMNS, *past.known()})
+    found = parsed(replace(save, encoding=encoding)(table), past.known())
     lines = cells_of(merged(COLUMNS, rows, found, past).past.text)
     at = lines[0].index("open1")
     for label, text in entered.items():
@@ -164,7 +165,7 @@ def test_a_code_page_is_told_by_the_names_that_are_known(page):
     past = merged(COLUMNS, [row(f"{text}/a.ipynb")], None, Past()).past
     table = cells_of(past.text)
     table[1][-1] = text[:-1]
-    found = parsed(Saved(page)(table), {*COLUMNS, *past.known()})
+    found = parsed(Saved(page)(table), past.known())
     new = merged(COLUMNS, [row(f"{text}/a.ipynb")], found, past)
     assert by_label(new.past.text)[f"{text}/a.ipynb"]["open1"] == text[:-1]
     assert any(page in note for note in found.notes)
@@ -205,7 +206,7 @@ def test_a_correction_stays_and_both_are_shown(past):
     back = merged(
         COLUMNS, [row(ADA, q1="0"), row(BEN)], edited(new.past, (ADA, "q1", "")), new.past
     )
-    assert by_label(back.past.text)[ADA]["q1"] == "0" and back.lost  # it was taken back: said
+    assert by_label(back.past.text)[ADA]["q1"] == "0" and back.changed and not back.lost
 
 
 def test_what_was_computed_before_is_no_correction(past):
@@ -284,6 +285,161 @@ def test_a_renamed_file_that_is_the_same_keeps_its_entry(past):
     assert by_label(new.past.text)["x.ipynb"]["open1"] == "4" and new.notes
 
 
+def again(past: Past, rows: list[Row], *changes: tuple[str, str, str]):
+    """The table written anew, after cells of it were changed."""
+    return merged(COLUMNS, rows, edited(past, *changes), past)
+
+
+@given(st.integers(0, 14), st.data())
+def test_columns_of_ones_own_are_never_taken_for_the_names_of_columns(count, data):
+    """Whatever stands in them, and how many there are: what was entered may be a name too."""
+    rows = [row(ADA), row(BEN)]
+    past = merged(COLUMNS, rows, None, Past()).past
+    table = cells_of(past.text)
+    cell = st.sampled_from(["0", "1", "q1", "ada", "lab"])
+    for line in table[1:]:
+        line += [data.draw(cell) for _ in range(count)]
+    table[0] += [f"criterion {n}" for n in range(count)]
+    for save in (Saved(), data.draw(saved)):
+        new = merged(COLUMNS, rows, parsed(save(table), past.known()), past)
+        assert cells_of(new.past.text) == table and new.lost == []
+        past = new.past
+
+
+@given(st.lists(st.sampled_from(["0", "1", "2"]), min_size=1, max_size=6), st.booleans())
+def test_an_entry_stays_until_its_cell_is_changed(computed, own):
+    """Also where the tests give the same for once."""
+    past = merged(COLUMNS, [row(ADA, q1="3")], None, Past()).past
+    new = again(past, [row(ADA, q1="3")], (ADA, "q1", "1"))
+    for value in computed:
+        new = again(new.past, [row(ADA, q1=value)])
+        now = by_label(new.past.text)[ADA]
+        assert now["q1"] == "1" and bool(now["check"]) == (value != "1")
+        assert (new.notes, new.changed, new.lost) == ([], False, [])
+    back = by_label(again(new.past, [row(ADA, q1="0")], (ADA, "q1", "")).past.text)[ADA]
+    assert back["q1"] == "0" and back["check"] == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["ada/l.ipynb"], ["bob/x.ipynb", "ada/v2.ipynb", "ada/v3.ipynb"]),
+        (["c/ada/l.ipynb"], ["c/bob/x.ipynb", "c/ada/v2.ipynb", "c/ada/v3.ipynb"]),
+        (["all.zip/ada/l.ipynb", "all.zip/eve/l.ipynb"], ["all.zip/bob/l.ipynb"]),
+        (["lab1/ada.ipynb"], ["lab1/bob.ipynb"]),
+        (["lab1/ada.ipynb", "lab2/eve.ipynb"], ["lab1/bob.ipynb", "lab2/eve.ipynb"]),
+        (["w/lab1/ada.ipynb"], ["w/lab1/bob.ipynb"]),
+    ],
+)
+def test_an_entry_goes_to_no_other_author(before, after):
+    """By a copy of another's file, or by a folder that is nobody's."""
+    old = [row(label) for label in before]
+    first = before[0]
+    copies = "/ada/" in f"/{first}" and "bob" in after[0]
+    rows = [row(label) for label in after]
+    if copies:
+        rows[0].digest = old[0].digest
+    new = again(merged(COLUMNS, old, None, Past()).past, rows, (first, "open1", "5"))
+    now = by_label(new.past.text)
+    assert {label for label, line in now.items() if line["open1"]} == {first}
+    assert now[first]["status"] == GONE and new.notes
+
+
+def test_what_many_have_handed_in_is_nobodys_sign():
+    rows = [replace(row("ada.ipynb"), digest="")]
+    past = merged(COLUMNS, rows, None, Past()).past
+    new = again(past, [replace(row("bob.ipynb"), digest="")], ("ada.ipynb", "open1", "5"))
+    assert by_label(new.past.text)["bob.ipynb"]["open1"] == ""
+
+
+@pytest.mark.parametrize("first", ["ada/", "ada/notes.pdf", "ada/x.zip"])
+def test_who_hands_in_late_keeps_the_row(first):
+    rows = [row(first, "", status="not marked"), row(BEN)]
+    past = merged(COLUMNS, rows, None, Past()).past
+    table = cells_of(past.text)
+    for n, line in enumerate(table):
+        line.append("number" if n == 0 else f"471{n}")
+    past = merged(COLUMNS, rows, parsed(Saved()(table), past.known()), past).past
+    now = by_label(again(past, [row(ADA), row(BEN)]).past.text)
+    assert (now[ADA]["number"], now[BEN]["number"]) == ("4711", "4712") and len(now) == 2
+    back = by_label(again(past, rows).past.text)  # and the other way
+    assert back[first]["number"] == "4711" and len(back) == 2
+
+
+def test_one_name_in_two_labs_is_two_rows_whose_entries_are_not_lost():
+    past = merged(COLUMNS, [row(ADA)], None, Past()).past
+    new = again(past, [row(ADA)], (ADA, "open1", "5"))
+    for _ in range(3):
+        new = again(new.past, [row(ADA, "lab2")])
+        assert new.lost == [] and not new.changed
+    rows = [(line[0], line[1], line[-1]) for line in cells_of(new.past.text)[1:]]
+    assert sorted(rows) == [(ADA, "lab1", "5"), (ADA, "lab2", "")]
+
+
+@given(st.lists(st.sampled_from(["", "1", "2", "fehlt"]), min_size=2, max_size=6))
+def test_changing_ones_own_entries_is_no_loss(entries):
+    """One after the other; the version before is kept all the same."""
+    rows, before = [row(ADA), row(BEN)], ""
+    past = again(merged(COLUMNS, rows, None, Past()).past, rows, (BEN, "open1", "4")).past
+    for entry in entries:
+        new = again(past, rows, (ADA, "open1", entry))
+        assert by_label(new.past.text)[ADA]["open1"] == entry and new.lost == []
+        assert new.changed == (before not in ("", entry))
+        past, before = new.past, entry
+
+
+def test_a_missing_row_column_or_older_table_is_a_loss(past):
+    rows = [row(ADA), row(BEN)]
+    table = cells_of(past.text)
+    table = [[*line, text] for line, text in zip(table, ["mine", "a", "b"], strict=True)]
+    table += [["mean", *[""] * (len(table[0]) - 2), "c"]]
+    new = merged(COLUMNS, rows, parsed(Saved()(table), past.known()), past)
+    assert new.lost == [] and len(cells_of(new.past.text)) == 4
+    for without in (table[:3], [table[0], *table[2:]], [line[:-1] for line in table]):
+        found = parsed(Saved()(without), new.past.known())
+        assert merged(COLUMNS, rows, found, new.past).lost
+    old = merged(COLUMNS, rows, parsed(past.text.encode(), past.known()), new.past)
+    assert old.lost and old.changed
+
+
+def test_an_added_row_is_the_same_when_there_is_another_column(past):
+    table = [*cells_of(past.text), ["mean", "", "", "3"]]
+    first = merged(COLUMNS, [row(ADA)], parsed(Saved()(table), past.known()), past).past
+    found = parsed(first.text.encode(), first.known())
+    new = merged([*COLUMNS, "open2"], [row(ADA)], found, first)
+    assert (new.notes, new.lost) == ([], [])
+
+
+@pytest.mark.parametrize("column", ["status", "seconds", "memory_mib"])
+def test_what_only_we_measure_is_never_an_entry(past, column):
+    """A spreadsheet program makes a date of 12.3."""
+    new = again(past, [row(ADA), row(BEN)], (ADA, column, "12. Mrz"), (BEN, column, "1.1.2026"))
+    assert new.past.text == past.text
+    assert "12. Mrz" not in again(past, [row(BEN)], (ADA, column, "12. Mrz")).past.text
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_ones_own_may_have_the_name_of_one_of_ours(past, name, left):
+    table = cells_of(past.text)
+    for line, text in zip(table, [name.upper(), "mine", "also mine"], strict=True):
+        line.insert(0 if left else len(line), text)
+    for _ in range(2):
+        new = merged(
+            COLUMNS, [row(ADA, remarks="x"), row(BEN)], parsed(Saved()(table), past.known()), past
+        )
+        table, past = cells_of(new.past.text), new.past
+        assert table[0] == [*COLUMNS, name.upper()] and new.lost == []
+        lines = {line[0]: line for line in table[1:]}
+        assert lines[ADA][-1] == "mine" and lines[BEN][-1] == "also mine"
+        assert lines[ADA][COLUMNS.index("remarks")] == "x" and lines[ADA][3:7] == [
+            "3",
+            "4",
+            "1.5",
+            "99",
+        ]
+
+
 def test_rows_above_the_names_of_columns_are_said(past):
     found = parsed(b"Marks of 2026,,\n,,\n" + past.text.encode(), past.known())
     assert found.columns == COLUMNS and len(found.rows) == 2 and found.notes
@@ -308,7 +464,7 @@ def test_what_is_no_table_is_refused_and_left(tmp_path, data):
     path = tmp_path / "marks.csv"
     path.write_bytes(data)
     with pytest.raises(ValueError, match="save it as CSV, or move it away"):
-        sheet.load(path, {ADA, BEN, *COLUMNS})
+        sheet.load(path, Known(COLUMNS, {ADA, BEN}))
     assert path.read_bytes() == data
 
 

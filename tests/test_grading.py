@@ -17,6 +17,7 @@ from small_lab import built, load, needs_box, with_cell
 
 from dualdiff import arena, confine, grading
 from dualdiff.cli import main
+from dualdiff.collected import handed_in
 from dualdiff.confine import Limits
 from dualdiff.grading import grade, labs_of
 from dualdiff.submission import Outcome
@@ -62,7 +63,7 @@ def graded(lab, tmp_path_factory):
     """A folder of submissions that has been marked."""
     folder = hand_in(tmp_path_factory.mktemp("class") / "in", lab)
     out = folder.parent / "marks"
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     return folder, out
 
 
@@ -136,10 +137,10 @@ def test_a_second_call_marks_only_what_is_new_or_was_not_completed(
     (folder / "gus.ipynb").write_text(json.dumps(load(lab / "student" / f"{NAME}.ipynb")))
     (folder / "hal.ipynb").write_text((folder / "ada" / "lab.ipynb").read_text())
     (out / "marks.csv").unlink()
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     assert played == ["gus.ipynb"]
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     assert played == ["gus.ipynb"] * 2
     after = rows(out)
     same = ["marks", "of", "status", "remarks", "q1", "q2"]
@@ -151,17 +152,17 @@ def test_a_second_call_marks_only_what_is_new_or_was_not_completed(
 def test_what_the_marker_entered_is_kept_and_a_foreign_table_too(graded, lab, tmp_path):
     folder, out = graded[0], tmp_path / "out"
     shutil.copytree(graded[1], out)
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     before = pd.read_csv(out / "marks.csv", dtype=str, keep_default_na=False)
     before.loc[before["submission"] == "ben/lab.ipynb", "open1"] = "1.5"
     before.to_csv(out / "marks.csv", index=False)
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     assert rows(out)["open1"].to_dict() == dict.fromkeys(before["submission"], "") | {
         "ben/lab.ipynb": "1.5"
     }
     foreign = "submission;open1\nben/lab.ipynb;2.5\n"
     (out / "marks.csv").write_text(foreign)
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     assert foreign in [path.read_text() for path in out.glob("marks-*.csv")]
     assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
     assert rows(out).loc["ben/lab.ipynb", "open1"] == "2.5"
@@ -173,14 +174,14 @@ def test_a_damaged_result_is_made_anew(graded, lab, tmp_path):
     shutil.copytree(graded[1], out)
     for path in (out / ".done").iterdir():
         path.write_text(path.read_text()[:50])
-    grade(folder, out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
     assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
 
 
 @needs_box
 def test_the_marks_do_not_depend_on_how_many_play_at_a_time(graded, lab, tmp_path):
     folder, out = graded
-    grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), jobs=1, quiet=True)
+    grade(handed_in(folder), tmp_path, labs_of(lab), Limits(seconds=60), jobs=1, quiet=True)
     measured = ["seconds", "memory_mib"]
     assert rows(tmp_path).drop(columns=measured).equals(rows(out).drop(columns=measured))
 
@@ -196,7 +197,7 @@ def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, l
         return shares | {"rows": 90, "tasks": 10, "game": "a game", "name": name}
 
     chosen = {"competitions": {NAME: compete}, "quiet": True}
-    grade(folder, tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
+    grade(handed_in(folder), tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
     board = pd.read_csv(tmp_path / "leaderboard.csv")
     found = board[["place", "name", "success"]].to_numpy().tolist()
     assert found == [[1, "'=top", 1.0], [2, "ada__lab", 0.25], [2, "dan", 0.25]]
@@ -229,7 +230,7 @@ def test_what_goes_wrong_in_marking_one_does_not_stop_the_others(lab, tmp_path, 
 
     monkeypatch.setattr(grading, "mark", fails)
     limits = Limits(seconds=60)
-    grade(folder, tmp_path / "out", labs_of(lab), limits, confined=False, quiet=True)
+    grade(handed_in(folder), tmp_path / "out", labs_of(lab), limits, confined=False, quiet=True)
     table = rows(tmp_path / "out")
     assert table.loc["ada/lab.ipynb", "status"] == "stopped"
     assert table.loc["ada/lab.ipynb", "remarks"] == (
@@ -329,8 +330,14 @@ def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
     for more, words in {
         ("--jobs", "0"): "jobs must be at least 1, not 0",
         ("--size", "tiny"): "size must be one of full, smoke, not 'tiny'",
-        ("--seconds", "0"): "seconds must be at least 1, not 0",
+        ("--seconds", "0"): "seconds must be at least 1 and at most 1000000, not 0",
         ("--memory", "0.1"): "memory must be at least",
+        ("--seconds", "inf"): "seconds must be at least 1 and at most",
+        ("--seconds", "1e300"): "seconds must be at least 1 and at most",
+        ("--memory", "inf"): "memory must be at least",
+        ("--memory", "nan"): "memory must be at least",
+        ("-o", str(tmp_path)): "choose another folder",
+        ("-o", str(tmp_path / "out")): "choose another folder",
         ("--lab", "lab9"): "lab must be one of lab0_small, not 'lab9'",
         ("--labs", str(tmp_path)): "holds no labs",
     }.items():
@@ -367,7 +374,7 @@ def quick(lab, tmp_path, monkeypatch):
         played.clear()
         try:
             chosen = {"confined": False, "quiet": True, "say": said.append} | more
-            grade(tmp_path / "in", out, labs, limits, **chosen)
+            grade(handed_in(tmp_path / "in"), out, labs, limits, **chosen)
         finally:
             call.said, call.out, call.played = said, out, list(played)
         return rows(out)
@@ -418,6 +425,38 @@ def test_a_page_that_cannot_be_written_costs_no_other(quick):
         quick()
     assert (quick.out / "feedback" / "eve.md").is_file() and len(rows(quick.out)) == 3
     assert quick.said  # how many are marked
+
+
+def test_pages_of_submissions_that_are_gone_go_too_and_nothing_else(quick, tmp_path):
+    quick("ada.ipynb", "ben.ipynb")
+    (quick.out / "feedback" / "mine.md").write_text("of the teacher")
+    (quick.out / "leaderboard.csv").write_text("of an earlier call")
+    (tmp_path / "in" / "ben.ipynb").rename(tmp_path / "in" / "eve.ipynb")
+    quick()
+    pages = {path.stem for path in (quick.out / "feedback").iterdir()}
+    assert pages == {"ada", "eve", "mine"} and not (quick.out / "leaderboard.csv").exists()
+
+
+def test_all_that_is_ignored_can_be_seen(quick, tmp_path):
+    quick("ada/l.ipynb")
+    names = [f"ada/{n:02}.csv" for n in range(15)]
+    for name in names:
+        (tmp_path / "in" / name).write_text("x")
+    quick()
+    assert "5 more" in quick.said[-1] and "ignored.txt" in quick.said[-1]
+    assert (quick.out / "ignored.txt").read_text().splitlines() == names
+    for name in names:
+        (tmp_path / "in" / name).unlink()
+    quick()
+    assert not (quick.out / "ignored.txt").exists()
+
+
+def test_the_untouched_copy_of_another_takes_no_entry_along(quick, tmp_path):
+    quick("ada.ipynb")
+    frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
+    frame.assign(open1="4").to_csv(quick.out / "marks.csv", index=False)
+    (tmp_path / "in" / "ada.ipynb").rename(tmp_path / "in" / "ben.ipynb")
+    assert quick()["open1"].astype(str).to_dict() == {"ben.ipynb": "", "ada.ipynb": "4"}
 
 
 def test_other_limits_mark_again_and_the_same_do_not(quick):

@@ -16,7 +16,7 @@ from dualdiff import labs
 from dualdiff.cli import main
 from dualdiff.confine import Limits
 from dualdiff.playing import mark
-from dualdiff.reading import open_answers, read
+from dualdiff.reading import notebook_in, open_answers
 from dualdiff.submission import Lab, Marked
 
 POINTS = 20
@@ -34,7 +34,7 @@ def marked(path: Path, made: Path, name: str) -> Marked:
     """A notebook of a lab, marked at the small size in a box."""
     result = Marked(path.name, name)
     tests = Lab.load(made / "autograder" / f"{name}.zip").tests
-    mark(result, read(path), tests, Limits(seconds=120), size="smoke")
+    mark(result, notebook_in(path.read_bytes()), tests, Limits(seconds=120), size="smoke")
     assert result.complete, result.remarks
     return result
 
@@ -65,7 +65,7 @@ def test_students_get_no_solution_and_no_hidden_test(made, name):
 def test_a_lab_has_the_points_and_parts_that_it_promises(made, name):
     lab = Lab.load(made / "autograder" / f"{name}.zip")
     assert sum(lab.points.values()) == POINTS
-    student = read(made / "student" / f"{name}.ipynb")
+    student = notebook_in((made / "student" / f"{name}.ipynb").read_bytes())
     assert len(open_answers(student)[0]) == 1
     for question, text in lab.tests.items():
         kinds = set(re.findall(r"hidden=(True|False)", text))

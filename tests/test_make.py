@@ -126,3 +126,46 @@ def test_what_is_no_environment_is_not_removed(project: Path) -> None:
     done = make(project, "book", f"PIP={INSTALL}")
     assert done.returncode != 0 and ".venv" in done.stderr
     assert (project / ".venv" / "mine").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("keep", ["", "--keep-store", "--keep"])
+def test_clean_removes_all_that_was_built_and_keeps_what_it_is_told_to(
+    keep: str, installed: bool, project: Path
+) -> None:
+    if installed:
+        environment(project)
+        install(project)
+    store, built = project / "_build" / "store", project / "_build" / "html"
+    for folder in (store, built, project / "_build" / ".hidden", project / "tests"):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (project / "dualdiff").mkdir(exist_ok=True)
+    for _ in range(2):  # also where there is nothing left to remove
+        done = make(project, "clean", f"ARGS={keep}")
+        assert done.returncode == 0, done.stderr
+        assert (store / "file").exists() == bool(keep)
+        left = [path.name for path in project.glob("_build/*")]
+        assert left == ["store"] * bool(keep)
+        assert (project / "_build").exists() == bool(keep)
+        assert (project / "tests" / "file").exists()
+
+
+def test_clean_keeps_a_store_that_the_command_says_it_kept(project: Path) -> None:
+    """The whole way: the command of this package, called by make."""
+    shutil.copy(ROOT / "_config.yml", project)
+    shutil.copy(ROOT / "_toc.yml", project)
+    (project / ".venv" / "bin").mkdir(parents=True)
+    command = project / ".venv" / "bin" / "dualdiff"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m dualdiff.cli "$@"\n')
+    command.chmod(0o755)
+    kept = project / "_build" / "store" / "network"
+    gone = project / "_build" / "html" / "index.html"
+    for path in (kept, gone):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for name in ("tests", "dualdiff"):
+        (project / name).mkdir()
+    done = make(project, "clean", "ARGS=--keep-store")
+    assert done.returncode == 0 and "kept _build/store" in done.stdout, done.stderr
+    assert kept.exists() and not gone.exists()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff import overlap, report_overlap
+from dualdiff import overlap
 from dualdiff.diagnosis import score_each
 from dualdiff.metrics import energy_score
 from dualdiff.overlap import (
@@ -156,54 +156,10 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
         [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
     )
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
-    sentence = report_overlap.diagnostic_sentence(gains)
-    assert "with the energy distance gained 1.00 (1.00 in recipe `tuned`)" in sentence
-    (counts,) = report_overlap.sign_counts(gains).to_dict("records")
-    assert counts == {
-        **{"recipe": "tuned", "settings": 4, "helps": 3, "right": 4, "near": 0, "near_right": 0},
-        "constant": 3,
-    }
-    assert "hindsight (1.00)" in sentence
-    assert list(report_overlap.correlation_table(gains).index) == [
-        report_overlap.WORDS[name] for name in DIAGNOSTICS
-    ]
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["thesis", "tuned"]), *[st.floats(-1, 1)] * 2),
-        min_size=1,
-        max_size=30,
-    )
-)
-def test_a_fixed_answer_per_recipe_is_right_at_least_half_of_the_time(
-    rows: list[tuple[str, float, float]],
-) -> None:
-    names = ["recipe", "energy_distance_gain", "energy_score_gain"]
-    counts = report_overlap.sign_counts(pd.DataFrame(rows, columns=names))
-    for row in counts.to_dict("records"):
-        own = [(gain > 0, score > 0) for recipe, gain, score in rows if recipe == row["recipe"]]
-        assert row["right"] == sum(a == b for a, b in own)
-        fixed = [sum(helps == answer for helps, _ in own) for answer in (True, False)]
-        assert row["constant"] == max(fixed) >= row["settings"] / 2
-        assert row["near_right"] <= row["near"] <= row["settings"] == len(own)
-    assert report_overlap.sign_sentence(counts)
 
 
 def test_rank_correlation_of_a_constant_is_not_a_number() -> None:
     assert math.isnan(spearman(pd.Series([1.0, 1.0]), pd.Series([1.0, 2.0])))
-
-
-def test_places_are_shares_and_the_way_runs_from_centre_to_centre() -> None:
-    world = shifted_table(5.0)
-    c = torch.zeros(500, 3)
-    source = torch.Generator().manual_seed(0)
-    clouds = {"5": world.specialised.draw(c, source)}
-    row = report_overlap.places_table(clouds, {"5": world}).loc["5"]
-    assert row["in the specialised disc only"] == 1 and abs(row["way"] - 1) < 0.05
-    clouds = {"5": world.general.draw(c, source)}
-    row = report_overlap.places_table(clouds, {"5": world}).loc["5"]
-    assert row["in the general disc only"] == 1 and abs(row["way"]) < 0.1
 
 
 def test_clouds_are_offsets_of_the_sweeps_networks(tmp_path: Path) -> None:
@@ -212,13 +168,3 @@ def test_clouds_are_offsets_of_the_sweeps_networks(tmp_path: Path) -> None:
     assert list(clouds["exact"]) == ["0", "7"]
     world = shifted_table(0.0)
     assert world.specialised.contains(clouds["exact"]["0"], torch.zeros(1, 3)).all()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [(0.1, 0.3, "better than"), (-0.3, -0.1, "worse than"), (-0.1, 0.1, "cannot tell")],
-)
-def test_verdict_follows_the_interval(low: float, high: float, words: str) -> None:
-    row = {"value": (low + high) / 2, "low": low, "high": high}
-    asked = pd.DataFrame([row], index=["energy_score_gain"])
-    assert words in report_overlap.verdict_sentence(asked, 3.0)

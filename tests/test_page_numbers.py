@@ -1,19 +1,36 @@
 """What pages say: looking up, comparing and claiming, on tables of any shape."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from dualdiff import results
 from dualdiff.compose import RULES
+from dualdiff.members import RECIPES
 from dualdiff.methods import METHODS
-from dualdiff.pages import Claims, Numbers, contrast, grid, interval, select, show_table, verdicts
+from dualdiff.networks import MLP
+from dualdiff.pages import (
+    Claims,
+    Numbers,
+    committed,
+    contrast,
+    grid,
+    interval,
+    recipes,
+    select,
+    show_table,
+    verdicts,
+)
 from dualdiff.pages.names import CONFIGURATIONS, SCORES, axis, label, lower, style
 from dualdiff.pooling import over_seeds
+from dualdiff.profiles import PROFILES
 
 NAMES = ("general", "specialised", "joint")
 finite = st.floats(-10, 10).map(lambda x: round(x, 6))
@@ -195,6 +212,39 @@ def test_everything_has_a_name_and_a_look(name):
 
 
 def test_no_two_configurations_look_alike():
-    assert len(set(CONFIGURATIONS.values())) == len(CONFIGURATIONS)
-    looks = {(known.colour, known.marker) for known in CONFIGURATIONS.values()}
-    assert len(looks) == len(CONFIGURATIONS)
+    different = {name: known for name, known in CONFIGURATIONS.items() if name != "sum"}
+    assert CONFIGURATIONS["sum"] == CONFIGURATIONS["joint"]  # two names of one thing
+    looks = {(known.colour, known.marker) for known in different.values()}
+    assert len(looks) == len(different) == len({known.label for known in different.values()})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_network_can_be_built_from_the_table_of_its_recipe(name):
+    """Layers, weights, betas and the learning rate, read back from what the reader sees."""
+    recipe, source = RECIPES[name], torch.Generator().manual_seed(0)
+    y, c = (torch.randn(50, 3, generator=source) for _ in range(2))
+    process = recipe.process(y, c)
+    spread = (torch.zeros(3), torch.ones(3)) if recipe.architecture.object_frame else ()
+    network = MLP(process, recipe.architecture, source, *spread)
+    seen = recipes({name: network}, PROFILES["thesis"])[f"recipe {name}"]
+    sizes = list(map(int, seen["layers"].split("-")))
+    weights = sum((a + 1) * b for a, b in pairwise(sizes))
+    assert weights == int(seen["weights"].replace(",", ""))
+    first, last = map(float, seen["betas, from clean to noisy"].split(" (")[0].split(" .. "))
+    ends = [float(process.beta[0]), float(process.beta[-1])]
+    assert (first, last) == pytest.approx(ends, rel=5e-3)
+    assert float(seen["learning rate"].split(",")[0]) == recipe.optimisation.learning_rate
+
+
+def test_the_committed_table_comes_before_the_own_one(tmp_path):
+    own = pd.DataFrame({"value": [1.0]})
+    found = committed("cabinet", own=own, folder=tmp_path)
+    assert found.table is own and not found.full and "dualdiff results" in found.origin
+    found = committed("sweep", "sweep_tuned", folder=tmp_path)
+    assert (
+        found.table.empty and "dualdiff results --profile thesis sweep sweep_tuned" in found.origin
+    )
+    found = committed("cabinet", own=own)
+    assert found.full and len(found.table) == len(results.load("cabinet")[0])
+    record = results.load("cabinet")[1]
+    assert all(part in found.origin for part in (record["date"], "seeds 0, 1, 2", "100,000"))

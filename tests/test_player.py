@@ -38,6 +38,9 @@ CARELESS = {
     "warnings": "import warnings\nwarnings.simplefilter('error')",
     "numpy": "import numpy\nnumpy.seterr(all='raise')",
     "torch": "import torch\ntorch.set_default_dtype(torch.float64)",
+    "arrays": "import numpy, torch\nnumpy.array = torch.from_numpy = None",
+    "warn": "import warnings\nwarnings.warn = warnings.showwarning = lambda *a, **k: None",
+    "doctest": "import doctest\ndoctest.testmod()",
     "reset": "%reset -f",
     "shell": "del get_ipython, In, Out",
     "environment": "import os\nos.environ.clear()",
@@ -52,6 +55,7 @@ CELLS = [
     "import math\nfirst = math.sqrt(16)",
     "def double(x):\n    return 2 * x",
     "import torch\nthird = torch.ones(2)",
+    "import numpy\nfourth = numpy.arange(3)",
 ]
 """Each defines what is asked for afterwards; a careless cell may stand before any of them."""
 
@@ -86,6 +90,7 @@ class Play:
         assert self.ask({"get": "first"}) == 4
         assert self.ask({"get": "double"})(21) == 42
         assert self.ask({"get": "third"}).tolist() == [1, 1]
+        assert self.ask({"get": "fourth"}).tolist() == [0, 1, 2]
 
 
 @pytest.fixture
@@ -103,7 +108,19 @@ def play(tmp_path):
         one.socket.close()
 
 
-QUIET = {"print", "reset", "warnings", "numpy", "torch", "collector", "threads", "alarm"}
+QUIET = {
+    "arrays",
+    "doctest",
+    "warn",
+    "print",
+    "reset",
+    "warnings",
+    "numpy",
+    "torch",
+    "collector",
+    "threads",
+    "alarm",
+}
 """Those that a notebook may do to itself, without a word."""
 SILENT = {CARELESS[kind] for kind in QUIET}
 
@@ -156,6 +173,8 @@ FRONT_ENDS = [
     "%debug",
     "%no_such_magic",
     "answer = input('name?')",
+    "get_ipython().run_line_magic(magic_name='matplotlib', line='inline')",
+    "get_ipython().run_cell_magic(magic_name='time', line='', cell='inside = 3')",
 ]
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import KINDS_OF_ROWS, containers, generator, standardised
@@ -134,8 +135,24 @@ def test_a_process_of_any_container_is_the_same_process(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "rows",
-    [[["a", "b"]], [[1.0, 2.0], [3.0]], [[1j, 0]], torch.zeros(2, 2) * 1j, {"a": 1}, [[None, {}]]],
-    ids=["text", "ragged", "complex list", "complex tensor", "mapping", "objects"],
+    [
+        [["a", "b"]],
+        [[1.0, 2.0], [3.0]],
+        [[1j, 0]],
+        torch.zeros(2, 2) * 1j,
+        {"a": 1},
+        [[None, {}]],
+        np.ma.masked_array([[1.0, -999.0]], mask=[[False, True]]),
+        np.ma.masked_array([1, 2], mask=True),
+        (np.ones(2), np.ma.masked_array([1.0, -999.0], mask=[False, True])),
+        [[1.0, np.ma.masked]],
+        [torch.ones(2, requires_grad=True)] * 2,
+        ([torch.ones((), requires_grad=True), 1.0],),
+    ],
+    ids=[
+        *("text", "ragged", "complex list", "complex tensor", "mapping", "objects"),
+        *("masked", "all masked", "masked row", "masked number", "gradients", "deep gradients"),
+    ],
 )
 def test_what_is_not_numbers_is_refused_by_name(rows: object) -> None:
     with pytest.raises(ValueError, match="temperature must be"):
@@ -156,7 +173,32 @@ def test_rows_of_another_dimension_do_not_broadcast() -> None:
         process.standardised(torch.eye(3), torch.eye(3)[:, :2], relative=True)
 
 
-@pytest.mark.parametrize("t", [-1, 100, 1.0, "3", None, torch.tensor([0, -1]), torch.tensor([0.5])])
+def test_a_mask_that_hides_nothing_is_none() -> None:
+    rows = np.ma.masked_array([[1.0, 2.0]], mask=[[False, False]])
+    for given_rows in (rows, [rows[0]]):
+        assert floating("rows", given_rows).tolist() == [[1.0, 2.0]]
+
+
+OUTSIDE = [-1, 100, 1.0, "3", None, *map(torch.tensor, ([0, -1], [99, 100], [0.5], [True], -1))]
+
+
+@pytest.mark.parametrize("t", OUTSIDE)
 def test_timesteps_outside_the_process_are_refused(t: object) -> None:
-    with pytest.raises(ValueError, match="from 0 to 99"):
-        Process.linear().timestep(t)
+    process, y = Process.linear(), torch.zeros(2, 3)
+    calls = (process.timestep, process.signal, process.noise, lambda t: process.diffuse(y, t, y))
+    for call in calls:
+        with pytest.raises(ValueError, match="from 0 to 99"):
+            call(t)  # type: ignore[operator]
+
+
+@given(st.lists(st.integers(0, 99), max_size=5))
+def test_steps_in_any_integers_are_the_same_steps(steps: list[int]) -> None:
+    process = Process.linear()
+    for name in ("signal", "noise"):
+        level = getattr(process, name)
+        expected = torch.tensor([level(t) for t in steps], dtype=torch.float32).unsqueeze(1)
+        for kind in (torch.uint8, torch.int32, torch.int64):
+            assert torch.equal(level(torch.tensor(steps, dtype=kind)), expected)
+        for t in steps:
+            assert level(np.int64(t)) == level(t) and type(level(t)) is float
+            assert level(torch.tensor(t)) == torch.tensor(level(t), dtype=torch.float32)

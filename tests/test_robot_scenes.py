@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from conftest import default_dtype
 from scipy import stats
 from shapely import affinity
 from shapely.geometry import Point
@@ -403,6 +404,16 @@ def test_fresh_scenes_keep_the_object_and_the_robot_and_obey_the_rules(name: str
     assert sizes_obey(others[there], environment.pickable.name)
     if column:
         assert sizes_obey(scenes.objects[:, 0], environment.container.name)
+
+
+@kinds
+def test_fresh_scenes_do_not_depend_on_the_default_type(name: str) -> None:
+    features, kind = conditions(name)[-40:].repeat(3, 1), KINDS[name]
+    expected = fresh_scenes(kind, features, generator(14))
+    with default_dtype(torch.float64):
+        found = fresh_scenes(kind, features, generator(14))
+    for part in ("objects", "present", "robot"):
+        assert torch.equal(getattr(found, part), getattr(expected, part)), part
 
 
 @pickables

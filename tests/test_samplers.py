@@ -1,16 +1,24 @@
 """Samplers against diffusers, against exact laws, and their order of convergence."""
 
+import inspect
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from conftest import ASYMMETRIC_MIXTURE, KINDS_OF_ROWS, containers, generator, line, mixture
+from conftest import (
+    ASYMMETRIC_MIXTURE,
+    KINDS_OF_ROWS,
+    containers,
+    default_dtype,
+    generator,
+    line,
+    mixture,
+)
 from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from scipy import stats
 from torch import nn
@@ -22,6 +30,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
+from dualdiff.regions import Disc
 from dualdiff.samplers import (
     DDIM,
     DDPM,
@@ -310,6 +319,25 @@ def test_diverging_denoiser_is_reported() -> None:
         sample(Broken(PROCESS, (0.0,) * 3, (1.0,) * 3), torch.zeros(3, 3), generator())
 
 
+@pytest.mark.parametrize("what", ["box", "disc", "mixture"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_diverging_partner_of_an_exact_member_is_reported(what: str, bad: float) -> None:
+    class Diverging(Denoiser):
+        process = PROCESS
+
+        def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+            return y * bad
+
+    exact = {
+        "box": ExactBox(PROCESS, (-1.0,) * 3, (1.0,) * 3),
+        "disc": exact_denoiser(Disc(1.0, (0.0, 0.0), 0.0), PROCESS),
+        "mixture": mixture(PROCESS),
+    }[what]
+    rule = Weighted({"exact": exact, "bad": Diverging()}, {"exact": 0.5, "bad": 0.5})
+    with pytest.raises(FloatingPointError, match="not finite"):
+        sample(rule, torch.zeros(5, 3), generator())
+
+
 def test_a_million_joint_samples_fit_in_one_and_a_half_gigabytes() -> None:
     """Peak memory of a process of its own, torch included; it does not grow with the steps."""
     program = """
@@ -421,16 +449,6 @@ def test_conditions_of_any_type_give_the_same_samples(what: str, kind: str) -> N
     assert torch.equal(states, trajectory(denoiser, c, generator(34))[1])
 
 
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 MODES = {
     "inference": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
@@ -536,3 +554,25 @@ def test_a_deterministic_sampler_collapses_where_weights_do_not_add_up_to_one(
         sample(rule, c[:5], generator(41))  # no warning: fresh noise holds the variance
     nested = Weighted({"sum": joint(unit, unit)}, {"sum": 0.5})
     sample(nested, c[:5], generator(41), sampler=sampler)
+
+
+def test_the_warning_of_a_collapse_points_at_the_line_of_the_caller() -> None:
+    process = Process.linear(10, dy=1, dc=1)
+    unit = line(process, (1.0, 0.0, 1.0))
+    for call in (sample, trajectory):
+        with pytest.warns(CollapseWarning) as caught:
+            here = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+            call(joint(unit, unit), torch.zeros(2, 1), generator(), sampler=DDIM())
+        assert [(w.filename, w.lineno) for w in caught] == [(__file__, here)]
+
+
+def test_no_collapse_is_foretold_of_a_rule_that_is_not_its_sum() -> None:
+    class Mean(Weighted):
+        def forward(self, y, t, c):  # type: ignore[no-untyped-def]
+            return super().forward(y, t, c) / 2
+
+    unit = line(Process.linear(10, dy=1, dc=1), (1.0, 0.0, 1.0))
+    rule = Mean({"a": unit, "b": unit}, {"a": 1.0, "b": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sample(rule, torch.zeros(2, 1), generator(), sampler=DDIM())

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import default_dtype
 
 from dualdiff.members import stream
 from dualdiff.scenes import SCENES, Boxes, Plane, ring_and_bar
@@ -54,6 +55,16 @@ def test_true_draws_score_the_floor_and_the_share_they_should() -> None:
     assert scores["total_variation"].value == pytest.approx(floor, rel=0.15)
     assert scores["accuracy"].value == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 20_000))
     assert abs(scores["energy_distance"].value) < 5e-3
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_draws_do_not_depend_on_the_default_type(name: str) -> None:
+    scene = SCENES[name]()
+    expected = scene.truth(200, stream(0, "truth")), scene.conditions(5, 0)
+    with default_dtype(torch.float64):
+        found = scene.truth(200, stream(0, "truth")), scene.conditions(5, 0)
+    for one, two in zip(found, expected, strict=True):
+        assert one.dtype == two.dtype and torch.equal(one, two)
 
 
 @pytest.mark.parametrize("name", ["cabinet", "boxes"])

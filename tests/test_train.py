@@ -3,9 +3,10 @@
 import math
 from collections import Counter, deque
 
+import numpy as np
 import pytest
 import torch
-from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, generator
+from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, default_dtype, generator
 from torch.nn.utils import parametrize
 
 from dualdiff import train as module
@@ -156,8 +157,11 @@ def test_fine_tuning_a_clone_leaves_the_original() -> None:
         ({"y": Y[:, :2]}, r"y must have shape \[n >= 1, 3\]"),
         ({"y": Y * math.nan}, "y must be finite"),
         ({"c": C[:5]}, "same number of rows, not 512 and 5"),
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be .*at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be .*at least 1, not 0"),
+        ({"epochs": 2.0}, "epochs must be an integer.*, not 2.0"),
+        ({"batch_size": 64.0}, "batch_size must be an integer.*, not 64.0"),
+        ({"rows_per_epoch": 8.5}, "rows_per_epoch must be an integer.*, not 8.5"),
     ],
 )
 def test_bad_training_sets_are_named(change: dict, message: str) -> None:  # type: ignore[type-arg]
@@ -177,6 +181,49 @@ def test_a_run_that_never_began_says_so() -> None:
     assert torch.equal(network.head.weight, before)
     next(fit(network, Y, C, **options))  # begun and left: no warning
     assert not torch.equal(network.head.weight, before)
+
+
+def test_a_network_that_cannot_learn_is_refused_at_the_call() -> None:
+    network = MLP(PROCESS, Architecture(8, 0), generator()).requires_grad_(False)
+    options = {"epochs": np.int64(1), "batch_size": 64, "generator": generator()}
+    with pytest.raises(ValueError, match="frozen"):
+        fit(network, Y, C, **options)
+    network.head.bias.requires_grad_(True)  # one is enough
+    assert len(list(fit(network, Y, C, **options))) == 8
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_run_that_is_closed_is_over(steps: int) -> None:
+    how = Optimisation(ema=0.5)
+    options = {"epochs": 2, "batch_size": 128, "optimisation": how}
+    networks = [MLP(PROCESS, Architecture(8, 0), generator()) for _ in range(2)]
+    closed, left = (fit(n, Y, C, generator=generator(), **options) for n in networks)
+    for _ in range(steps):
+        next(closed), next(left)
+    closed.close()  # type: ignore[attr-defined]
+    closed.close()  # type: ignore[attr-defined]
+    assert next(closed, None) is None
+    same = zip(*(network.parameters() for network in networks), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    next(left)
+
+
+def test_random_numbers_of_training_do_not_depend_on_the_default_type() -> None:
+    def trained() -> list[torch.Tensor]:
+        network = MLP(PROCESS, Architecture(8, 1, maskable=True), generator())
+        options = {"epochs": 2, "batch_size": 128, "p_uncond": 0.4, "prior": Prior(Y, C)}
+        source = generator(1)
+        list(fit(network, Y, C, generator=source, **options))
+        low_rank = add_lora(network, 2, source)
+        return [*network.state_dict().values(), *low_rank.state_dict().values()]
+
+    expected = trained()
+    with default_dtype(torch.float64):
+        found = trained()
+    assert all(
+        a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(found, expected, strict=True)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_ROWS)
@@ -401,7 +448,7 @@ def test_sets_of_every_size_get_the_same_steps(n: int, monkeypatch: pytest.Monke
 def test_no_rows_per_epoch_are_refused() -> None:
     network = MLP(PROCESS, Architecture(4, 0), generator())
     how = {"epochs": 1, "batch_size": 4, "rows_per_epoch": 0, "generator": generator()}
-    with pytest.raises(ValueError, match="rows_per_epoch must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="rows_per_epoch must be .*at least 1, not 0"):
         list(fit(network, Y, C, **how))  # type: ignore[arg-type]
 
 

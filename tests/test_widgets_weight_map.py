@@ -12,7 +12,7 @@ from browser import needs_chromium
 from widget_page import overflow, pixels, saves, shown, state, theme
 
 from dualdiff import results
-from dualdiff.report_plane import plane
+from dualdiff.readings.weights import plane
 from dualdiff.widgets.weight_map import WeightMap, weight_map
 
 TABLE = results.load("weight_map")[0]
@@ -104,7 +104,7 @@ def test_bad_values_are_refused(name: str, value: Any, allowed: str) -> None:
 
 
 def test_tables_without_a_plane_are_refused() -> None:
-    with pytest.raises(ValueError, match="no rows of a known scenario"):
+    with pytest.raises(ValueError, match="no configuration that is a pair"):
         WeightMap(TABLE.iloc[:0])
     with pytest.raises(ValueError, match="no configuration that is a pair"):
         WeightMap(TABLE.assign(configuration="sum"))

@@ -1,6 +1,5 @@
 """What pages say: names, numbers in tables and sentences, comparisons and claims."""
 
-from dualdiff.pages import advice
 from dualdiff.pages.compare import MARKS, Claims, contrast, verdicts
 from dualdiff.pages.names import axis, label, style
 from dualdiff.pages.numbers import Numbers, grid, interval, say, select
@@ -13,7 +12,6 @@ __all__ = [
     "MARKS",
     "Claims",
     "Numbers",
-    "advice",
     "axis",
     "begin",
     "committed",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from dualdiff.compose import RULES
 from dualdiff.methods import METHODS
 
 
@@ -38,7 +39,17 @@ CONFIGURATIONS = {
     "replay": Configuration("prior preservation, replayed", "#8C6D1F", "<"),
     "generated": Configuration("prior preservation, generated", "#888888", ">"),
     "truth": Configuration("truth", "#333333", "x"),
-    "smc": Configuration("joint, SMC", "#117733", "d"),
+    "sum": Configuration("joint", "#009E73", "D"),
+    "narrow": Configuration("joint, start N(0, I/2)", "#009E73", "d"),
+    "smc": Configuration("joint, SMC", "#332288", "d"),
+    "rne": Configuration("joint, SMC with RNE weights", "#332288", "s"),
+    "smc_mala": Configuration("joint, SMC and MALA", "#AA4499", "P"),
+    "ula": Configuration("joint, ULA", "#CC6677", "v"),
+    "mala": Configuration("joint, MALA", "#CC6677", "^"),
+    "hmc": Configuration("joint, HMC", "#CC6677", "<"),
+    "amdm": Configuration("AMDM", "#888888", "X"),
+    "superdiff_and": Configuration("SuperDiff AND", "#888888", "h"),
+    "superdiff_or": Configuration("SuperDiff OR", "#888888", "*"),
     "finetuned_smc": Configuration("fine-tuned joint, SMC", "#5E35B1", "p"),
     "weighted": Configuration("learned weights", "#8BC34A", "h"),
     "finetuned_weighted": Configuration("fine-tuned, learned weights", "#7B1E1E", "*"),
@@ -47,14 +58,28 @@ CONFIGURATIONS = {
     "oracle": Configuration("oracle draw", "#000000", "+"),
     "data": Configuration("test rows' own targets", "#666666", "|"),
     "uniform": Configuration("uniform draw", "#B8B8B8", "1"),
+    "stacked": Configuration("stacked", "#999933", "v"),
+    "learned constant": Configuration("learned constant", "#332288", "o"),
+    "learned curve": Configuration("learned curve", "#332288", "P"),
+    "finetuned: learned constant": Configuration("fine-tuned, learned constant", "#E69F00", "o"),
+    "finetuned: learned smc": Configuration("fine-tuned, learned SMC", "#E69F00", "s"),
+    "oracle constant": Configuration("oracle constant", "#333333", "X"),
+    "oracle curve": Configuration("oracle curve", "#333333", "+"),
+    "finetuned: oracle smc": Configuration("fine-tuned, oracle SMC", "#333333", "1"),
+    "spherical": Configuration("spherical", "#44AA99", "o"),
+    "linear": Configuration("linear", "#999933", "^"),
+    "variance_preserving": Configuration("variance preserving", "#AA4499", "s"),
 }
 """What is drawn in the colour of a model or of a way to combine models."""
+OTHERS = ("o", "^", "s", "v", "P", "X", "p", "8", ">", "H", "d", "<", "*")
+"""Markers of methods and rules that have no colour of their own, in the order of their registry."""
 
 SCORES = {
     "accuracy": Score("accuracy"),
     "total_variation": Score("total variation", lower=True),
     "total_variation_floor": Score("floor of TV", lower=True),
     "energy_distance": Score("energy distance", "units of y", lower=True),
+    "forgetting": Score("forgetting: TV to the general distribution", lower=True),
     "precision": Score("precision"),
     "recall": Score("recall"),
     "density": Score("density"),
@@ -65,6 +90,8 @@ SCORES = {
     "frechet_distance": Score("Fréchet distance", "units of y", lower=True),
     "memorisation": Score("memorisation", lower=True),
     "calls": Score("network calls per sample", lower=True),
+    "unique": Score("share of different samples"),
+    "effective": Score("effective share of a group"),
     "success": Score("success rate"),
     "geometry": Score("success without other objects"),
     "collision": Score("collision rate", lower=True),
@@ -81,8 +108,13 @@ WORDS = {
     "round_table": "round table",
     "boxes": "half-shared boxes",
     "ring_and_bar": "ring and bar",
+    "own": "your rule",
     "n_specialised": "pairs",
     "finetune_epochs": "epochs",
+    "effective_share": "effective sample size",
+    "log_weight": "mean log weight",
+    "energy_distance_gain": "energy distance gained",
+    "accuracy_gain": "accuracy gained",
 }
 """Scenarios, columns: what is neither drawn nor measured."""
 
@@ -93,8 +125,11 @@ def label(key: Any) -> str:
         return CONFIGURATIONS[key].label
     if key in SCORES:
         return SCORES[key].label
-    if key in METHODS:
-        return METHODS[key].title
+    for registry in ({**RULES}, {**METHODS}):
+        if key in registry:
+            title = registry[key].title
+            alone = sum(one.title == title for one in registry.values()) == 1
+            return title if alone else f"{title} ({key})"
     return WORDS.get(key, str(key).replace("_", " "))
 
 
@@ -110,6 +145,11 @@ def lower(metric: str) -> bool:
 
 
 def style(name: str) -> dict[str, Any]:
-    """Colour and marker of a configuration, for matplotlib; black for one that is not known."""
-    known = CONFIGURATIONS.get(name, CONFIGURATIONS["truth"])
+    """Colour and marker of a configuration, for matplotlib; dark grey for one that is not known.
+
+    Methods and rules that only their own registry knows differ by their markers.
+    """
+    others = [key for key in {**METHODS, **RULES} if key not in CONFIGURATIONS]
+    marker = OTHERS[others.index(name) % len(OTHERS)] if name in others else "x"
+    known = CONFIGURATIONS.get(name, CONFIGURATIONS["truth"]._replace(marker=marker))
     return {"color": known.colour, "marker": known.marker}

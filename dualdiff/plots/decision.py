@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from dualdiff.pages.advice import Advice
 from dualdiff.pages.names import label, style
+from dualdiff.readings.advice import Advice
 
 WIDTH, SPLIT, ROW = 4.9, 1.52, 0.68  # inches: readable on a phone
 ARROW = {"arrowstyle": "-|>", "color": "#555555", "lw": 1.3}
@@ -31,9 +31,9 @@ def flow(
     Parameters
     ----------
     questions, pieces
-        Of :func:`dualdiff.pages.advice.read`.
+        Of :func:`dualdiff.readings.advice.read`.
     found : mapping of keys to DataFrame
-        Of :func:`dualdiff.pages.advice.look_up`.
+        Of :func:`dualdiff.readings.advice.look_up`.
     """
     rows = sum(len(question["answers"]) for question in questions)
     height = ROW * rows + 1.0 * len(questions) - 0.4

@@ -15,7 +15,7 @@ from torch import Tensor
 from dualdiff.members import stream
 from dualdiff.overlap import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
 from dualdiff.plots import COLOURS, LABELS
-from dualdiff.report_overlap import places_table
+from dualdiff.readings.overlap import places
 from dualdiff.samplers import sample
 from dualdiff.study import exact_configurations
 
@@ -29,7 +29,7 @@ WIDTH, HEIGHT = 9.3, 6.3  # of a panel in units of y: one scale for all three
 class Panel(NamedTuple):
     """A panel: distance of the centres, joint samples, and where these are.
 
-    ``shares`` are those of :func:`dualdiff.report_overlap.places_table`; ``overlap`` is the share
+    ``shares`` are those of :func:`dualdiff.readings.overlap.places`; ``overlap`` is the share
     of the specialised disc inside the general one.
     """
 
@@ -46,7 +46,7 @@ def panels(seed: int = 0) -> dict[str, Panel]:
         world = shifted_table(distance)
         both = exact_configurations(world)["joint"]
         y = sample(both, torch.zeros(1, 3), stream(seed, "welcome", name), draws=DRAWS)[0]
-        row = places_table({name: y}, {name: world}).loc[name]
+        row = places({name: y}, {name: world}).loc[name]
         shares = {str(place): float(row[place]) for place in row.index if place != "way"}
         found[name] = Panel(distance, y[:, :2], shares, overlap_fraction(distance))
     return found

@@ -1,12 +1,55 @@
-"""Whether held-out pairs tell what adding two models does, over the settings of overlap."""
+"""Where joint samples lie, and what a sign tells: readings of :mod:`dualdiff.overlap`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff.scenarios import Scenario
 
 NEAR = 0.01
-"""Gains in energy distance up to this size count as near the border, units of y."""
+"""A gain in energy distance of no more than this, in units of y, is near the border."""
+
+
+def places(clouds: Mapping[str, Tensor], worlds: Mapping[str, Scenario]) -> pd.DataFrame:
+    r"""Where joint samples are: shares by place, and how far they got from centre to centre.
+
+    The way of the offsets u to a specialised centre m is the mean of :math:`u \cdot m /
+    \lVert m \rVert^2`: 0 at the general centre, 1 at the specialised one, NaN where they coincide.
+    Places are judged from above, whatever the height.
+
+    Parameters
+    ----------
+    clouds : mapping of settings to Tensor [k, 3]
+        Offsets ``y - c`` in original units.
+    worlds : mapping of settings to Scenario
+        Of discs.
+
+    Returns
+    -------
+    DataFrame
+        A row per setting; four shares that add up to 1, and ``way``.
+    """
+    rows = {}
+    for name, world in worlds.items():
+        u = clouds[name].clone()
+        u[:, 2] = world.specialised.middle[2]
+        origin = torch.zeros(1, 3)
+        own, home = world.specialised.contains(u, origin), world.general.contains(u, origin)
+        centre = u.new_tensor(world.specialised.middle[:2])
+        length = float(centre.norm())
+        rows[name] = {
+            "in both": float((own & home).float().mean()),
+            "in the general disc only": float((home & ~own).float().mean()),
+            "in the specialised disc only": float((own & ~home).float().mean()),
+            "in neither": float((~own & ~home).float().mean()),
+            "way": float((u[:, :2] @ centre).mean()) / length**2 if length else float("nan"),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting").round(3)
 
 
 def sign_counts(gains: pd.DataFrame) -> pd.DataFrame:
@@ -15,15 +58,15 @@ def sign_counts(gains: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     gains : DataFrame
-        Of :func:`dualdiff.overlap.benefits`.
+        Rows of :func:`dualdiff.overlap.benefits`.
 
     Returns
     -------
     DataFrame
-        ``recipe, settings``; ``helps, right``: in how many settings joint sampling has the lower
-        energy distance to the setting's own distribution, and in how many the sign says so
-        correctly; ``constant``, in how many one and the same answer for the whole recipe would be
-        right; ``near, near_right``, of the settings within :data:`NEAR` of the border.
+        ``recipe, settings, helps, right``: in how many settings joint sampling has the lower energy
+        distance to the setting's own distribution, and in how many the sign says so correctly;
+        ``constant``, in how many one and the same answer for the whole recipe would be right; and
+        ``near, near_right`` of the settings within :data:`NEAR` of the border.
     """
     gain = gains["energy_distance_gain"]
     helps, right = gain > 0, (gain > 0) == (gains["energy_score_gain"] > 0)

@@ -202,7 +202,8 @@ class Workshop:
             if self.setting.told:
                 kinds = torch.from_numpy(self.general_rows["type"].to_numpy(copy=True)).long()
                 told = torch.nn.functional.one_hot(kinds, len(TYPES)).float()
-                kept = torch.rand(len(c), generator=stream(self.seed, "told")) >= UNTOLD
+                source = stream(self.seed, "told")
+                kept = torch.rand(len(c), generator=source, dtype=torch.float32) >= UNTOLD
                 c = torch.cat([c, told * kept[:, None]], dim=1)
             return y, c
         rows = self.data.specialised

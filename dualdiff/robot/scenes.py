@@ -245,7 +245,8 @@ def draw_scenes(environment: Environment, n: int, generator: torch.Generator) ->
 
 def _placed(number: Tensor, generator: torch.Generator) -> Tensor:
     """How many of ``number [n]`` goals lie in the container, uniform on 0 .. number - 1."""
-    return (torch.rand(len(number), generator=generator) * number).long()
+    share = torch.rand(len(number), generator=generator, dtype=torch.float32)
+    return (share * number).long()
 
 
 def _ring(rectangles: Tensor) -> Tensor:
@@ -300,7 +301,8 @@ def fresh_scenes(kind: Kind, features: Tensor, generator: torch.Generator) -> Sc
             nonlocal tried
             tried = _placed(number[index], generator)
             near = distance(scenes.robot[index, :2], proposed) <= REACH
-            first = torch.rand(len(index), generator=generator) * SIDE**2 < _ring(proposed)
+            share = torch.rand(len(index), generator=generator, dtype=torch.float32)
+            first = share * SIDE**2 < _ring(proposed)
             return torch.where(tried == 0, first, near)
 
         def keep(index: Tensor, proposals: Tensor) -> None:

@@ -5,6 +5,7 @@ Chains are computed beforehand and travel with the widget, so it needs no kernel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,8 +196,9 @@ class Trajectory(Widget):
         super().__init__(
             **values,
             steps=list(timesteps),
-            signal=[process.signal(t) for t in timesteps],
-            noise=[process.noise(t) for t in timesteps],
+            # Not `signal` and `noise` of the process: the last of these steps is the clean data.
+            signal=[math.sqrt(process.alpha_bar_at(t)) for t in timesteps],
+            noise=[math.sqrt(1 - process.alpha_bar_at(t)) for t in timesteps],
             runs=runs,
             points=levels.tobytes(),
             span=span,

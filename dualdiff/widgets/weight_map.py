@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from traitlets import Dict, Float, Unicode, validate
 
 from dualdiff import results
-from dualdiff.plots.weights import TITLES, plane_figure
+from dualdiff.pages.names import label
+from dualdiff.plots import facets
 from dualdiff.pooling import over_seeds
-from dualdiff.report_plane import plane
-from dualdiff.report_weights import BOTH, WORLDS, present
+from dualdiff.readings.weights import SCORES, pairs
 from dualdiff.weighting import NAMES
 from dualdiff.widgets.base import Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
@@ -29,13 +29,11 @@ def grids(table: pd.DataFrame, scene: str, recipe: str) -> dict[str, pd.DataFram
     row per weight of the specialised and a column per weight of the general model; NaN where there
     is no such pair. Rows and columns are all weights of ``table``, whatever the scene.
     """
-    rows = over_seeds(table[_pairs(table) & (table["target"] == "specialised")])
-    split = rows["configuration"].str.split(", ", expand=True).astype(float)
-    rows = rows.assign(**dict(zip(NAMES, (split[0], split[1]), strict=True)))
+    rows = over_seeds(pairs(table[table["target"] == "specialised"]))
     axes = [sorted(rows[name].unique()) for name in NAMES]
     here = rows[(rows["scenario"] == scene) & (rows["recipe"] == recipe)]
     found = {}
-    for metric in BOTH:
+    for metric in SCORES:
         own = here[here["metric"] == metric]
         for end in ("value", "low", "high"):
             wide = own.pivot(index=NAMES[1], columns=NAMES[0], values=end)
@@ -78,15 +76,13 @@ class WeightMap(Widget):
     """Of the scenes."""
 
     def __init__(self, table: pd.DataFrame, **values: Any) -> None:
-        scenes = present(table, WORLDS)
-        if not scenes:
-            raise ValueError("the table has no rows of a known scenario: there is no weight plane")
+        scenes = [*dict.fromkeys(table["scenario"])]
+        if pairs(table).empty:
+            raise ValueError("the table has no configuration that is a pair of weights")
         recipes = {s: list(table.loc[table["scenario"] == s, "recipe"].unique()) for s in scenes}
         first = recipes[scenes[0]]
         if any(set(own) != set(first) for own in recipes.values()):
             raise ValueError(f"the table must have the same recipes for all scenarios: {recipes}")
-        if not _pairs(table).any():
-            raise ValueError("the table has no configuration that is a pair of weights")
         self.table = table
         self.grids = {(s, r): grids(table, s, r) for s in scenes for r in first}
         wide = self.grids[scenes[0], first[0]]["accuracy value"]
@@ -97,7 +93,7 @@ class WeightMap(Widget):
                 s: {r: {k: _rows(g) for k, g in self.grids[s, r].items()} for r in first}
                 for s in scenes
             },
-            titles={s: WORLDS[s] for s in scenes},
+            titles={s: label(s) for s in scenes},
         )
 
     @validate("w_general", "w_specialised")
@@ -141,9 +137,9 @@ class WeightMap(Widget):
         return float(self.grids[self.scene, self.recipe][what].to_numpy()[row, column])
 
     def describe(self) -> str:
-        here, (best, *ties), name = self.nearest(), self.best(), TITLES[self.metric]
+        here, (best, *ties), name = self.nearest(), self.best(), label(self.metric)
         where = f"{len(ties) + 1} pairs, such as " * bool(ties) + f"({best[0]:g}, {best[1]:g})"
-        said = " and ".join(f"{TITLES[m]} {self.value(here, f'{m} value'):.3f}" for m in BOTH)
+        said = " and ".join(f"{label(m)} {self.value(here, f'{m} value'):.3f}" for m in SCORES)
         return (
             f"Map of accuracy and total variation on the {self.titles[self.scene]}, recipe "
             f"{self.recipe}, over the weights of the general (across) and the specialised model "
@@ -152,21 +148,24 @@ class WeightMap(Widget):
         )
 
     def picture(self) -> Figure:
-        own = self.table[self.table["recipe"] == self.recipe]
-        figure = plane_figure(own, self.table.iloc[:0], self.scene)
-        points = plane(own, self.scene, self.recipe)
-        places = [np.sort(points[name].unique()) for name in NAMES]
+        where, found = f"{self.titles[self.scene]}, {self.recipe}", self.grids
+        maps = {
+            f"{where}: {label(m)}": found[self.scene, self.recipe][f"{m} value"].rename(
+                index="{:g}".format, columns="{:g}".format
+            )
+            for m in SCORES
+        }
+        labels = ("$w_g$, general", "$w_s$, specialised")
+        figure = facets.matrix(maps, *labels, digits=".3f")
+        places = [self.axes[name] for name in NAMES]
         weights = (self.w_general, self.w_specialised)
         x, y = (np.interp(w, p, range(len(p))) for w, p in zip(weights, places, strict=True))
         for axes in figure.axes:
+            for text in axes.texts:  # above the marker
+                text.set_y(text.get_position()[1] + 0.32)
             axes.plot(x, y, "o", ms=11, mfc="none", mec="white", mew=4)
             axes.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5)
         return figure
-
-
-def _pairs(table: pd.DataFrame) -> pd.Series:
-    """Which rows of a table are of a pair of weights."""
-    return table["configuration"].str.fullmatch(r"[\d.]+, [\d.]+")
 
 
 def _rows(wide: pd.DataFrame) -> list[list[float | None]]:

@@ -110,7 +110,7 @@ def _line(one: Evidence, folder: Path) -> dict[str, Any]:
         "ours": (one.part, one.ours, where),
         "theirs": (one.theirs_part or one.part, one.theirs, {**where, **one.theirs_where}),
     }
-    rows, epochs = [], {}
+    rows, epochs, floors = [], {}, []
     for side, (part, name, at) in sides.items():
         table, record = _load(part, folder)
         own = select(table, configuration=name, metric=one.metric, **at)
@@ -118,6 +118,8 @@ def _line(one: Evidence, folder: Path) -> dict[str, Any]:
             raise ValueError(f"the table {part} has no {one.metric} of {name!r}: {at}")
         rows.append(own[["seed", "metric", "value", "low", "high"]].assign(side=side))
         epochs[side] = _epochs(own.iloc[0], record)
+        floor = select(table, configuration=name, metric=f"{one.metric}_floor", **at)["value"]
+        floors += [f"{floor.mean():.3f}"] * bool(len(floor))
     # Tables may have different numbers of seeds; what is said is of those that both have.
     shared = set(rows[0]["seed"]) & set(rows[1]["seed"])
     both = select(pd.concat(rows), seed=shared)
@@ -127,8 +129,10 @@ def _line(one: Evidence, folder: Path) -> dict[str, Any]:
     line: dict[str, Any] = {"place": one.place, "score": label(one.metric)}
     if where["target"] == "general":
         line["score"] += " to the general"
+    if len({*floors}) > 1:
+        line["score"] += f" (floors {floors[0]}, {floors[1]})"
     for side, (_, name, at) in sides.items():
-        frame = "" if "recipe" not in one.theirs_where else f" ({at['recipe']})"
+        frame = f" ({at['recipe']})" if "recipe" in one.theirs_where and "recipe" in at else ""
         trained = f", {epochs[side]:,} epochs" if unequal else ""
         line[side] = f"{scores[side]} {label(name)}{trained}{frame}"
     line |= {"difference": verdicts(found)[0], "better": int(found["better"].iloc[0])}

@@ -1,0 +1,74 @@
+"""The study of composition weights, read: the plane of constants, its front, learned curves."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dualdiff.pages.numbers import select
+from dualdiff.weighting import NAMES
+
+SCORES = ["accuracy", "total_variation"]
+"""What the plane is judged by."""
+
+
+def pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a tidy table whose configuration is a pair of constants such as ``"0.5, 1"``.
+
+    With columns ``general`` and ``specialised`` of the weights.
+    """
+    found = table["configuration"].str.extract(rf"^(?P<{NAMES[0]}>[\d.]+), (?P<{NAMES[1]}>[\d.]+)$")
+    known = found.notna().all(axis=1)
+    return table[known].join(found[known].astype(float))
+
+
+def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
+    """The weight plane of a scenario and recipe, means over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Tidy, with pairs of constants among its configurations.
+    scenario, recipe : str
+
+    Returns
+    -------
+    DataFrame
+        A row per pair: ``general, specialised, accuracy, total_variation`` and ``front``, the rows
+        that :func:`front` marks.
+    """
+    rows = select(pairs(table), scenario=scenario, recipe=recipe, target="specialised")
+    wide = rows.pivot_table(index=list(NAMES), columns="metric", values="value")
+    found = wide[SCORES].rename_axis(columns=None).reset_index()
+    return found.assign(front=front(found))
+
+
+def front(points: pd.DataFrame) -> pd.Series:
+    """Which rows are on the Pareto front of ``accuracy`` (more) and ``total_variation`` (less).
+
+    A row is on it unless another one is at least as good in both and better in one of them.
+    """
+    accuracy, variation = (points[name].to_numpy() for name in SCORES)
+    no_worse = (accuracy[:, None] >= accuracy) & (variation[:, None] <= variation)
+    better = (accuracy[:, None] > accuracy) | (variation[:, None] < variation)
+    return pd.Series(~(no_worse & better).any(0), points.index)
+
+
+def learned(table: pd.DataFrame) -> pd.DataFrame:
+    """The weights that trials of :class:`dualdiff.weighting.WeightTrial` found, by timestep.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Tidy; its rows of target ``run`` with metrics such as ``"general at 33"`` count.
+
+    Returns
+    -------
+    DataFrame
+        ``scenario, recipe, seed, configuration, t`` and a column per member.
+    """
+    parts = table["metric"].str.extract(r"^(?P<member>\w+) at (?P<t>\d+)$")
+    known = parts.notna().all(axis=1) & (table["target"] == "run")
+    keys = ["scenario", "recipe", "seed", "configuration", "t"]
+    rows = table[known].join(parts[known].astype({"t": int}))
+    wide = rows.pivot(index=keys, columns="member", values="value")
+    return wide[list(NAMES)].rename_axis(columns=None).reset_index()

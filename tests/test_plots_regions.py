@@ -1,0 +1,52 @@
+"""Figures draw what they are given."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from conftest import generator
+from matplotlib.patches import Circle, Rectangle
+
+from dualdiff.plots import regions, use_style
+from dualdiff.scenarios import Scenario, cabinet, round_table
+
+CORNER = (1.0, 2.0, 3.0)
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    use_style()
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("scenario", [cabinet(), round_table()], ids=lambda s: s.name)
+def test_data_figure(scenario: Scenario) -> None:
+    rows = {w: scenario.pairs(w, 30, generator(1)) for w in ("general", "specialised")}
+    figure = regions.data_figure(scenario, rows, CORNER)
+    assert [a.get_title() for a in figure.axes] == [
+        "general: 30 rows",
+        "specialised: 30 rows",
+    ]
+    x, *_ = figure.axes[1].collections[-2]._offsets3d
+    expected = rows["specialised"][0] - rows["specialised"][1]
+    np.testing.assert_allclose(np.sort(x), np.sort(expected[:, 0] + CORNER[0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("scenario", "shape"), [(cabinet(), Rectangle), (round_table(), Circle)])
+def test_scatter_figure_draws_supports_and_counts_what_it_leaves_out(scenario, shape) -> None:  # type: ignore[no-untyped-def]
+    points = scenario.specialised.draw(torch.tensor([CORNER]), generator(4), 20)[0]
+    points[0, 0] += 100
+    figure = regions.scatter_figure({"joint": points}, scenario, CORNER)
+    top = figure.axes[0]
+    outlines = [p for p in top.patches if isinstance(p, shape)]
+    assert len(outlines) == 2
+    assert len(top.collections[0].get_offsets()) == 20
+    assert [t.get_text() for t in top.texts] == ["1 beyond"]
+
+
+def test_unknown_regions_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot draw a region of type"):
+        regions.outline(plt.figure().gca(), object(), CORNER, "plan")  # type: ignore[arg-type]
