@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from reached import ROOT, modules_of
 
+import dualdiff
 from dualdiff import cli, declared, runner
 from dualdiff.runner import ChapterError, Page
 
@@ -255,8 +256,16 @@ def test_fingerprint_follows_the_module(tmp_path, monkeypatch):
 
 def taken(tree):
     """What a source takes: modules, and names of modules; also what a child is started with."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+    nodes = [*ast.walk(tree)]
+    asked = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dd":
+            module = dualdiff._HOMES.get(node.attr, node.attr)
+            if id(node) not in asked:
+                yield f"dualdiff.{module}", ""
+        elif isinstance(node, ast.Attribute) and re.fullmatch(r"dd\.\w+", ast.unparse(node.value)):
+            yield f"dualdiff.{ast.unparse(node.value)[3:]}", node.attr
+        elif isinstance(node, ast.ImportFrom):
             yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
