@@ -11,7 +11,14 @@ CORE = (
 ).split()
 """The flat core, which knows nothing of studies, pages and tools: import-linter keeps that."""
 
-BUDGETS = {"core": 3_100, "pages": 450, "plots": 2_400, "widgets": 1_250, "robot": 1_500}
+BUDGETS = {
+    "core": 3_100,
+    "pages": 450,
+    "readings": 450,
+    "plots": 1_100,
+    "widgets": 1_250,
+    "robot": 1_500,
+}
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
 
 
