@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualdiff.pages.names import axis as axis_label
 from dualdiff.readings.sweep import axis_of, names_of
 
 PANELS, LINES = 12, 8
@@ -41,7 +42,7 @@ def small_multiples(pooled: pd.DataFrame) -> Figure:
         for key, line in list(groups)[:LINES]:
             label = ", ".join(map(str, key if isinstance(key, tuple) else (key,)))
             _line(panel, line, axis, label)
-        panel.set_title(str(metric).replace("_", " "), fontsize=9)
+        panel.set_ylabel(axis_label(str(metric)), fontsize=9)
         panel.set_xlabel(axis or "")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     if others:
