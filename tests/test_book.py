@@ -255,6 +255,10 @@ def test_pages_in_a_real_browser(built: Path, browser: Any, name: str) -> None:
         assert page.locator(".math").count() == page.locator(".math mjx-container").count()
         assert not page.locator("mjx-merror, [data-mjx-error], mjx-mtext[style*=color]").count()
         unfold(page)
+        assert not page.evaluate(  # lines of code stay lines
+            "[...document.querySelectorAll('.bd-article pre')].filter(part =>"
+            " !getComputedStyle(part).whiteSpace.startsWith('pre')).map(part => part.textContent)"
+        )
         assert not overflowing(page)
         assert not unset(page)
         assert not page.get_by_text(re.compile(r"\w+Warning: ")).count()
