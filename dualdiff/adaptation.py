@@ -11,7 +11,7 @@ from torch import nn
 
 from dualdiff.members import LORA_RANK, METHODS, RECIPES, Workshop, stream
 from dualdiff.overlap import distance_for, shifted_table
-from dualdiff.profiles import PROFILES, Profile
+from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.scenarios import Scenario, cabinet
 from dualdiff.store import Store
 from dualdiff.study import Trial
@@ -61,20 +61,22 @@ class Scale:
     methods: tuple[str, ...] = (*ALONE, *JOINT)
 
 
-SCALES = {
-    "smoke": Scale((8, 128), (5, 10), (8,), 40, 5, 1, (FULL, NONE)),
-    "quick": Scale((8, 128), (20, 200, 500), (128,), 200, 10, 1, (FULL, NONE)),
-    "thesis": Scale(
-        (8, 16, 32, 64, 128, 256, 512, 1024, 2048),
-        (10, 20, 50, 100, 200, 500, 1000, 2000),
-        (8, 32, 128, 512),
-        500,
-        10,
-        3,
-        epoch_networks=tuple(RECIPES),
-        methods=(*ALONE, "generated", *JOINT),
-    ),
-}
+SCALES = Named(
+    {
+        "smoke": Scale((8, 128), (5, 10), (8,), 40, 5, 1, (FULL, NONE)),
+        "quick": Scale((8, 128), (20, 200, 500), (128,), 200, 10, 1, (FULL, NONE)),
+        "full": Scale(
+            (8, 16, 32, 64, 128, 256, 512, 1024, 2048),
+            (10, 20, 50, 100, 200, 500, 1000, 2000),
+            (8, 32, 128, 512),
+            500,
+            10,
+            3,
+            epoch_networks=tuple(RECIPES),
+            methods=(*ALONE, "generated", *JOINT),
+        ),
+    }
+)
 
 
 def _scale(profile: str) -> tuple[Scale, Profile]:

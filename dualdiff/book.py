@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
-# Sphinx runs in a child, without the four seconds that `declared.nbformat` explains.
+# Sphinx runs in a child, without the four seconds that `notebooks.nbformat` explains.
 _JUPYTER_BOOK = (
     "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"

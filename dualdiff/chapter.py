@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dualdiff import declared
+from dualdiff import notebooks
 
 INJECTED = "injected-parameters"
 
@@ -70,7 +70,7 @@ def execute(
     say : callable
         Called with the numbers ``cell`` and ``cells`` whenever a cell starts.
     """
-    node = declared.read(notebook)
+    node = notebooks.read(notebook)
     total = len(node.cells)
     at: dict[str, Any] = {"cell": 0, "source": ""}
 
@@ -83,7 +83,7 @@ def execute(
 
     sockets = Path(tempfile.mkdtemp(prefix="dd-", dir=_short_folder()))
     source = sockets / "source.ipynb"
-    source.write_text(declared.nbformat().v4.writes(node), "utf-8")
+    source.write_text(notebooks.nbformat().v4.writes(node), "utf-8")
     try:
         papermill.execute_notebook(
             _escaped(source),
@@ -139,7 +139,7 @@ def _tidy(path: Path) -> None:
 
     How long it took stays, as ``dualdiff.seconds`` of the notebook's metadata.
     """
-    nbformat = declared.nbformat()
+    nbformat = notebooks.nbformat()
     notebook = nbformat.read(path, as_version=4)
     known = notebook.metadata.pop("papermill", {})
     if known.get("duration") is not None:

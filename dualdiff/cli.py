@@ -171,9 +171,7 @@ def _add_results(commands: Any) -> None:
         "An interrupted run goes on where it stopped: finished configurations are kept.",
     )
     results.add_argument("parts", nargs="*", help="tables to run (all); --list names them")
-    results.add_argument(
-        "--profile", default="thesis", help=f"one of {', '.join(PROFILES)} (thesis)"
-    )
+    results.add_argument("--profile", default="full", help=f"one of {', '.join(PROFILES)} (full)")
     results.add_argument(
         "--output", type=Path, help="folder (book/results; another profile: _build/results/PROFILE)"
     )
@@ -184,6 +182,11 @@ def _add_results(commands: Any) -> None:
         type=int,
         metavar="N",
         help="compute N trials of each table anew and compare; if all agree, the table says so",
+    )
+    results.add_argument(
+        "--extend",
+        action="store_true",
+        help="compute what the tables lack, though the code of the rest was edited since",
     )
     results.add_argument("--quiet", action="store_true", help="no progress bar")
     results.set_defaults(command=_results)
@@ -345,9 +348,9 @@ def _results(options: argparse.Namespace) -> None:
     from dualdiff.parts import PARTS
     from dualdiff.store import Store
 
-    parse("profile", options.profile)
+    options.profile = parse("profile", options.profile)
     parts = options.parts or list(PARTS)
-    folder = options.output or (results.FOLDER if options.profile == "thesis" else None)
+    folder = options.output or (results.FOLDER if options.profile == "full" else None)
     folder = folder or project_root() / "_build" / "results" / options.profile
     if options.list:
         for name in parts:
@@ -358,7 +361,7 @@ def _results(options: argparse.Namespace) -> None:
         for name in parts:
             _confirm(name, options.confirm, folder)
         return
-    sizes = {"jobs": options.jobs, "quiet": options.quiet}
+    sizes = {"jobs": options.jobs, "quiet": options.quiet, "extend": options.extend}
     paths = results.run(options.profile, parts, store=Store(), output=_writable(folder), **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 

@@ -14,14 +14,13 @@ from torch import Tensor
 from dualdiff.compose import RULES
 from dualdiff.correct import Corrected, Progress, product
 from dualdiff.definitions import digest
-from dualdiff.members import code_version, progress_bar, stream
-from dualdiff.methods import MAKES_METHODS, METHODS
+from dualdiff.members import progress_bar, stream
+from dualdiff.methods import METHODS
 from dualdiff.metrics import Estimate
+from dualdiff.profiles import Named
+from dualdiff.provenance import version_of
 from dualdiff.scenes import SCENES, Scene
-from dualdiff.store import Store, provenance
-from dualdiff.study import MAKES_TABLES
-
-MAKES_COMPOSITIONS = [*MAKES_TABLES, *MAKES_METHODS, "scenes", "composition", "ablations"]
+from dualdiff.store import Store, versions
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Size:
     draws: int
 
 
-SIZES = {"smoke": Size(10, 50), "quick": Size(100, 200), "thesis": Size(500, 200)}
+SIZES = Named(smoke=Size(10, 50), quick=Size(100, 200), full=Size(500, 200))
 
 
 Run = Callable[[Scene, Tensor, Progress], Corrected]
@@ -105,8 +104,8 @@ def tidy(
                     "draws": size.draws,
                     "seed": seed,
                     "definitions": digest([run, SCENES[where], RULES.get(name), METHODS.get(name)]),
-                    "code": code_version(*MAKES_COMPOSITIONS),
-                    **provenance(),
+                    "code": version_of(_scored),
+                    **versions(),
                 }
                 make = partial(_scored, scene, name, run, size, seed, bar.update)
                 before = bar.n

@@ -47,7 +47,7 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
     if count < 1:
         raise ValueError(f"the number of trials to compute must be at least 1, not {count}")
     some = PARTS[part].trials(PROFILES[record["profile"]])
-    if results.configuration_hash(some) != record["configuration"]:
+    if record["hashes"].split() != [*map(results.trial_hash, some)]:
         raise ValueError(
             f"{part} is stale: its trials are other ones now; make it with: dualdiff results {part}"
         )

@@ -1,4 +1,4 @@
-"""What a notebook declares: its cells, in any form that nbformat reads, and its parameters.
+"""The parameters that a notebook declares.
 
 The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
 A notebook that calls ``dualdiff.pages.begin`` (as every chapter does) or
@@ -13,12 +13,12 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dualdiff import profiles
+from dualdiff.notebooks import code_cells, parsed, read
 from dualdiff.profiles import PARAMETERS, Parameter
 
 _WORDS = {
@@ -32,69 +32,6 @@ _WORDS = {
     "None": "None",
 }
 _BOOLS = {"true": True, "yes": True, "false": False, "no": False}
-
-
-def nbformat() -> Any:
-    """The library, loaded when it is needed."""
-    # On import jsonschema builds a grammar of internationalised addresses: four seconds for each
-    # process that reads a notebook. Where that package is missing it leaves out this one check.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import nbformat
-
-    return nbformat
-
-
-def read(notebook: Path) -> Any:
-    """A notebook of any version in the form of version 4, as one that this Python runs.
-
-    Raises
-    ------
-    ValueError
-        If it is no notebook, or one in another language.
-    """
-    library = nbformat()
-    try:
-        # Not `nbformat.read`, which complains about what is put right here or by papermill.
-        known = json.loads(notebook.read_text("utf-8-sig"))
-        known.setdefault("metadata", {})
-        node = library.convert(library.reader.reads(json.dumps(known)), 4)
-        cells = [(cell.cell_type, cell.source, cell.metadata) for cell in node.cells]
-        assert all(isinstance(source, str) for _, source, _ in cells)
-        meta = node.metadata
-        own = [meta.get("kernelspec") or {}, meta.get("language_info") or {}]
-        languages = [own[0].get("language"), own[1].get("name")]
-    except Exception as error:  # whatever a file can be that is none
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{notebook} cannot be read as a notebook: {words}") from error
-    for language in languages:
-        if language and "python" not in str(language).lower():
-            raise ValueError(f"{notebook} is in the language {language!r}; it must be in Python")
-    # Editors lose these; the kernel is always the one of this Python.
-    meta["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    meta["language_info"] = {**own[1], "name": "python"}
-    for cell in node.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata["tags"] = [*tags] if isinstance(tags, list) else []
-    return node
-
-
-def _parsed(source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except SyntaxError:
-        from IPython.core.inputtransformer2 import TransformerManager
-
-        return ast.parse(TransformerManager().transform_cell(source))
-
-
-def _code(node: Any) -> Iterator[ast.Module]:
-    """The cells of code, parsed; what is not Python fails when it runs, not here."""
-    for cell in node.cells:
-        if cell.cell_type == "code":
-            try:
-                yield _parsed(cell.source)
-            except (SyntaxError, ValueError):
-                continue
 
 
 @dataclass(frozen=True)
@@ -148,8 +85,7 @@ class Declared:
             With the parameter, the value and what is allowed.
         """
         if self.book:
-            self.book.check(value)
-            return self.book.type(value)  # 3 and 3.0 are one point of a sweep
+            return self.book.type(self.book.check(value))  # 3 and 3.0 are one point of a sweep
         return self._first(value, [(kind, value) for kind in self._asked or ("",)])
 
     def parse(self, text: str) -> Any:
@@ -286,7 +222,7 @@ def parameters(notebook: Path) -> dict[str, Declared]:
     if cell is None or cell.cell_type != "code":
         return {}
     try:
-        lines = _parsed(cell.source).body
+        lines = parsed(cell.source).body
     except (SyntaxError, ValueError) as error:
         words = f"{notebook}: the cell tagged 'parameters' is not Python: {error}"
         raise ValueError(words) from error
@@ -307,7 +243,7 @@ CHECKS = {("dualdiff.profiles", "check"), ("dualdiff.pages", "begin")}
 
 def _checked(node: Any) -> set[str]:
     """The names that a notebook hands to one of :data:`CHECKS`."""
-    parts = [part for module in _code(node) for part in ast.walk(module)]
+    parts = [part for module in code_cells(node) for part in ast.walk(module)]
     froms = [part for part in parts if isinstance(part, ast.ImportFrom)]
     imported = {name.name for part in froms for name in part.names}
     imported &= {name for module, name in CHECKS if module in {part.module for part in froms}}
@@ -358,33 +294,3 @@ def variants(root: Path) -> dict[str, Any]:
     config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
     entries: dict[str, Any] = config.get("sphinx", {}).get("config", {}).get("dualdiff_pages", {})
     return entries
-
-
-def modules(notebook: Path) -> dict[str, bytes]:
-    """The files beside a notebook that it imports, also through one another, by their names."""
-    folder = notebook.resolve().parent
-    found: dict[str, bytes] = {}
-    todo: list[tuple[ast.Module, tuple[str, ...]]] = [(tree, ()) for tree in _code(read(notebook))]
-    while todo:
-        for parts in _imported(*todo.pop()):
-            paths = ["/".join(parts[: end + 1]) for end in range(len(parts))]
-            for name in (path + end for path in paths for end in (".py", "/__init__.py")):
-                if name not in found and (folder / name).is_file():
-                    found[name] = (folder / name).read_bytes()
-                    with suppress(SyntaxError, ValueError):  # it fails when it is imported
-                        todo.append((ast.parse(found[name]), Path(name).parent.parts))
-    return found
-
-
-def _imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """What a module of this package imports, `dualdiff` apart, which is known."""
-    for part in ast.walk(tree):
-        if isinstance(part, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in part.names]
-        elif isinstance(part, ast.ImportFrom) and part.level <= len(package) + 1:
-            base = package[: len(package) + 1 - part.level] if part.level else ()
-            base += tuple(part.module.split(".")) if part.module else ()
-            names = [(*base, alias.name) for alias in part.names]
-        else:
-            continue
-        yield from (name for name in names if name[0] != "dualdiff")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import copyreg
 import dis
@@ -21,7 +20,8 @@ from typing import Any
 
 from torch import Tensor, uint8
 
-PACKAGE = "dualdiff"
+from dualdiff.provenance import PACKAGE, version_of
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented))
 UNTOLD = {"eval", "exec", "compile", "globals", "open", "__import__", "import_module"}
 """Names whose use can bring in what no definition shows."""
@@ -40,7 +40,7 @@ def digest(value: object) -> str:
     Data count by value. Functions and classes of the user's own count by their compiled code (not
     by comments or their place), with all that it reaches: bases, defaults, closures, globals,
     helpers in other modules. Definitions of libraries count by name and installed version, those of
-    this package by the source files that they need.
+    this package by the definitions that they reach (:mod:`dualdiff.provenance`).
 
     An object with a method ``store_key()`` counts by the class's name and what that returns. What
     code reads while it runs (files, the clock) is not seen: let ``store_key`` tell of it.
@@ -238,6 +238,8 @@ def _place(x: Any) -> str | None:
     """Module, name and version of a definition or module of a library; None for all else."""
     if isinstance(x, types.ModuleType):
         version = _version(x.__name__)
+        if version == PACKAGE:
+            version = version_of(x.__name__)
         return version and f"{x.__name__} {version}"
     if not isinstance(x, type | types.FunctionType):
         return None
@@ -245,7 +247,11 @@ def _place(x: Any) -> str | None:
     version = found and _version(x.__module__)
     for part in x.__qualname__.split("."):
         found = getattr(found, part, None)
-    return f"{x.__module__} {x.__qualname__} {version}" if version and found is x else None
+    if found is not x or not version:
+        return None
+    if version == PACKAGE:
+        return f"{x.__qualname__} {version_of(x)}"
+    return f"{x.__module__} {x.__qualname__} {version}"
 
 
 @functools.cache
@@ -253,7 +259,7 @@ def _version(name: str) -> str | None:
     """The version of the library to which a module belongs; None if it is the user's own."""
     root = name.partition(".")[0]
     if root == PACKAGE:
-        return _sources(name)
+        return PACKAGE
     top = sys.modules.get(root)
     file = getattr(sys.modules.get(name), "__file__", None) or getattr(top, "__file__", None)
     if name == "__main__" or top is None:
@@ -270,22 +276,3 @@ def _version(name: str) -> str | None:
 
 
 _distributions = functools.cache(metadata.packages_distributions)
-
-
-def _sources(module: str) -> str:
-    """Hash of the source of a module of this package and of all that it imports from here."""
-    todo, texts = [module], {}
-    while todo:
-        if (name := todo.pop()) in texts or name.partition(".")[0] != PACKAGE:
-            continue
-        try:
-            spec = importlib.util.find_spec(name)
-        except ModuleNotFoundError:  # a name in a module, not a module in a package
-            continue
-        if spec is None or spec.origin is None:
-            continue
-        texts[name] = Path(spec.origin).read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(texts[name])):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return _hash([word for item in sorted(texts.items()) for word in item])

@@ -17,9 +17,8 @@ from dualdiff.metrics import Estimate, energy_score
 from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
 from dualdiff.store import Store
-from dualdiff.study import COLUMNS, MAKES_TABLES, Trial
+from dualdiff.study import COLUMNS, Trial
 
-MAKES_DIAGNOSES = [*MAKES_TABLES, "mcmc", "resampling", "correct", "diagnosis"]
 HELD_OUT = 32
 """Specialised pairs kept aside to ask whether joint sampling helps."""
 
@@ -35,7 +34,6 @@ class Diagnosis(Trial):
     """
 
     DRAWS = 50
-    modules = MAKES_DIAGNOSES
 
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualdiff import declared, runner
+from dualdiff import declared, notebooks, runner
 from dualdiff.declared import Declared
 
 COLUMNS = frozenset("metric value low high spread seeds runs seconds error size cell".split())
@@ -52,7 +52,7 @@ def points_of(file: Path, notebook: Path) -> list[Point]:
         allowed, or if the notebook hands over no results.
     """
     spec, known = read_yaml(file), declared.parameters(notebook)
-    cells = declared.read(notebook).cells
+    cells = notebooks.read(notebook).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     if not any(re.search(r"\brecord\(", text) for text in code):
         raise ValueError(

@@ -28,7 +28,7 @@ T = TypeVar("T")
 SIZE = "DUALDIFF_LAB_SIZE"
 SIZES = ("full", "smoke")
 FOLDERS = {"student": ".ipynb", "solutions": ".ipynb", "autograder": ".zip"}
-# Otter in a process of its own, without the seconds that `declared.nbformat` explains.
+# Otter in a process of its own, without the seconds that `notebooks.nbformat` explains.
 _OTTER = (
     "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from otter.cli import cli; cli(prog_name='otter')"

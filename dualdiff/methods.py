@@ -46,7 +46,6 @@ def on_states(function: Callable[..., Corrected], **options: Any) -> Callable[..
     return make
 
 
-MAKES_METHODS = ["mcmc", "resampling", "correct", "aggregate", "methods"]
 """Source files that decide what a method samples, beside those of all tables."""
 GROUP = 50
 _SMC = {"resampling": Resampling(GROUP)}

@@ -18,7 +18,7 @@ from dualdiff.diagnosis import HELD_OUT, Diagnosis
 from dualdiff.lens import Lens, lens_area
 from dualdiff.members import RECIPES, Workshop, progress_bar, stream
 from dualdiff.pooling import over_seeds
-from dualdiff.profiles import PROFILES, Profile
+from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.regions import Disc, Region
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table
@@ -54,11 +54,13 @@ class Scale:
     seeds: int
 
 
-SCALES = {
-    "smoke": Scale((0.0, 3, 7), 40, 1),
-    "quick": Scale((0.0, 2.5, 3.5, 7), 300, 1),
-    "thesis": Scale(SWEEP, 500, 3),
-}
+SCALES = Named(
+    {
+        "smoke": Scale((0.0, 3, 7), 40, 1),
+        "quick": Scale((0.0, 2.5, 3.5, 7), 300, 1),
+        "full": Scale(SWEEP, 500, 3),
+    }
+)
 
 
 def shifted_table(distance: float, height_tolerance: float = 0.25) -> Scenario:
@@ -128,9 +130,9 @@ def _size(profile: str) -> Profile:
 
 
 def setting_trials(profile: str, seed: int) -> list[Trial]:
-    """The thesis's six settings under recipe ``thesis``, every configuration and target."""
+    """The thesis's six settings under recipe ``plain``, every configuration and target."""
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
-    recipes = [RECIPES["thesis"]]
+    recipes = [RECIPES["plain"]]
     size = _size(profile)
     return [t for w in worlds for t in trials(w, recipes, size, seed, targets(w))]
 

@@ -41,7 +41,7 @@ class Run(Protocol):
     """What can be a row group of a table: a :class:`~dualdiff.study.Trial`, or the robot's."""
 
     @property
-    def modules(self) -> Sequence[str]: ...
+    def roots(self) -> tuple[type, ...]: ...
     @property
     def recipe_name(self) -> str: ...
     @property
@@ -98,7 +98,7 @@ def _smaller(profile: Profile, conditions: int, seeds: int) -> Profile:
 
 def _scenario(name: str, recipe: str) -> Callable[[Profile], list[Trial]]:
     def make(profile: Profile) -> list[Trial]:
-        size = profile if recipe == "thesis" else _smaller(profile, 2_000, 5)
+        size = profile if recipe == "plain" else _smaller(profile, 2_000, 5)
         return trials(make_scenario(name), [RECIPES[recipe]], size, 0)
 
     return make
@@ -107,7 +107,7 @@ def _scenario(name: str, recipe: str) -> Callable[[Profile], list[Trial]]:
 def _overlap(profile: Profile) -> list[Trial]:
     size = _smaller(profile, 10_000, 5)
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
-    found = [t for w in worlds for t in trials(w, [RECIPES["thesis"]], size, 0, targets(w))]
+    found = [t for w in worlds for t in trials(w, [RECIPES["plain"]], size, 0, targets(w))]
     return [t for t in found if t.configuration in ("general", "specialised", "joint")]
 
 
@@ -126,8 +126,8 @@ def _adaptation(recipe: str) -> Callable[[Profile], list[Trial]]:
 
 
 def variations() -> list[Recipe]:
-    """Recipe ``thesis`` with one of its assumptions changed at a time, itself first."""
-    base = RECIPES["thesis"]
+    """Recipe ``plain`` with one of its assumptions changed at a time, itself first."""
+    base = RECIPES["plain"]
 
     def network(name: str, **changes: Any) -> Recipe:
         return replace(base, name=name, architecture=replace(base.architecture, **changes))
@@ -175,15 +175,15 @@ def _weights(profile: Profile) -> list[Trial]:
 PARTS = {
     part.name: part
     for part in (
-        Part("cabinet", "Table 4.1, recipe thesis", _scenario("cabinet", "thesis")),
-        Part("round_table", "Table 4.3, recipe thesis", _scenario("round_table", "thesis")),
+        Part("cabinet", "Table 4.1, recipe plain", _scenario("cabinet", "plain")),
+        Part("round_table", "Table 4.3, recipe plain", _scenario("round_table", "plain")),
         Part("cabinet_tuned", "Table 4.1, recipe tuned", _scenario("cabinet", "tuned")),
         Part("round_table_tuned", "Table 4.3, recipe tuned", _scenario("round_table", "tuned")),
-        Part("overlap", "Table 4.5, recipe thesis", _overlap),
+        Part("overlap", "Table 4.5, recipe plain", _overlap),
         Part("sensitivity", "Tables 4.1 and 4.3, one assumption changed", _sensitivity),
-        Part("sweep", "Overlap sweep, exact members and recipe thesis", _sweep("exact", "thesis")),
+        Part("sweep", "Overlap sweep, exact members and recipe plain", _sweep("exact", "plain")),
         Part("sweep_tuned", "Overlap sweep, recipe tuned", _sweep("tuned")),
-        Part("adaptation", "Sizes, epochs and overlap, recipe thesis", _adaptation("thesis")),
+        Part("adaptation", "Sizes, epochs and overlap, recipe plain", _adaptation("plain")),
         Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
         Part("ablation", "Recipe tuned without one of its parts", _ablation),
         Part("corrected", "Correctors on exact and on learned members", _corrected),
@@ -207,7 +207,7 @@ def cost(trial: Run) -> float:
     if isinstance(trial, RobotTrial | DataTrial):
         return trial.cost * SAMPLES_PER_SECOND
     assert isinstance(trial, Trial)
-    recipe = RECIPES["thesis"] if isinstance(trial.recipe, str) else trial.recipe
+    recipe = RECIPES["plain"] if isinstance(trial.recipe, str) else trial.recipe
     calls = 2 if trial.configuration.endswith("joint") else 1
     size = (recipe.architecture.width / 128) ** 2
     sampling = calls * trial.profile.conditions * trial.profile.draws * recipe.steps / 100

@@ -127,7 +127,7 @@ class Process:
     def linear(
         cls, steps: int = 100, first: float = 1e-3, last: float = 0.2, *, dy: int = 3, dc: int = 3
     ) -> Process:
-        """Betas rising linearly from ``first`` to ``last`` (the schedule of recipe ``thesis``)."""
+        """Betas rising linearly from ``first`` to ``last`` (the schedule of recipe ``plain``)."""
         if steps < 1 or not 0 < first <= last < 1:
             raise ValueError(
                 f"linear schedule needs steps >= 1 and 0 < first <= last < 1, "

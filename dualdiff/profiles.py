@@ -7,12 +7,38 @@ imports nothing heavy: the command line checks a value before anything else is l
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+FORMER = {"thesis": ("full", "plain")}
+"""Names of before, and what has them now: a profile, a recipe."""
+Value = TypeVar("Value")
+
+
+def present(name: str, known: Collection[str]) -> str:
+    """The present name, one of ``known``, of what had another one before, with a note."""
+    for new in {*FORMER.get(name, ())} & {*known}:
+        warnings.warn(f"{name!r} is called {new!r} now", FutureWarning, stacklevel=3)
+        return new
+    return name
+
+
+class Named(dict[str, Value]):
+    """A table by name that takes names of before, too."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or bool({*FORMER.get(str(name), ())} & {*self})
+
+    def __missing__(self, name: str) -> Value:
+        if name not in self:
+            raise KeyError(name)
+        return self[present(name, self)]
 
 
 @dataclass(frozen=True)
@@ -46,14 +72,14 @@ class Profile:
     theory_samples: int
 
 
-PROFILES = {
-    profile.name: profile
+PROFILES = Named(
+    (profile.name, profile)
     for profile in (
         Profile("smoke", 4_096, 128, 3, 30, 10, 64, 10, 1, 2_000),
         Profile("quick", 55_398, 128, 100, 1_500, 200, 2_000, 10, 1, 20_000),
-        Profile("thesis", 55_398, 128, 100, 1_500, 200, 100_000, 10, 3, 200_000),
+        Profile("full", 55_398, 128, 100, 1_500, 200, 100_000, 10, 3, 200_000),
     )
-}
+)
 
 
 @dataclass(frozen=True)
@@ -99,15 +125,15 @@ class Parameter:
         if self.type is bool or isinstance(value, bool):
             return self.type is bool and isinstance(value, bool)
         if self.type is str:
-            return isinstance(value, str) and value in self.choices
+            return isinstance(value, str) and value in Named.fromkeys(self.choices)
         if not isinstance(value, Integral if self.type is int else Real):
             return False
         number: Any = value
         low = number >= self.minimum if self.above is None else number > self.above
         return bool(low and number <= self.maximum)
 
-    def check(self, value: Any) -> None:
-        """Refuse a value that is not allowed.
+    def check(self, value: Any) -> Any:
+        """The value under its present name; one that is not allowed is refused.
 
         Raises
         ------
@@ -116,6 +142,7 @@ class Parameter:
         """
         if not self.accepts(value):
             raise ValueError(f"parameter {self.name!r} is {value!r}; it must be {self.allowed}")
+        return present(value, self.choices) if self.choices else value
 
     def parse(self, text: str) -> Any:
         """The value that `text` spells on a command line, checked."""
@@ -125,8 +152,7 @@ class Parameter:
             value = words.get(text.lower(), text) if self.type is bool else self.type(text)
         except ValueError:
             pass  # stays text, which the check refuses with the right message
-        self.check(value)
-        return value
+        return self.check(value)
 
 
 PARAMETERS = {
@@ -137,7 +163,7 @@ PARAMETERS = {
         Parameter("device", str, "where torch computes", choices=("auto", "cpu", "cuda")),
         Parameter("quiet", bool, "no progress bars"),
         Parameter("scenario", str, "which experiment", choices=("cabinet", "round_table")),
-        Parameter("recipe", str, "network and training", choices=("thesis", "tuned")),
+        Parameter("recipe", str, "network and training", choices=("plain", "tuned")),
         Parameter(
             "height_tolerance",
             float,

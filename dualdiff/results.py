@@ -10,17 +10,17 @@ import subprocess
 from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm.auto import tqdm
 
-from dualdiff.members import code_version
 from dualdiff.parts import KEY, PARTS, Part, Run, cost, trial_key
 from dualdiff.profiles import PROFILES
-from dualdiff.store import Store, provenance, write
+from dualdiff.provenance import definitions_of
+from dualdiff.store import Store, versions, write
 from dualdiff.workers import check_jobs, in_processes
 
 SIZES = (
@@ -31,11 +31,6 @@ SIZES = (
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
 
-def _sources(modules: Iterable[str]) -> dict[str, str]:
-    """Hash of every one of the modules, as it is on disk."""
-    return {module: code_version(module) for module in modules}
-
-
 Job = tuple[str, Run]
 """A trial, and the part that asks for it."""
 
@@ -43,10 +38,10 @@ Job = tuple[str, Run]
 def _work(job: Job, store: Store, sources: dict[str, str]) -> pd.DataFrame:
     """The table of a trial, if its code is still what it was when the run began."""
     trial = job[1]
-    now = _sources(trial.modules)
-    if edited := [module for module in now if now[module] != sources[module]]:
+    now = sources_of([trial])
+    if edited := [name for name in now if now[name] != sources.get(name)]:
         raise RuntimeError(
-            f"the source of {', '.join(edited)} was edited during the run, so a result could be "
+            f"the source of {_some(edited)} was edited during the run, so a result could be "
             "stored as another code's; start it again, finished configurations are kept"
         )
     return trial.table(store)
@@ -108,11 +103,13 @@ def run(
     output: Path = FOLDER,
     jobs: int = 1,
     quiet: bool = False,
+    extend: bool = False,
 ) -> list[Path]:
     """Run parts of the results and write each as it finishes.
 
-    Every configuration is stored as soon as it is done, so an interrupted run goes on where it
-    stopped: each job loses at most the configuration it was at.
+    Every trial is stored as soon as it is done, so an interrupted run goes on where it stopped:
+    each job loses at most the trial it was at. Trials that ``output`` has already, made by the
+    same code, are taken from there.
 
     Parameters
     ----------
@@ -125,6 +122,9 @@ def run(
         Configurations that run at a time; the numbers do not depend on it.
     quiet : bool
         No progress bar.
+    extend : bool
+        Take trials from ``output`` whose code was edited since, too: only what it lacks is
+        computed. The table then says what was edited, until it is confirmed.
 
     Returns
     -------
@@ -140,56 +140,95 @@ def run(
     """
     check_jobs(jobs)
     wanted = _wanted(profile, parts)
-    tables: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {part: {} for part in wanted}
-    todo = [(part, trial) for part, some in wanted.items() for trial in some]
-    sources = sources_of([trial for _, trial in todo])
+    sources = sources_of([trial for some in wanted.values() for trial in some])
+    kept = {part: _kept(part, some, output, extend) for part, some in wanted.items()}
+    tables = {part: dict(old.lines) for part, old in kept.items()}
+    todo = [(p, t) for p, some in wanted.items() for t in some if trial_key(t) not in tables[p]]
     work = partial(_work, store=store, sources=sources)
     with _Progress(todo, jobs, quiet) as progress:
-        progress.part(next(iter(tables), "nothing to do"))
+        for part, some in wanted.items():
+            if tables[part] and not quiet:
+                progress.bar.write(f"{part}: {len(tables[part])} of {len(some)} trials are there")
+        progress.part(next(iter(p for p, _ in todo), "nothing to do"))
         for (part, trial), table in in_processes(work, todo, jobs):
-            tables[part][trial_key(trial)] = table
+            tables[part][trial_key(trial)] = _lines(trial, table)
+            kept[part].seconds.append(float(table["seconds"].iloc[0]))
             progress.finished(trial, table)
             if len(tables[part]) == len(wanted[part]):
-                _write(PARTS[part], wanted[part], tables.pop(part), profile, output, sources)
-            progress.part(next(iter(tables), "done"))  # the first that is not written
+                _write(PARTS[part], wanted[part], tables.pop(part), profile, output, kept[part])
+            progress.part(next((p for p, _ in todo if p in tables), "done"))
+    for part, lines in tables.items():  # nothing was computed
+        if any(reason.startswith("stale") for reason in staleness(part, output)):
+            _write(PARTS[part], wanted[part], lines, profile, output, kept[part])
     return [output / f"{part}.csv" for part in wanted]
 
 
-def _modules(some: list[Run]) -> list[str]:
-    """The modules whose source decides what the trials give."""
-    return list(dict.fromkeys(module for trial in some for module in trial.modules))
+class Kept(NamedTuple):
+    """Trials that a table has already, their rows as text; seconds of all work; its record."""
+
+    lines: dict[tuple[Any, ...], str]
+    seconds: list[float]
+    record: dict[str, Any]
 
 
-def sources_of(some: list[Run]) -> dict[str, str]:
-    """Hash of every source file that decides what the trials give."""
-    return _sources(_modules(some))
+def _kept(part: str, some: list[Run], output: Path, extend: bool) -> Kept:
+    try:
+        table, record = load(part, output)
+        text = (output / f"{part}.csv").read_text("utf-8").splitlines()
+    except (FileNotFoundError, ValueError):
+        return Kept({}, [], {})
+    keys = [*table[KEY].itertuples(index=False, name=None)]
+    hashes = dict(zip(dict.fromkeys(keys), record.get("hashes", "").split(), strict=False))
+    known = record.get("confirmed", record)["sources"]
+    lines: dict[tuple[Any, ...], str] = {}
+    for trial in some:
+        key, now = trial_key(trial), sources_of([trial])
+        same = now.items() <= known.items() and record["versions"]["torch"] == version("torch")
+        if hashes.get(key) == trial_hash(trial) and (same or extend):
+            own = [line for line, of in zip(text[1:], keys, strict=True) if of == key]
+            lines[key] = "\n".join([text[0], *own, ""])
+    return Kept(lines, [record["seconds"]] if lines else [], record if lines else {})
 
 
-def configuration_hash(some: list[Run]) -> str:
-    """SHA-256 of what the trials are made of, 64 hexadecimal digits."""
-    text = json.dumps([trial.config() for trial in some], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _lines(trial: Run, table: pd.DataFrame) -> str:
+    """The rows of a trial as they stand in a table, under the line that names the columns."""
+    own = table.drop(columns=["profile", "seconds"])
+    own.insert(2, "n_specialised", trial.profile.n_specialised)
+    own.insert(3, "finetune_epochs", trial.profile.finetune_epochs)
+    return str(own.to_csv(index=False, float_format="%.7g", lineterminator="\n"))
+
+
+def sources_of(some: Iterable[Run]) -> dict[str, str]:
+    """Hash of every definition that decides what the trials give."""
+    return definitions_of(*dict.fromkeys(root for trial in some for root in trial.roots))
+
+
+def trial_hash(trial: Run) -> str:
+    """What a trial is made of, as 12 hexadecimal digits of a SHA-256."""
+    text = json.dumps(trial.config(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    found = sorted(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
 
 
 def _write(
     part: Part,
     some: list[Run],
-    tables: dict[tuple[Any, ...], pd.DataFrame],
+    lines: dict[tuple[Any, ...], str],
     profile: str,
     output: Path,
-    sources: dict[str, str],
+    kept: Kept,
 ) -> None:
     """The table in the order of its trials, and what it was made from."""
-    in_order = []
-    for trial in some:
-        own = tables[trial_key(trial)].drop(columns="profile")
-        own.insert(2, "n_specialised", trial.profile.n_specialised)
-        own.insert(3, "finetune_epochs", trial.profile.finetune_epochs)
-        in_order.append(own)
-    table = pd.concat(in_order)
+    header = min(lines.values()).splitlines(keepends=True)[0]
+    code, old = sources_of(some), kept.record
+    data = (header + "".join(lines[trial_key(t)].removeprefix(header) for t in some)).encode()
     size = some[0].profile
     recipes = {trial.recipe_name: trial.config()["recipe"] for trial in some}
-    seconds = table.drop_duplicates(KEY)["seconds"].sum()
     record = {
         "part": part.name,
         "title": part.title,
@@ -199,21 +238,20 @@ def _write(
         "seeds": sorted({trial.seed for trial in some}),
         "trials": len(some),
         "recipes": recipes,
-        "configuration": configuration_hash(some),
-        "sources": {module: sources[module] for module in _modules(some)},
+        "hashes": " ".join(map(trial_hash, some)),
+        "sources": dict(sorted({**code, **old.get("sources", {})}.items())),
         "versions": {
             "python": platform.python_version(),
-            **provenance(),
+            **versions(),
             **{name: version(name) for name in ("numpy", "pandas")},
         },
         "revision": revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seconds": round(float(seconds)),
+        "seconds": round(sum(kept.seconds)),
+        "sha256": hashlib.sha256(data).hexdigest(),
     }
-    text = StringIO()
-    table.drop(columns="seconds").to_csv(text, index=False, float_format="%.7g")
-    data = text.getvalue().encode()
-    record["sha256"] = hashlib.sha256(data).hexdigest()
+    if before := old.get("confirmed"):
+        record["confirmed"] = {**before, "sources": {**code, **before["sources"]}}
     output.mkdir(parents=True, exist_ok=True)
     write(output / f"{part.name}.csv", data)
     write(output / f"{part.name}.json", (json.dumps(record, indent=2) + "\n").encode())
@@ -248,7 +286,7 @@ def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, Any]
     if not _is_of(data, record):
         raise ValueError(
             f"{folder / part}.csv is not the table that {part}.json was written for; restore both, "
-            f"or make them with: dualdiff results --profile thesis {part}"
+            f"or make them with: dualdiff results --profile full {part}"
         )
     return pd.read_csv(BytesIO(data)), record
 
@@ -260,7 +298,7 @@ def _read(part: str, folder: Path) -> tuple[bytes, dict[str, Any]]:
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             raise FileNotFoundError(
-                f"{needed} is not there; make it with: dualdiff results --profile thesis {part}"
+                f"{needed} is not there; make it with: dualdiff results --profile full {part}"
             )
     # Git may have given the file another system's line ends.
     data = path.read_bytes().replace(b"\r\n", b"\n")
@@ -275,7 +313,7 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     """Why a committed table may differ from what the code would make now; empty: it is current.
 
     A reason that begins with ``stale`` means that something else would be computed; one that
-    begins with ``changed`` names source files edited since, whose effect only a rerun shows.
+    begins with ``changed`` names definitions edited since, whose effect only a rerun shows.
     """
     data, record = _read(part, folder)
     if not _is_of(data, record):
@@ -283,16 +321,16 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     table = pd.read_csv(BytesIO(data))
     some = PARTS[part].trials(PROFILES[record["profile"]])
     reasons = []
-    if configuration_hash(some) != record["configuration"]:
-        reasons.append("stale: the configuration of its trials is another one now")
-    other = {trial_key(t) for t in some} ^ set(table[KEY].itertuples(index=False, name=None))
-    if other:
-        example = " ".join(map(str, min(other)))
-        reasons.append(f"stale: {len(other)} trials differ, such as {example}")
-    now = sources_of(some)
-    edited = [m for m in {*now, *record["sources"]} if now.get(m) != record["sources"].get(m)]
-    if edited and record.get("confirmed", {}).get("sources") != now:
-        reasons.append(f"changed since: {', '.join(sorted(edited))}")
+    keys = dict.fromkeys(table[KEY].itertuples(index=False, name=None))
+    known = dict(zip(keys, record["hashes"].split(), strict=True))
+    now = {trial_key(t): trial_hash(t) for t in some}
+    if other := known.items() ^ now.items():
+        names = {" ".join(map(str, key)) for key, _ in other}
+        reasons.append(f"stale: {len(names)} trials differ, such as {min(names)}")
+    code = sources_of(some)
+    edited = [n for n in {*code, *record["sources"]} if code.get(n) != record["sources"].get(n)]
+    if edited and record.get("confirmed", {}).get("sources") != code:
+        reasons.append(f"changed since: {_some(edited)}")
     return reasons
 
 

@@ -24,10 +24,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dualdiff import declared
+from dualdiff import declared, notebooks
+from dualdiff.provenance import definitions_of, reached_by
 
-# Parts of the package that no chapter reaches: a change there changes no result.
-_OUTSIDE = {f"{name}.py" for name in "bench book cleaning download printing timing".split()}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CORES = os.cpu_count() or 1
 
@@ -98,24 +97,19 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
 def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     """SHA-256 of all that a run depends on.
 
-    Cells (sources and tags), the full parameter set, the package's files that a notebook can
-    import, modules of its own folder that it imports, the committed tables that it can show
+    Cells (sources and tags), the full parameter set, the package's definitions that it reaches,
+    modules of its own folder that it imports, the committed tables that it can show
     (``book/results``), the versions of torch and numpy. Not: the store, which has keys of its own,
     and other files that it reads.
     """
     cells = [
-        [cell.cell_type, cell.source, cell.metadata.tags] for cell in declared.read(notebook).cells
+        [cell.cell_type, cell.source, cell.metadata.tags] for cell in notebooks.read(notebook).cells
     ]
-    package = Path(__file__).parent
-    code = {
-        path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(package.rglob("*"))
-        if path.suffix in {".py", ".js", ".css"} and path.name not in _OUTSIDE
-    }
-    committed = sorted((package.parent / "book" / "results").glob("*"))
+    code = reached_by(notebooks.code(notebook)) | definitions_of("dualdiff.chapter")
+    committed = sorted((Path(__file__).parent.parent / "book" / "results").glob("*"))
     tables = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in committed}
     full = {**parameters_of(notebook), **parameters}
-    beside = declared.modules(notebook).items()
+    beside = notebooks.modules(notebook).items()
     own = {name: hashlib.sha256(data).hexdigest() for name, data in beside}
     versions = {name: version(name) for name in ("torch", "numpy")}
     everything = json.dumps([cells, full, code, own, tables, versions], sort_keys=True)
@@ -192,7 +186,7 @@ def _check_output(output: Path, partial: Path, notebook: Path) -> None:
 def _whole(executed: Path) -> bool:
     """Whether an executed notebook is there and not cut or damaged."""
     try:
-        declared.nbformat().validate(declared.read(executed))
+        notebooks.nbformat().validate(notebooks.read(executed))
     except Exception:  # whatever a parser makes of it; it is made again
         return False
     return True

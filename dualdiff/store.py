@@ -47,7 +47,7 @@ class _Unusable(Exception):
     """Why a stored file cannot be used."""
 
 
-def provenance() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of this package and of torch, to put into a configuration."""
     return {"dualdiff": dualdiff.__version__, "torch": torch.__version__.split("+")[0]}
 

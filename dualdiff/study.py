@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -19,24 +19,22 @@ from dualdiff.definitions import added, own
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import exact_denoiser
 from dualdiff.members import (
-    MAKES_NETWORKS,
     Recipe,
     Workshop,
-    code_version,
     law,
     progress_bar,
     stream,
 )
 from dualdiff.process import Process
 from dualdiff.profiles import Profile
+from dualdiff.provenance import version_of
 from dualdiff.regions import Region
 from dualdiff.samplers import DDPM, sample
 from dualdiff.scenarios import Scenario
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store, versions
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
 EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
-MAKES_TABLES = [*MAKES_NETWORKS, "lens", "interpolation", "exact", "compose", "metrics", "study"]
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
 COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
 
@@ -125,12 +123,15 @@ class Trial:
     configuration: str
     targets: Mapping[str, Region] | None = None
 
-    modules: ClassVar[Sequence[str]] = MAKES_TABLES
-    """Source files that decide the result."""
-
     def __post_init__(self) -> None:
         if isinstance(self.recipe, str) and self.recipe != "exact":
             raise ValueError(f"recipe must be a Recipe or 'exact', not {self.recipe!r}")
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """The definitions of which the result is made, with all that they reach."""
+        laws = (self.scenario.general, self.scenario.specialised, *(self.targets or {}).values())
+        return (type(self), *map(type, laws))
 
     @property
     def recipe_name(self) -> str:
@@ -159,7 +160,7 @@ class Trial:
 
     def code(self) -> dict[str, Any]:
         """Versions of the code that makes the result, as JSON."""
-        return {"code": code_version(*self.modules), **provenance()}
+        return {"code": version_of(*self.roots), **versions()}
 
     def table(
         self, store: Store, device: torch.device | str = "cpu", quiet: bool = True

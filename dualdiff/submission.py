@@ -78,7 +78,7 @@ def archived_tests(archive: Path) -> dict[str, str]:
 
 def parsed(source: str, question: str) -> Any:
     """Otter's object for the tests of a question."""
-    # Without the seconds that `declared.nbformat` explains.
+    # Without the seconds that `notebooks.nbformat` explains.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from otter.test_files.exception_test import ExceptionTestFile
 

@@ -335,7 +335,7 @@ def gather(
     """
     import pandas as pd
 
-    from dualdiff.store import provenance, write
+    from dualdiff.store import versions, write
 
     parts = []
     for point in points:
@@ -355,7 +355,7 @@ def gather(
     made_from = {
         "notebook": notebook.name,
         "points": [vars(point) for point in points],
-        "versions": provenance(),
+        "versions": versions(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "table.parquet", table.to_parquet(index=False))

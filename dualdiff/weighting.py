@@ -15,17 +15,15 @@ from dualdiff.compose import Weighted
 from dualdiff.definitions import digest
 from dualdiff.denoisers import Denoiser
 from dualdiff.members import RECIPES, Recipe, Workshop, progress_bar, stream
-from dualdiff.methods import MAKES_METHODS, METHODS
+from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.overlap import SETTINGS, shifted_table, targets
-from dualdiff.profiles import PROFILES, Profile
+from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
-from dualdiff.study import MAKES_TABLES, Trial, exact_configurations
+from dualdiff.study import Trial, exact_configurations
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
-MAKES_CORRECTED = [*MAKES_TABLES, *MAKES_METHODS, "weighting"]
-MAKES_WEIGHTS = [*MAKES_CORRECTED, "weights"]
 FOLDS = 4
 NAMES = ("general", "specialised")
 STARTS = ((1.0, 1.0), (0.25, 1.0), (0.0, 1.0), (0.5, 0.5), (1.0, 2.0), (0.0, 2.0))
@@ -59,11 +57,13 @@ class Scale:
     oracle: int
 
 
-SCALES = {
-    "smoke": Scale(10, 50, 1, 7, 4, 200),
-    "quick": Scale(100, 50, 1, 25, 16, 4_000),
-    "thesis": Scale(400, 50, 3, 40, 32, 4_000),
-}
+SCALES = Named(
+    {
+        "smoke": Scale(10, 50, 1, 7, 4, 200),
+        "quick": Scale(100, 50, 1, 25, 16, 4_000),
+        "full": Scale(400, 50, 3, 40, 32, 4_000),
+    }
+)
 
 
 def sized(profile: str) -> Profile:
@@ -98,7 +98,6 @@ def members(
 class Composed(Trial):
     """A trial whose configuration is a way to compose a general and a specialised model."""
 
-    modules: ClassVar = MAKES_CORRECTED
     kind: ClassVar[str]
 
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -158,7 +157,6 @@ class WeightTrial(Composed):
     composition that is sampled has the network of all pairs.
     """
 
-    modules: ClassVar = MAKES_WEIGHTS
     kind = "weights"
 
     def __post_init__(self) -> None:
@@ -274,7 +272,7 @@ def folds(workshop: Workshop, method: str) -> list[Fold]:
 def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[Trial]:
     """Correctors on both scenarios, for exact members and recipes: :data:`CORRECTED` or fewer."""
     size = sized(profile)
-    methods = CORRECTED if profile == "thesis" else CHEAP
+    methods = CORRECTED if profile == "full" else CHEAP
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes

@@ -67,6 +67,6 @@ def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = ta
     for name in parts or SYNTHETIC:
         part = PARTS[name]
         some = part.trials(PROFILES["thesis"])
-        tables = {trial_key(trial): scale(trial) for trial in some}
-        results._write(part, some, tables, "thesis", folder, results.sources_of(some))
+        lines = {trial_key(trial): results._lines(trial, scale(trial)) for trial in some}
+        results._write(part, some, lines, "full", folder, results.Kept({}, [1.5], {}))
         assert json.loads((folder / f"{name}.json").read_text())["trials"] == len(some)

@@ -101,7 +101,7 @@ SCORES = {
 
 WORDS = {
     "printed": "thesis (printed)",
-    "thesis": "ours, thesis",
+    "plain": "ours, plain",
     "tuned": "ours, tuned",
     "exact": "exact members",
     "cabinet": "cabinet",

@@ -67,7 +67,7 @@ def committed(
     own : DataFrame, optional
         This run's table; by default an empty one.
     """
-    command = f"`dualdiff results --profile thesis {' '.join(parts)}`"
+    command = f"`dualdiff results --profile full {' '.join(parts)}`"
     try:
         table, record, state = results.together(*parts, folder=folder)
     except FileNotFoundError:

@@ -90,7 +90,7 @@ def widening(rows: pd.DataFrame, conditions: int) -> pd.Series:
 
 
 def sensitivity(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFrame:
-    """What each change of recipe ``thesis`` does to each configuration.
+    """What each change of recipe ``plain`` does to each configuration.
 
     Parameters
     ----------
@@ -104,10 +104,10 @@ def sensitivity(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFram
         Index ``recipe, configuration``; columns ``value``, ``difference`` to the unchanged recipe,
         ``spread`` (standard deviation over seeds, pooled over the recipes), ``units``
         (difference / spread), ``moves`` (beyond the 95 % t interval of a difference of two means)
-        and ``thesis``.
+        and ``plain``.
     """
     rows = select(pooled, scenario=scenario, metric=metric, target="specialised")
-    base = select(rows, recipe="thesis").set_index("configuration")
+    base = select(rows, recipe="plain").set_index("configuration")
     lines = []
     for name, part in rows.groupby("configuration", sort=False):
         spread = math.sqrt((part["spread"] ** 2).mean())
@@ -121,7 +121,7 @@ def sensitivity(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFram
                 difference=difference,
                 spread=spread,
                 units=difference / spread if spread > 0 else math.nan,
-                moves=(difference.abs() > margin) & (part["recipe"] != "thesis"),
+                moves=(difference.abs() > margin) & (part["recipe"] != "plain"),
                 thesis=thesis_table(scenario)[metric][str(name)],
             )
         )

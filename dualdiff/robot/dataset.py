@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from dualdiff.definitions import digest
-from dualdiff.members import code_version, progress_bar, stream
+from dualdiff.members import progress_bar, stream
+from dualdiff.provenance import version_of
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store, versions
 from dualdiff.train import one_thread
 from dualdiff.workers import check_jobs, in_processes
 
@@ -30,10 +31,6 @@ COLUMNS = (*FEATURES, *OFFSETS, *PLACES, "type", "task", "goals", "draws")
 """The ten features; the target as the simulator asks for it and, clipped, in the workspace; index
 of the object's type in :data:`dualdiff.robot.kinds.TYPES`; task; how many goals the task began
 with; draws that the oracle needed."""
-MAKES_ROWS = [
-    *("members", "train"),  # the streams of random numbers, and on how many threads they are used
-    *("robot/kinds", "robot/world", "robot/scenes", "robot/tasks", "robot/dataset"),
-]
 FRAMES = ("object", "world", "metric")
 """Coordinates of the target.
 
@@ -107,8 +104,8 @@ class Chunk:
             **own,
             "seed": self.seed,
             "environments": digest(ENVIRONMENTS),
-            "code": code_version(*MAKES_ROWS),
-            **provenance(),
+            "code": version_of(Chunk),
+            **versions(),
         }
 
     def table(self, store: Store) -> pd.DataFrame:

@@ -15,17 +15,15 @@ from torch import Tensor
 from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.members import (
-    MAKES_NETWORKS,
     Rows,
     Trained,
-    code_version,
     progress_bar,
     stream,
 )
 from dualdiff.networks import MLP
 from dualdiff.process import Process
+from dualdiff.provenance import version_of
 from dualdiff.robot.dataset import (
-    MAKES_ROWS,
     SPECIAL,
     Split,
     decode,
@@ -37,10 +35,9 @@ from dualdiff.robot.dataset import (
 )
 from dualdiff.robot.kinds import TYPES
 from dualdiff.robot.settings import Scale, Setting
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store, versions
 from dualdiff.train import clone, epoch_losses, fit
 
-MAKES_MEMBERS = [*MAKES_NETWORKS, *MAKES_ROWS, "robot/settings", "robot/members"]
 FOLDS = 4
 DATA_SEED = 0
 """Of the rows: all training seeds share one data set, and each draws its own specialised tasks."""
@@ -247,8 +244,8 @@ class Workshop:
             "setting": self.setting.described(),
             "scale": {key: scale[key] for key in asked},
             "seed": self.seed,
-            "code": code_version(*MAKES_MEMBERS),
-            **provenance(),
+            "code": version_of(type(self)),
+            **versions(),
             **added(self, Workshop),
         }
         return config if name == "general" else {**config, "fold": self.fold}

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from dualdiff.members import code_version
-from dualdiff.robot.dataset import CHUNK, MAKES_ROWS, generate
+from dualdiff.provenance import version_of
+from dualdiff.robot.dataset import CHUNK, generate
 from dualdiff.robot.kinds import ENVIRONMENTS, TYPES
 from dualdiff.robot.members import DATA_SEED
 from dualdiff.robot.settings import Scale
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store, versions
 from dualdiff.study import COLUMNS
 
 
@@ -40,10 +40,14 @@ class DataTrial:
     profile: Scale
     configuration: str
 
-    modules: ClassVar = [*MAKES_ROWS, "robot/rows"]
     scenario_name: ClassVar = "robot"
     recipe_name: ClassVar = "simulator"
     seed: ClassVar = DATA_SEED
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """The definitions of which the result is made, with all that they reach."""
+        return (type(self),)
 
     @property
     def cost(self) -> float:
@@ -62,7 +66,7 @@ class DataTrial:
 
     def table(self, store: Store) -> pd.DataFrame:
         """Counts by type, made or loaded; columns as in :func:`dualdiff.study.study`."""
-        config = {**self.config(), "code": code_version(*self.modules), **provenance()}
+        config = {**self.config(), "code": version_of(*self.roots), **versions()}
         table = store.table("robot_data", config, partial(self._make, store))
         return table.assign(profile=self.profile.name)
 

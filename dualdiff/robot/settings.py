@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from dualdiff.members import Recipe
 from dualdiff.networks import Architecture
+from dualdiff.profiles import Named
 from dualdiff.train import Optimisation
 
 
@@ -47,14 +48,16 @@ class Scale:
     budget: int
 
 
-SCALES = {
-    scale.name: scale
-    for scale in (
-        Scale("smoke", 120, 442, 300, 30, 256, 4, 2, 20, 16, 1, 4),
-        Scale("quick", 2_000, 442, 2_000, 1_200, 1_024, 400, 200, 100, 48, 1, 10),
-        Scale("thesis", 50_000, 442, 13_398, 6_000, 2_048, 400, 200, 400, 48, 3, 16),
-    )
-}
+SCALES = Named(
+    {
+        scale.name: scale
+        for scale in (
+            Scale("smoke", 120, 442, 300, 30, 256, 4, 2, 20, 16, 1, 4),
+            Scale("quick", 2_000, 442, 2_000, 1_200, 1_024, 400, 200, 100, 48, 1, 10),
+            Scale("full", 50_000, 442, 13_398, 6_000, 2_048, 400, 200, 400, 48, 3, 16),
+        )
+    }
+)
 
 ROBOT = Recipe(
     "robot",
@@ -79,7 +82,7 @@ PLAIN = Recipe(
     architecture=Architecture(width=256),
     specialised_batch=128,
 )
-"""Recipe ``thesis`` with layers twice as wide and the z-scores that the thesis names here."""
+"""Recipe ``plain`` with layers twice as wide and the z-scores that the thesis names here."""
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,18 @@ from dualdiff.compose import Weighted, guided, joint
 from dualdiff.correct import product
 from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser
-from dualdiff.members import code_version, stream
+from dualdiff.members import stream
 from dualdiff.metrics import Estimate, energy_score
+from dualdiff.provenance import version_of
 from dualdiff.resampling import Resampling
-from dualdiff.robot.dataset import MAKES_ROWS, SPECIAL, features_of, offsets_of
+from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.judge import law_scores, oracle_places, success_rates, uniform_places
 from dualdiff.robot.kinds import KINDS, TYPES
-from dualdiff.robot.members import FOLDS, MAKES_MEMBERS, Told, Workshop
+from dualdiff.robot.members import FOLDS, Told, Workshop
 from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.samplers import sample
-from dualdiff.store import Store, provenance
+from dualdiff.store import Store, versions
 from dualdiff.study import COLUMNS
 from dualdiff.weights import Curve, Fold, Objective, held_out_score, learn
 
@@ -46,11 +47,6 @@ CONFIGURATIONS = (
 held-out tasks; the fine-tuned network that is told the type; the same with guidance."""
 REFERENCES = ("oracle", "data", "uniform")
 """Fresh oracle draws (the ceiling), the test rows' own targets, uniform offsets (the floor)."""
-MAKES_ROBOT = [
-    *MAKES_MEMBERS,
-    *("compose", "metrics", "mcmc", "resampling", "correct", "weights"),
-    *("robot/judge", "robot/study"),
-]
 GROUP = 8
 """Particles of SMC."""
 STARTS = ((1.0, 1.0), (0.25, 1.0), (0.5, 0.5), (0.0, 1.0))
@@ -278,7 +274,6 @@ class RobotTrial:
     seed: int
     configuration: str
 
-    modules: ClassVar = MAKES_ROBOT
     scenario_name: ClassVar = "robot"
 
     def __post_init__(self) -> None:
@@ -287,6 +282,11 @@ class RobotTrial:
                 f"configuration must be one of {', '.join((*CONFIGURATIONS, *REFERENCES))}, "
                 f"not {self.configuration!r}"
             )
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """The definitions of which the result is made, with all that they reach."""
+        return (type(self),)
 
     @property
     def recipe_name(self) -> str:
@@ -314,7 +314,7 @@ class RobotTrial:
 
     def table(self, store: Store) -> pd.DataFrame:
         """One row per metric, made or loaded; columns as in :func:`dualdiff.study.study`."""
-        config = {**self.config(), "code": code_version(*self.modules), **provenance()}
+        config = {**self.config(), "code": version_of(*self.roots), **versions()}
         table = store.table("robot_study", config, partial(self._make, store))
         return table.assign(profile=self.profile.name)
 
@@ -358,8 +358,8 @@ class RobotTrial:
             "robot": "truth",
             "rows": [scale.tasks, scale.conditions, scale.law_conditions, scale.draws],
             "seed": self.seed,
-            "code": code_version(*MAKES_ROWS, "robot/judge", "robot/study"),
-            **provenance(),
+            "code": version_of(oracle_places, unseen),
+            **versions(),
         }
         return workshop.store.tensors("robot_truth", config, make)["places"]
 

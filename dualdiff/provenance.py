@@ -1,0 +1,274 @@
+"""Which code made a result: hashes of the definitions that it reaches, wherever they stand.
+
+A definition counts by its syntax, without docstrings, annotations of place and formatting. From the
+definitions that a result starts with the names are followed through the imports of this package;
+what a file is called, what else it holds and in which order plays no part.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import re
+import symtable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).resolve().parent
+PACKAGE = FOLDER.name
+LEFT_OUT = {"store", "definitions", "provenance"}
+"""Modules that keep results and make their keys: they decide no result."""
+MODULE = rf"{PACKAGE}(\.\w+)+"
+"""A module that is started or loaded by its name."""
+Place = tuple[str, str]
+"""A module of the package, as ``robot.study``, and a definition at its top; "" stands for all."""
+Chain = tuple[str, ...]
+"""A name with the attributes that are asked of it: ``dd.study.Trial`` as its three parts."""
+
+
+class Definition:
+    """What a name at the top of a module means: all statements that give it a meaning."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ast.stmt] = []
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Of its syntax."""
+        return _hash([*map(_syntax, self.nodes)])
+
+    @functools.cached_property
+    def asked(self) -> list[Chain]:
+        """The names of its module that it uses, with what it asks of them."""
+        return [chain for node in self.nodes for chain in _asked(node)]
+
+
+class Source(NamedTuple):
+    """A source taken apart: its definitions, and the names that it imports from the package."""
+
+    own: dict[str, Definition]
+    taken: dict[str, Chain]
+
+
+def definitions_of(*roots: object) -> dict[str, str]:
+    """Name and hash (16 hexadecimal digits) of every definition of the package that roots reach.
+
+    Parameters
+    ----------
+    roots : classes or functions
+        Those of other packages count by the classes of ours that they inherit from. Names
+        of modules (``dualdiff.robot.study``) stand for all their definitions.
+
+    Returns
+    -------
+    dict
+        Sorted by name. Definitions of the same name share an entry.
+    """
+    return _gathered(place for root in roots for place in _places(root))
+
+
+def version_of(*roots: object) -> str:
+    """One hash, 16 hexadecimal digits, of :func:`definitions_of`."""
+    return _hash(definitions_of(*roots))
+
+
+def reached_by(tree: ast.Module) -> dict[str, str]:
+    """:func:`definitions_of` for what a parsed source outside of the package imports and names.
+
+    Files of the package that are no Python (styles, scripts, tables of advice) count with the
+    folders of the modules that are reached.
+    """
+    source = _taken_apart(tree)
+    chains = [chain for definition in source.own.values() for chain in definition.asked]
+    starts = [place for chain in chains for place in _resolved(source, "", chain)]
+    places = _closure(starts)
+    folders = {_file(module).parent for module, _ in places} - {FOLDER}
+    data = {
+        path.relative_to(FOLDER).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    return {**_gathered(starts), **data}
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+def _gathered(starts: Iterable[Place]) -> dict[str, str]:
+    state = tuple((path, *_stamp(path)) for path in sorted(FOLDER.rglob("*.py")))
+    return dict(_gathered_once(frozenset(starts), state))
+
+
+@functools.lru_cache(maxsize=64)
+def _gathered_once(starts: frozenset[Place], _: object) -> dict[str, str]:
+    """Once for as long as no file of the package changes."""
+    named: dict[str, set[str]] = {}
+    for module, name in _closure(starts):
+        named.setdefault(name, set()).add(_source(module).own[name].hash)
+    return {
+        name: min(some) if len(some) == 1 else _hash(sorted(some))
+        for name, some in sorted(named.items())
+    }
+
+
+def _places(root: object) -> Iterator[Place]:
+    if isinstance(root, str):
+        yield root.removeprefix(PACKAGE).strip("."), ""
+    for one in getattr(root, "__mro__", [root]):
+        module, _, inside = getattr(one, "__module__", "").partition(".")
+        if module == PACKAGE:
+            yield inside, one.__qualname__.partition(".")[0]
+
+
+def _closure(starts: Iterable[Place]) -> set[Place]:
+    todo, seen = [*starts], set[Place]()
+    while todo:
+        module, name = todo.pop()
+        if module in LEFT_OUT or (module, name) in seen:
+            continue
+        source = _source(module)
+        if not name:
+            todo += [(module, each) for each in source.own]
+        elif name in source.own:
+            seen.add((module, name))
+            for chain in source.own[name].asked:
+                todo += _resolved(source, module, chain)
+    return seen
+
+
+def _resolved(source: Source, module: str, chain: Chain) -> Iterator[Place]:
+    """The definitions that a name with its attributes stands for in a source."""
+    if not chain[0]:
+        yield from _places(chain[1])
+    elif chain[0] in source.own:
+        yield module, chain[0]
+    elif chain[0] in source.taken:
+        yield from _followed((*source.taken[chain[0]], *chain[1:]))
+
+
+def _followed(way: Chain) -> Iterator[Place]:
+    """The definitions at the end of a dotted way that begins with the package."""
+    depth = 1
+    while depth < len(way) and _file(".".join(way[1 : depth + 1])).is_file():
+        depth += 1
+    module, rest = ".".join(way[1:depth]), way[depth:]
+    if not rest:
+        yield module, ""
+    elif rest[0] in (source := _source(module)).own:
+        yield module, rest[0]
+    elif rest[0] in source.taken:
+        yield from _followed((*source.taken[rest[0]], *rest[1:]))
+    elif not module and rest[0] in (homes := _homes()):
+        yield homes[rest[0]], rest[0]
+
+
+def _homes() -> dict[str, str]:
+    """Public names of the package and the module of each: they are loaded when asked for."""
+    import dualdiff
+
+    return dualdiff._HOMES
+
+
+def _file(module: str) -> Path:
+    path = FOLDER.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _source(module: str) -> Source:
+    path = _file(module)
+    if not path.is_file():
+        return Source({}, {})
+    return _read(path, *_stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    now = path.stat()
+    return now.st_mtime_ns, now.st_size
+
+
+@functools.lru_cache(maxsize=512)
+def _read(path: Path, *_: int) -> Source:
+    """A file, taken apart once for as long as it stays the same."""
+    return _taken_apart(ast.parse(path.read_text("utf-8")))
+
+
+def _taken_apart(tree: ast.Module) -> Source:
+    own: dict[str, Definition] = {}
+    for node in tree.body:
+        for name in _defined(node):
+            own.setdefault(name, Definition()).nodes.append(node)
+    taken: dict[str, Chain] = {}
+    for part in ast.walk(tree):
+        if isinstance(part, ast.ImportFrom) and f"{part.module}.".startswith(f"{PACKAGE}."):
+            way = (part.module or "").split(".")
+            taken |= {alias.asname or alias.name: (*way, alias.name) for alias in part.names}
+        elif isinstance(part, ast.Import):
+            for alias in part.names:
+                if f"{alias.name}.".startswith(f"{PACKAGE}."):
+                    way = alias.name.split(".")
+                    taken[alias.asname or way[0]] = (*way,) if alias.asname else (way[0],)
+    return Source(own, taken)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module gives a meaning; "*" for what runs."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
+        return []
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        inside = [part for target in targets for part in ast.walk(target)]
+        return [part.id for part in inside if isinstance(part, ast.Name)] or ["*"]
+    return ["*"]
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _syntax(node: Any) -> Any:
+    """A definition as nested lists, the same for every version of Python."""
+    if isinstance(node, ast.AST):
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(value, list):  # without docstrings and imports
+                unsaid = ast.Import | ast.ImportFrom
+                value = [x for x in value if not _is_text(x) and not isinstance(x, unsaid)]
+            if value not in (None, []) and name not in ("kind", "type_comment"):
+                parts.append([name, _syntax(value)])
+        return [type(node).__name__, *parts]
+    return [_syntax(one) for one in node] if isinstance(node, list) else repr(node)
+
+
+def _asked(node: ast.stmt) -> Iterator[Chain]:
+    """What a definition asks of the names around it, and modules that it names in texts."""
+    free = _free(symtable.symtable(ast.unparse(node), "", "exec"))
+    todo: list[ast.AST] = [node]
+    while todo:
+        part = todo.pop()
+        chain: list[str] = []
+        inner = part
+        while isinstance(inner, ast.Attribute):
+            chain, inner = [inner.attr, *chain], inner.value
+        if isinstance(inner, ast.Name):
+            if inner.id in free:
+                yield (inner.id, *chain)
+        elif isinstance(part, ast.Constant):
+            if isinstance(part.value, str) and re.fullmatch(MODULE, part.value):
+                yield ("", part.value)
+        else:
+            todo += ast.iter_child_nodes(inner if chain else part)
+
+
+def _free(table: symtable.SymbolTable) -> set[str]:
+    """Names that a definition takes from its module: no variables or arguments of its own."""
+    top = table.get_type() == "module"
+    found = {
+        s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())
+    }
+    return found.union(*map(_free, table.get_children()))
