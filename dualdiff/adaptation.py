@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from dualdiff.overlap import distance_for, shifted_table
 from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.scenarios import Scenario, cabinet
 from dualdiff.store import Store
-from dualdiff.study import Trial
+from dualdiff.study import ScenarioTrial
 from dualdiff.train import add_lora
 
 ALONE = ("specialised", "finetuned", "lora", "replay")
@@ -89,17 +89,17 @@ def _scale(profile: str) -> tuple[Scale, Profile]:
 
 def _trials(
     world: Scenario, network: str, size: Profile, seed: int, configurations: Iterable[str]
-) -> list[Trial]:
+) -> list[ScenarioTrial]:
     """Every configuration and seed, judged against the specialised and the general law."""
     laws = {"specialised": world.specialised, "general": world.general}
     return [
-        Trial(world, RECIPES[network], size, s, name, laws)
+        ScenarioTrial(world, RECIPES[network], size, s, name, laws)
         for s in range(seed, seed + size.seeds)
         for name in configurations
     ]
 
 
-def size_trials(profile: str, seed: int) -> list[Trial]:
+def size_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Every method on the cabinet over the number of specialised pairs, for all networks.
 
     Raises
@@ -116,7 +116,7 @@ def size_trials(profile: str, seed: int) -> list[Trial]:
     ]
 
 
-def epoch_trials(profile: str, seed: int, points: int = POINTS) -> list[Trial]:
+def epoch_trials(profile: str, seed: int, points: int = POINTS) -> list[ScenarioTrial]:
     """Fine-tuned, LoRA and replay over the epochs, and what has no such epochs beside them."""
     scale, size = _scale(profile)
     size, found = _with(size, points), []
@@ -128,7 +128,7 @@ def epoch_trials(profile: str, seed: int, points: int = POINTS) -> list[Trial]:
     return found
 
 
-def overlap_trials(profile: str, seed: int) -> list[Trial]:
+def overlap_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """The methods under recipe ``tuned`` while the specialised disc moves out of the general."""
     scale, size = _scale(profile)
     return [
@@ -143,27 +143,6 @@ def overlap_trials(profile: str, seed: int) -> list[Trial]:
 
 def _with(size: Profile, points: int) -> Profile:
     return replace(size, n_specialised=points)
-
-
-TRIAL = ["scenario", "recipe", "n_specialised", "finetune_epochs", "configuration"]
-SCORE = [*TRIAL, "target", "metric"]
-
-
-def tidy(found: Sequence[Trial], store: Store, **options: Any) -> pd.DataFrame:
-    """The tables of the trials as one, each trial once, with the sizes of its training.
-
-    Columns ``n_specialised`` and ``finetune_epochs`` are added; ``options`` go to
-    :meth:`dualdiff.study.Trial.table`.
-    """
-    tables = [
-        trial.table(store, **options).assign(
-            n_specialised=trial.profile.n_specialised,
-            finetune_epochs=trial.profile.finetune_epochs,
-        )
-        for trial in found
-    ]
-    table = pd.concat(tables, ignore_index=True).drop(columns="seconds")
-    return table.drop_duplicates([*SCORE, "seed"], ignore_index=True)
 
 
 def least_sum(world: Scenario) -> float:

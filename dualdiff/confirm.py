@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from dualdiff import results
-from dualdiff.parts import KEY, PARTS, trial_key
+from dualdiff.parts import PARTS
 from dualdiff.profiles import PROFILES
 from dualdiff.store import Store, write
 from dualdiff.train import one_thread
+from dualdiff.trial import KEY
 
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""
@@ -57,7 +58,7 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
             trial = some[place]
             with one_thread():  # as the tables are made; threads would share sums in another way
                 new = trial.table(Store(empty))
-            key = dict(zip(KEY, trial_key(trial), strict=True))
+            key = dict(zip(KEY, trial.key, strict=True))
             old = table
             for name, value in key.items():
                 old = old[old[name] == value]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import pandas as pd
 import torch
 from scipy import stats
 from torch import Tensor
@@ -17,13 +15,14 @@ from dualdiff.metrics import Estimate, energy_score
 from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
 from dualdiff.store import Store
-from dualdiff.study import COLUMNS, Trial
+from dualdiff.study import ScenarioTrial
+from dualdiff.trial import Scores
 
 HELD_OUT = 32
 """Specialised pairs kept aside to ask whether joint sampling helps."""
 
 
-class Diagnosis(Trial):
+class Diagnosis(ScenarioTrial):
     """What can be known about joint sampling without the truth: from 32 held-out pairs.
 
     ``energy_score_gain``: energy score of the specialised model minus that of joint sampling, on
@@ -40,8 +39,8 @@ class Diagnosis(Trial):
         asked = {"pairs": HELD_OUT, "draws": self.DRAWS}
         return {**super().config(device), "diagnosis": asked}
 
-    def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
-        began = time.perf_counter()
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """The diagnostics, of target ``held out``."""
         assert not isinstance(self.recipe, str)
         workshop = Workshop(
             self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
@@ -65,13 +64,7 @@ class Diagnosis(Trial):
             "log_weight": run.log_weights.mean(1),
             "disagreement": run.disagreement.mean(1),
         }
-        keys = (self.scenario.name, self.recipe_name, self.profile.name, self.seed)
-        rows = [
-            (*keys, self.configuration, "held out", name, *_mean(values))
-            for name, values in seen.items()
-        ]
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
-        return table.assign(seconds=time.perf_counter() - began)
+        return {("held out", name): _mean(values) for name, values in seen.items()}
 
 
 def score_each(samples: Tensor, y: Tensor) -> Tensor:

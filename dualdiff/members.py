@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -171,6 +171,40 @@ class Trained(NamedTuple):
 Rows = tuple[Tensor, Tensor]
 
 
+def kept(
+    store: Store,
+    config: dict[str, Any],
+    new: Callable[[], MLP],
+    start: Callable[[], MLP],
+    run: Callable[[MLP], Iterator[float]],
+) -> Trained:
+    """A network from the store, or trained and put there.
+
+    Parameters
+    ----------
+    store, config
+        Where, and all that made it.
+    new : function
+        A network of its shape, into which its weights are loaded.
+    start : function
+        The network from which training starts.
+    run : function
+        Trains a network in place and gives the mean loss of every epoch.
+    """
+
+    def make() -> dict[str, Tensor]:
+        network, began = start(), time.perf_counter()
+        losses = torch.tensor(list(run(network)))
+        seconds = torch.tensor(time.perf_counter() - began)
+        state = {f"state.{k}": v for k, v in merge_lora(network).state_dict().items()}
+        return {**state, "losses": losses, "seconds": seconds}
+
+    tensors, network = store.tensors("network", config, make), new()
+    state = {k: v for k, v in tensors.items() if k.startswith("state.")}
+    network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
+    return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
+
+
 @dataclass(frozen=True)
 class Workshop:
     """Trains, or loads from the store, the networks of one scenario, recipe, profile and seed.
@@ -292,23 +326,17 @@ class Workshop:
         return config
 
     def _trained(self, name: str, start: Callable[[str], MLP], epochs: int) -> Trained:
-        def make() -> dict[str, Tensor]:
-            label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
-            with progress_bar(epochs, label, self.quiet) as bar:
-                return self._fit(name, start(name).to(self.device), epochs, bar)
+        return kept(
+            self.store,
+            self._config(name, epochs),
+            lambda: self._new(name).to(self.device),
+            lambda: start(name).to(self.device),
+            partial(self._losses, name, epochs),
+        )
 
-        tensors = self.store.tensors("network", self._config(name, epochs), make)
-        network = self._new(name).to(self.device)
-        state = {k: v for k, v in tensors.items() if k.startswith("state.")}
-        network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
-        return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
-
-    def _fit(self, name: str, network: MLP, epochs: int, bar: Any) -> dict[str, Tensor]:
-        """Train in place; the weights and the loss curve as the store keeps them."""
+    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
         large = name == "general"
         y, c = (part.to(self.device) for part in self.rows("general" if large else "specialised"))
-        prior = self._prior(name)
-        began = time.perf_counter()
         run = fit(
             network,
             y,
@@ -317,13 +345,11 @@ class Workshop:
             batch_size=self.recipe.general_batch if large else self.recipe.specialised_batch,
             generator=stream(self.seed, "training", name, device=self.device),
             optimisation=self.recipe.optimisation,
-            prior=prior,
+            prior=self._prior(name),
             rows_per_epoch=None if large else EPOCH,
         )
-        losses = []
-        for loss in epoch_losses(run):
-            losses.append(loss)
-            bar.update()
-        seconds = torch.tensor(time.perf_counter() - began)
-        state = {f"state.{k}": v for k, v in merge_lora(network).state_dict().items()}
-        return {**state, "losses": torch.tensor(losses), "seconds": seconds}
+        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
+        with progress_bar(epochs, label, self.quiet) as bar:
+            for loss in epoch_losses(run):
+                bar.update()
+                yield loss

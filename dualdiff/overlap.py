@@ -16,14 +16,15 @@ from torch import Tensor
 from dualdiff.denoisers import Denoiser
 from dualdiff.diagnosis import HELD_OUT, Diagnosis
 from dualdiff.lens import Lens, lens_area
-from dualdiff.members import RECIPES, Workshop, progress_bar, stream
+from dualdiff.members import RECIPES, Workshop, stream
 from dualdiff.pooling import over_seeds
 from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.regions import Disc, Region
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table
 from dualdiff.store import Store
-from dualdiff.study import Trial, configuration, exact_configurations, trials
+from dualdiff.study import ScenarioTrial, configuration, exact_configurations, trials
+from dualdiff.trial import tidy
 
 GENERAL_RADIUS, RADIUS = 3.0, 1.0
 SETTINGS = {
@@ -129,7 +130,7 @@ def _size(profile: str) -> Profile:
     return replace(PROFILES[profile], conditions=scale.conditions, draws=10, seeds=scale.seeds)
 
 
-def setting_trials(profile: str, seed: int) -> list[Trial]:
+def setting_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """The thesis's six settings under recipe ``plain``, every configuration and target."""
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
     recipes = [RECIPES["plain"]]
@@ -139,17 +140,17 @@ def setting_trials(profile: str, seed: int) -> list[Trial]:
 
 def sweep_trials(
     profile: str, seed: int, recipes: Sequence[str] = ("exact", *RECIPES)
-) -> list[Trial]:
+) -> list[ScenarioTrial]:
     """Specialised and joint over the sweep of distances, for exact members and networks.
 
     The networks learn from 96 specialised pairs, so that 32 are left to ask the diagnostics with.
     """
     size = replace(_size(profile), n_specialised=TRAINED)
-    found: list[Trial] = []
+    found: list[ScenarioTrial] = []
     for distance in SCALES[profile].distances:
         world = shifted_table(distance)
         laws = targets(world)
-        some: list[Trial] = []
+        some: list[ScenarioTrial] = []
         for name in recipes:
             if name == "exact":
                 some += trials(world, ["exact"], replace(size, seeds=1), seed, laws)
@@ -166,22 +167,10 @@ def sweep_trials(
 
 
 def diagnose(distance: float, recipe: str, profile: str, seed: int, **options: Any) -> pd.DataFrame:
-    """The diagnostics of one setting, a row each; ``options`` as in :func:`tidy`."""
+    """The diagnostics of one setting, a row each; ``options`` go to :func:`tidy`."""
     size = replace(_size(profile), n_specialised=TRAINED)
     trial = Diagnosis(shifted_table(distance), RECIPES[recipe], size, seed, "diagnosis")
     return tidy([trial], **options).set_index("metric")[["value", "low", "high"]]
-
-
-def tidy(
-    found: list[Trial], store: Store, device: torch.device | str = "cpu", quiet: bool = True
-) -> pd.DataFrame:
-    """The tables of the trials as one, with one progress bar for all."""
-    tables = []
-    with progress_bar(len(found), "trials", quiet) as bar:
-        for trial in found:
-            tables.append(trial.table(store, device))
-            bar.update()
-    return pd.concat(tables, ignore_index=True).drop(columns="seconds")
 
 
 def clouds(

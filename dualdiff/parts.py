@@ -4,66 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import Any
 
 from dualdiff import adaptation, weighting
 from dualdiff.members import RECIPES, Recipe
 from dualdiff.overlap import SETTINGS, shifted_table, sweep_trials, targets
 from dualdiff.profiles import Profile
-from dualdiff.robot.rows import DataTrial, data_trials
+from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
-from dualdiff.robot.study import RobotTrial, ablation_trials, main_trials
+from dualdiff.robot.study import ablation_trials, main_trials
 from dualdiff.scenarios import SCENARIOS, make_scenario
-from dualdiff.store import Store
-from dualdiff.study import Trial, trials
-
-KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
-
-
-class Size(Protocol):
-    """What every table says of the size of a run."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def n_specialised(self) -> int: ...
-    @property
-    def finetune_epochs(self) -> int: ...
-    @property
-    def conditions(self) -> int: ...
-    @property
-    def draws(self) -> int: ...
-
-
-class Run(Protocol):
-    """What can be a row group of a table: a :class:`~dualdiff.study.Trial`, or the robot's."""
-
-    @property
-    def roots(self) -> tuple[type, ...]: ...
-    @property
-    def recipe_name(self) -> str: ...
-    @property
-    def profile(self) -> Size: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def configuration(self) -> str: ...
-
-    def config(self) -> dict[str, Any]: ...
-    def table(self, store: Store) -> pd.DataFrame: ...
-
-
-def trial_key(trial: Run) -> tuple[Any, ...]:
-    """What tells a trial from the others of its part: its values in the columns :data:`KEY`."""
-    if isinstance(trial, RobotTrial | DataTrial):
-        scenario = trial.scenario_name
-    else:
-        assert isinstance(trial, Trial)
-        scenario = trial.scenario.name
-    made = (trial.profile.n_specialised, trial.profile.finetune_epochs, trial.seed)
-    return (scenario, trial.recipe_name, *made, trial.configuration)
+from dualdiff.study import ScenarioTrial, trials
+from dualdiff.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -72,9 +24,9 @@ class Part:
 
     name: str
     title: str
-    make: Callable[[Profile], Sequence[Run]]
+    make: Callable[[Profile], Sequence[Trial]]
 
-    def trials(self, profile: Profile) -> list[Run]:
+    def trials(self, profile: Profile) -> list[Trial]:
         """Its trials, each once.
 
         Raises
@@ -82,11 +34,11 @@ class Part:
         ValueError
             If two different trials could not be told apart in the table.
         """
-        distinct: dict[tuple[Any, ...], Run] = {}
+        distinct: dict[tuple[Any, ...], Trial] = {}
         for trial in self.make(profile):
-            other = distinct.setdefault(trial_key(trial), trial)
+            other = distinct.setdefault(trial.key, trial)
             if other is not trial and other.config() != trial.config():
-                raise ValueError(f"part {self.name} has two different trials {trial_key(trial)}")
+                raise ValueError(f"part {self.name} has two different trials {trial.key}")
         return list(distinct.values())
 
 
@@ -96,29 +48,29 @@ def _smaller(profile: Profile, conditions: int, seeds: int) -> Profile:
     return replace(profile, conditions=min(profile.conditions, conditions), seeds=seeds)
 
 
-def _scenario(name: str, recipe: str) -> Callable[[Profile], list[Trial]]:
-    def make(profile: Profile) -> list[Trial]:
+def _scenario(name: str, recipe: str) -> Callable[[Profile], list[ScenarioTrial]]:
+    def make(profile: Profile) -> list[ScenarioTrial]:
         size = profile if recipe == "plain" else _smaller(profile, 2_000, 5)
         return trials(make_scenario(name), [RECIPES[recipe]], size, 0)
 
     return make
 
 
-def _overlap(profile: Profile) -> list[Trial]:
+def _overlap(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 10_000, 5)
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
     found = [t for w in worlds for t in trials(w, [RECIPES["plain"]], size, 0, targets(w))]
     return [t for t in found if t.configuration in ("general", "specialised", "joint")]
 
 
-def _sweep(*recipes: str) -> Callable[[Profile], list[Trial]]:
+def _sweep(*recipes: str) -> Callable[[Profile], list[ScenarioTrial]]:
     return lambda profile: sweep_trials(profile.name, 0, recipes)
 
 
-def _adaptation(recipe: str) -> Callable[[Profile], list[Trial]]:
+def _adaptation(recipe: str) -> Callable[[Profile], list[ScenarioTrial]]:
     studies = (adaptation.size_trials, adaptation.epoch_trials, adaptation.overlap_trials)
 
-    def make(profile: Profile) -> list[Trial]:
+    def make(profile: Profile) -> list[ScenarioTrial]:
         some = [trial for study in studies for trial in study(profile.name, 0)]
         return [trial for trial in some if trial.recipe_name == recipe]
 
@@ -140,35 +92,35 @@ def variations() -> list[Recipe]:
     ]
 
 
-def _sensitivity(profile: Profile) -> list[Trial]:
+def _sensitivity(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 1_000, 2)
     worlds = [make_scenario(name) for name in SCENARIOS]
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 
 
-def _robot(make: Callable[[Scale, int], Sequence[Run]]) -> Callable[[Profile], Sequence[Run]]:
+def _robot(make: Callable[[Scale, int], Sequence[Trial]]) -> Callable[[Profile], Sequence[Trial]]:
     return lambda profile: make(SCALES[profile.name], 0)
 
 
-def _in_world(scale: Scale, seed: int) -> Sequence[Run]:
+def _in_world(scale: Scale, seed: int) -> Sequence[Trial]:
     # The references are in the table of the other two frames.
     return [t for t in main_trials(scale, seed, ["world"]) if t.setting != REFERENCE]
 
 
-def _ablation(profile: Profile) -> list[Trial]:
+def _ablation(profile: Profile) -> list[ScenarioTrial]:
     # Every recipe trains general networks of its own, so there are two seeds of it at most.
     return [trial for trial in weighting.ablation_trials(profile.name, 0) if trial.seed < 2]
 
 
-def _corrected(profile: Profile) -> list[Trial]:
+def _corrected(profile: Profile) -> list[ScenarioTrial]:
     return weighting.method_trials(profile.name, 0, ["exact", *RECIPES.values()])
 
 
-def _weight_map(profile: Profile) -> list[Trial]:
+def _weight_map(profile: Profile) -> list[ScenarioTrial]:
     return weighting.map_trials(profile.name, 0, list(RECIPES.values()))
 
 
-def _weights(profile: Profile) -> list[Trial]:
+def _weights(profile: Profile) -> list[ScenarioTrial]:
     return weighting.weight_trials(profile.name, 0, [RECIPES["tuned"]])
 
 
@@ -199,17 +151,3 @@ PARTS = {
 
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith("robot"))
 """Tables of the synthetic scenarios, whose samples are judged by a region."""
-SAMPLES_PER_SECOND = 15_000  # of the synthetic study, roughly, to weigh one against another
-
-
-def cost(trial: Run) -> float:
-    """Relative work of a trial: samples times network calls, and a share for training."""
-    if isinstance(trial, RobotTrial | DataTrial):
-        return trial.cost * SAMPLES_PER_SECOND
-    assert isinstance(trial, Trial)
-    recipe = RECIPES["plain"] if isinstance(trial.recipe, str) else trial.recipe
-    calls = 2 if trial.configuration.endswith("joint") else 1
-    size = (recipe.architecture.width / 128) ** 2
-    sampling = calls * trial.profile.conditions * trial.profile.draws * recipe.steps / 100
-    training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
-    return size * (sampling + training.get(trial.configuration, 0))

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm.auto import tqdm
 
-from dualdiff.parts import KEY, PARTS, Part, Run, cost, trial_key
+from dualdiff.parts import PARTS, Part
 from dualdiff.profiles import PROFILES
 from dualdiff.provenance import definitions_of
 from dualdiff.store import Store, versions, write
+from dualdiff.trial import KEY, Trial
 from dualdiff.workers import check_jobs, in_processes
 
 SIZES = (
@@ -31,7 +32,7 @@ SIZES = (
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "results"
 
 
-Job = tuple[str, Run]
+Job = tuple[str, Trial]
 """A trial, and the part that asks for it."""
 
 
@@ -55,7 +56,7 @@ class _Progress:
     """
 
     def __init__(self, todo: list[Job], jobs: int, quiet: bool) -> None:
-        total = sum(cost(trial) for _, trial in todo)
+        total = sum(trial.cost for _, trial in todo)
         self.left, self.done, self.seconds, self.jobs = total, 0.0, 0.0, jobs
         self.bar = tqdm(total=total, disable=quiet, bar_format=BAR)
 
@@ -69,8 +70,8 @@ class _Progress:
         """Say which part is at work."""
         self.bar.set_description_str(name)
 
-    def finished(self, trial: Run, table: pd.DataFrame) -> None:
-        work = cost(trial)
+    def finished(self, trial: Trial, table: pd.DataFrame) -> None:
+        work = trial.cost
         self.left, self.done = self.left - work, self.done + work
         self.seconds += float(table["seconds"].iloc[0])
         seconds = round(self.seconds / self.done * max(self.left, 0) / self.jobs)
@@ -81,7 +82,7 @@ class _Progress:
 BAR = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} so far{postfix}"
 
 
-def _wanted(profile: str, parts: list[str]) -> dict[str, list[Run]]:
+def _wanted(profile: str, parts: list[str]) -> dict[str, list[Trial]]:
     """The trials of every part, each part once."""
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
@@ -105,7 +106,7 @@ def run(
     quiet: bool = False,
     extend: bool = False,
 ) -> list[Path]:
-    """Run parts of the results and write each as it finishes.
+    """Trial parts of the results and write each as it finishes.
 
     Every trial is stored as soon as it is done, so an interrupted run goes on where it stopped:
     each job loses at most the trial it was at. Trials that ``output`` has already, made by the
@@ -143,7 +144,7 @@ def run(
     sources = sources_of([trial for some in wanted.values() for trial in some])
     kept = {part: _kept(part, some, output, extend) for part, some in wanted.items()}
     tables = {part: dict(old.lines) for part, old in kept.items()}
-    todo = [(p, t) for p, some in wanted.items() for t in some if trial_key(t) not in tables[p]]
+    todo = [(p, t) for p, some in wanted.items() for t in some if t.key not in tables[p]]
     work = partial(_work, store=store, sources=sources)
     with _Progress(todo, jobs, quiet) as progress:
         for part, some in wanted.items():
@@ -151,7 +152,7 @@ def run(
                 progress.bar.write(f"{part}: {len(tables[part])} of {len(some)} trials are there")
         progress.part(next(iter(p for p, _ in todo), "nothing to do"))
         for (part, trial), table in in_processes(work, todo, jobs):
-            tables[part][trial_key(trial)] = _lines(trial, table)
+            tables[part][trial.key] = _lines(trial, table)
             kept[part].seconds.append(float(table["seconds"].iloc[0]))
             progress.finished(trial, table)
             if len(tables[part]) == len(wanted[part]):
@@ -171,7 +172,7 @@ class Kept(NamedTuple):
     record: dict[str, Any]
 
 
-def _kept(part: str, some: list[Run], output: Path, extend: bool) -> Kept:
+def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     try:
         table, record = load(part, output)
         text = (output / f"{part}.csv").read_text("utf-8").splitlines()
@@ -182,7 +183,7 @@ def _kept(part: str, some: list[Run], output: Path, extend: bool) -> Kept:
     known = record.get("confirmed", record)["sources"]
     lines: dict[tuple[Any, ...], str] = {}
     for trial in some:
-        key, now = trial_key(trial), sources_of([trial])
+        key, now = trial.key, sources_of([trial])
         same = now.items() <= known.items() and record["versions"]["torch"] == version("torch")
         if hashes.get(key) == trial_hash(trial) and (same or extend):
             own = [line for line, of in zip(text[1:], keys, strict=True) if of == key]
@@ -190,7 +191,7 @@ def _kept(part: str, some: list[Run], output: Path, extend: bool) -> Kept:
     return Kept(lines, [record["seconds"]] if lines else [], record if lines else {})
 
 
-def _lines(trial: Run, table: pd.DataFrame) -> str:
+def _lines(trial: Trial, table: pd.DataFrame) -> str:
     """The rows of a trial as they stand in a table, under the line that names the columns."""
     own = table.drop(columns=["profile", "seconds"])
     own.insert(2, "n_specialised", trial.profile.n_specialised)
@@ -198,12 +199,12 @@ def _lines(trial: Run, table: pd.DataFrame) -> str:
     return str(own.to_csv(index=False, float_format="%.7g", lineterminator="\n"))
 
 
-def sources_of(some: Iterable[Run]) -> dict[str, str]:
+def sources_of(some: Iterable[Trial]) -> dict[str, str]:
     """Hash of every definition that decides what the trials give."""
     return definitions_of(*dict.fromkeys(root for trial in some for root in trial.roots))
 
 
-def trial_hash(trial: Run) -> str:
+def trial_hash(trial: Trial) -> str:
     """What a trial is made of, as 12 hexadecimal digits of a SHA-256."""
     text = json.dumps(trial.config(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -217,7 +218,7 @@ def _some(names: Iterable[str], most: int = 3) -> str:
 
 def _write(
     part: Part,
-    some: list[Run],
+    some: list[Trial],
     lines: dict[tuple[Any, ...], str],
     profile: str,
     output: Path,
@@ -226,7 +227,7 @@ def _write(
     """The table in the order of its trials, and what it was made from."""
     header = min(lines.values()).splitlines(keepends=True)[0]
     code, old = sources_of(some), kept.record
-    data = (header + "".join(lines[trial_key(t)].removeprefix(header) for t in some)).encode()
+    data = (header + "".join(lines[t.key].removeprefix(header) for t in some)).encode()
     size = some[0].profile
     recipes = {trial.recipe_name: trial.config()["recipe"] for trial in some}
     record = {
@@ -323,7 +324,7 @@ def staleness(part: str, folder: Path = FOLDER) -> list[str]:
     reasons = []
     keys = dict.fromkeys(table[KEY].itertuples(index=False, name=None))
     known = dict(zip(keys, record["hashes"].split(), strict=True))
-    now = {trial_key(t): trial_hash(t) for t in some}
+    now = {t.key: trial_hash(t) for t in some}
     if other := known.items() ^ now.items():
         names = {" ".join(map(str, key)) for key, _ in other}
         reasons.append(f"stale: {len(names)} trials differ, such as {min(names)}")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -25,18 +22,18 @@ from dualdiff.members import (
     progress_bar,
     stream,
 )
+from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.profiles import Profile
-from dualdiff.provenance import version_of
 from dualdiff.regions import Region
 from dualdiff.samplers import DDPM, sample
 from dualdiff.scenarios import Scenario
-from dualdiff.store import Store, versions
+from dualdiff.store import Store
+from dualdiff.trial import Scores, Trial, known
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
 EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
-COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
 
 
 def configuration(workshop: Workshop, name: str) -> Denoiser:
@@ -100,7 +97,7 @@ def _samples(
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScenarioTrial(Trial):
     """One configuration of one recipe and seed, sampled once and judged.
 
     Parameters
@@ -123,6 +120,8 @@ class Trial:
     configuration: str
     targets: Mapping[str, Region] | None = None
 
+    store_kind: ClassVar = "study"
+
     def __post_init__(self) -> None:
         if isinstance(self.recipe, str) and self.recipe != "exact":
             raise ValueError(f"recipe must be a Recipe or 'exact', not {self.recipe!r}")
@@ -132,6 +131,11 @@ class Trial:
         """The definitions of which the result is made, with all that they reach."""
         laws = (self.scenario.general, self.scenario.specialised, *(self.targets or {}).values())
         return (type(self), *map(type, laws))
+
+    @property
+    def scenario_name(self) -> str:
+        """Name of the scenario."""
+        return self.scenario.name
 
     @property
     def recipe_name(self) -> str:
@@ -155,43 +159,38 @@ class Trial:
             "seed": self.seed,
             "configuration": self.configuration,
             "device": torch.device(device).type,
-            **added(self, Trial),
+            **added(self, ScenarioTrial),
         }
 
-    def code(self) -> dict[str, Any]:
-        """Versions of the code that makes the result, as JSON."""
-        return {"code": version_of(*self.roots), **versions()}
-
-    def table(
-        self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
-    ) -> pd.DataFrame:
-        """One row per target and metric, made or loaded; see :func:`study`.
-
-        Column ``seconds`` is how long training (if it was not stored), sampling and scoring took.
-        """
-        config = {**self.config(device), **self.code()}
-        table = store.table("study", config, partial(self._make, store, device, quiet))
-        return table.assign(profile=self.profile.name)
-
-    def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
-        began, profile, scenario = time.perf_counter(), self.profile, self.scenario
-        offsets = workshop = None
+    @property
+    def cost(self) -> float:
+        """Relative work: samples times calls of a network, and a share for training."""
+        width, steps = 128, 100
         if not isinstance(self.recipe, str):
-            workshop = Workshop(scenario, self.recipe, profile, self.seed, store, device, quiet)
+            width, steps = self.recipe.architecture.width, self.recipe.steps
+        calls = 2 if self.configuration.endswith("joint") else 1
+        sampling = calls * self.profile.conditions * self.profile.draws * steps / 100
+        training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
+        return (width / 128) ** 2 * (sampling + training.get(self.configuration, 0))
+
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """All metrics of its samples by target; what else the run has to say under ``run``."""
+        scenario, offsets, workshop = self.scenario, None, None
+        if not isinstance(self.recipe, str):
+            workshop = Workshop(
+                scenario, self.recipe, self.profile, self.seed, store, device, quiet
+            )
             offsets = scenario.specialised.offsets(*workshop.rows("specialised"))
-        conditions = scenario.conditions(profile.conditions, stream(self.seed, "test conditions"))
+        source = stream(self.seed, "test conditions")
+        conditions = scenario.conditions(self.profile.conditions, source)
         samples, notes = self.sampled(workshop, conditions)
-        keys = (scenario.name, self.recipe_name, profile.name, self.seed, self.configuration)
-        rows: list[tuple[Any, ...]] = []
+        found: dict[tuple[str, str], Estimate] = {}
         for target, region in (self.targets or {"specialised": scenario.specialised}).items():
             own = offsets if target == "specialised" else None
             source = stream(self.seed, "metrics")
             scores = metrics.evaluate(samples, conditions, region, source, train_offsets=own)
-            rows += [(*keys, target, metric, *estimate) for metric, estimate in scores.items()]
-        for metric, value in notes.items():
-            rows.append((*keys, "run", metric, value, math.nan, math.nan))
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
-        return table.assign(seconds=time.perf_counter() - began)
+            found |= {(target, metric): estimate for metric, estimate in scores.items()}
+        return found | {("run", metric): known(value) for metric, value in notes.items()}
 
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
@@ -218,10 +217,10 @@ def trials(
     profile: Profile,
     seed: int,
     targets: Mapping[str, Region] | None = None,
-) -> list[Trial]:
+) -> list[ScenarioTrial]:
     """The trials of a study: every recipe, every seed of the profile, every configuration."""
     return [
-        Trial(scenario, recipe, profile, s, name, targets)
+        ScenarioTrial(scenario, recipe, profile, s, name, targets)
         for recipe in recipes
         for s in range(seed, seed + profile.seeds)
         for name in (EXACT_CONFIGURATIONS if isinstance(recipe, str) else CONFIGURATIONS)
@@ -243,7 +242,7 @@ def study(
 
     One row per recipe, seed, configuration, target and metric, with columns ``scenario, recipe,
     profile, seed, configuration, target, metric, value, low, high`` (a 95 % interval over test
-    conditions). Arguments as in :class:`Trial`.
+    conditions). Arguments as in :class:`ScenarioTrial`.
     """
     tables = [
         trial.table(store, device, quiet)

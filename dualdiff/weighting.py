@@ -21,7 +21,7 @@ from dualdiff.overlap import SETTINGS, shifted_table, targets
 from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
-from dualdiff.study import Trial, exact_configurations
+from dualdiff.study import ScenarioTrial, exact_configurations
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 FOLDS = 4
@@ -95,7 +95,7 @@ def members(
     return {"general": workshop.general.network, "specialised": small}
 
 
-class Composed(Trial):
+class Composed(ScenarioTrial):
     """A trial whose configuration is a way to compose a general and a specialised model."""
 
     kind: ClassVar[str]
@@ -269,7 +269,7 @@ def folds(workshop: Workshop, method: str) -> list[Fold]:
     return found
 
 
-def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[Trial]:
+def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[ScenarioTrial]:
     """Correctors on both scenarios, for exact members and recipes: :data:`CORRECTED` or fewer."""
     size = sized(profile)
     methods = CORRECTED if profile == "full" else CHEAP
@@ -282,7 +282,7 @@ def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[
     ]
 
 
-def overlap_trials(profile: str, seed: int) -> list[Trial]:
+def overlap_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Correctors on exact members over the distances of the overlap study."""
     size = sized(profile)
     worlds = [shifted_table(distance) for distance in overlap.SCALES[profile].distances]
@@ -293,7 +293,7 @@ def overlap_trials(profile: str, seed: int) -> list[Trial]:
     ]
 
 
-def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
+def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioTrial]:
     """The weight plane of :data:`MAP` on both scenarios, one seed."""
     size = sized(profile)
     return [
@@ -306,13 +306,13 @@ def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
     ]
 
 
-def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Trial]:
+def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioTrial]:
     """Learned weights beside the oracle's: both scenarios, all seeds, and the overlap settings.
 
     On the overlap settings only constants are learned, with one seed.
     """
     size = sized(profile)
-    found: list[Trial] = []
+    found: list[ScenarioTrial] = []
     for recipe in recipes:
         for name in SCENARIOS:
             for s in range(seed, seed + size.seeds):
@@ -347,11 +347,11 @@ def ablation_recipes() -> list[Recipe]:
     ]
 
 
-def ablation_trials(profile: str, seed: int) -> list[Trial]:
+def ablation_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Every recipe of :func:`ablation_recipes` on both scenarios; fine-tuning as in the thesis."""
     size = replace(sized(profile), finetune_epochs=PROFILES[profile].finetune_epochs)
     return [
-        Trial(make_scenario(name), recipe, size, s, configuration)
+        ScenarioTrial(make_scenario(name), recipe, size, s, configuration)
         for recipe in ablation_recipes()
         for name in SCENARIOS
         for s in range(seed, seed + size.seeds)

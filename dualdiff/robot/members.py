@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,6 +16,7 @@ from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.members import (
     Rows,
     Trained,
+    kept,
     progress_bar,
     stream,
 )
@@ -251,18 +251,14 @@ class Workshop:
         return config if name == "general" else {**config, "fold": self.fold}
 
     def _trained(self, name: str) -> Trained:
-        def make() -> dict[str, Tensor]:
-            start = self._new if name != "finetuned" else lambda _: clone(self.general.network)
-            return self._fit(name, start)
+        def start() -> MLP:
+            return clone(self.general.network) if name == "finetuned" else self._new(name)
 
-        tensors = self.store.tensors("network", self._config(name), make)
-        network = self._new(name)
-        state = {k: v for k, v in tensors.items() if k.startswith("state.")}
-        network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
-        return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
+        new, losses = partial(self._new, name), partial(self._losses, name)
+        return kept(self.store, self._config(name), new, start, losses)
 
-    def _fit(self, name: str, start: Callable[[str], MLP]) -> dict[str, Tensor]:
-        size, recipe, network = self.scale, self.setting.recipe, start(name)
+    def _losses(self, name: str, network: MLP) -> Iterator[float]:
+        size, recipe = self.scale, self.setting.recipe
         y, c = self.rows("general" if name == "general" else "specialised")
         if name == "general":
             steps = size.general_steps
@@ -271,7 +267,6 @@ class Workshop:
         else:
             epochs = size.specialised_epochs if name == "specialised" else size.finetune_epochs
             how = (epochs, recipe.specialised_batch, len(y))
-        began = time.perf_counter()
         run = fit(
             network,
             y,
@@ -282,11 +277,7 @@ class Workshop:
             generator=stream(self.seed, "robot training", name, self.fold),
             optimisation=recipe.optimisation,
         )
-        losses = []
         with progress_bar(how[0], f"{self.setting.name}: train {name}", self.quiet) as bar:
             for loss in epoch_losses(run):
-                losses.append(loss)
                 bar.update()
-        seconds = torch.tensor(time.perf_counter() - began)
-        state = {f"state.{k}": v for k, v in network.state_dict().items()}
-        return {**state, "losses": torch.tensor(losses), "seconds": seconds}
+                yield loss

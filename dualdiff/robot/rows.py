@@ -6,18 +6,16 @@ import math
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
-import pandas as pd
+import torch
 
-from dualdiff.provenance import version_of
 from dualdiff.robot.dataset import CHUNK, generate
 from dualdiff.robot.kinds import ENVIRONMENTS, TYPES
 from dualdiff.robot.members import DATA_SEED
 from dualdiff.robot.settings import Scale
-from dualdiff.store import Store, versions
-from dualdiff.study import COLUMNS
+from dualdiff.store import Store
+from dualdiff.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 
 
 def peak_memory() -> float:
@@ -31,7 +29,7 @@ def peak_memory() -> float:
 
 
 @dataclass(frozen=True)
-class DataTrial:
+class DataTrial(Trial):
     """The rows of one environment, generated and counted.
 
     The counts are the result; ``seconds`` and ``memory`` are what it took where it was made.
@@ -39,22 +37,18 @@ class DataTrial:
 
     profile: Scale
     configuration: str
+    seed: int = DATA_SEED
 
+    store_kind: ClassVar = "robot_data"
     scenario_name: ClassVar = "robot"
     recipe_name: ClassVar = "simulator"
-    seed: ClassVar = DATA_SEED
-
-    @property
-    def roots(self) -> tuple[type, ...]:
-        """The definitions of which the result is made, with all that they reach."""
-        return (type(self),)
 
     @property
     def cost(self) -> float:
-        """Relative work: seconds, roughly."""
-        return self.profile.tasks / 2_000
+        """Relative work, in samples of the synthetic study."""
+        return SAMPLES_PER_SECOND * self.profile.tasks / 2_000
 
-    def config(self) -> dict[str, Any]:
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
         return {
             "recipe": "simulator",
@@ -64,39 +58,29 @@ class DataTrial:
             "configuration": self.configuration,
         }
 
-    def table(self, store: Store) -> pd.DataFrame:
-        """Counts by type, made or loaded; columns as in :func:`dualdiff.study.study`."""
-        config = {**self.config(), "code": version_of(*self.roots), **versions()}
-        table = store.table("robot_data", config, partial(self._make, store))
-        return table.assign(profile=self.profile.name)
-
-    def _make(self, store: Store) -> pd.DataFrame:
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """Counts by type, without intervals."""
         began, environment = time.perf_counter(), ENVIRONMENTS[self.configuration]
         names = [self.configuration]
         rows = generate(self.profile.tasks, self.seed, store=store, environments=names)
         seconds = time.perf_counter() - began
-        found: list[tuple[str, str, float]] = []
+        found: dict[tuple[str, str], float] = {}
         for kind in (environment.pickable, environment.container):
             own = rows[rows["type"] == TYPES.index(kind.name)]
-            found += [
-                (kind.name, "rows", len(own)),
-                (kind.name, "tasks", own["task"].nunique()),
-                (kind.name, "draws per row", float(own["draws"].mean())),
-            ]
+            found |= {
+                (kind.name, "rows"): len(own),
+                (kind.name, "tasks"): own["task"].nunique(),
+                (kind.name, "draws per row"): float(own["draws"].mean()),
+            }
         moves = rows.groupby("task").size()
         finished = moves == 2 * rows.groupby("task")["goals"].first()
-        found += [
-            ("tasks", "begun", self.profile.tasks),
-            ("tasks", "finished", int(finished.sum())),
-            ("run", "seconds", seconds),
-            ("run", "memory", peak_memory()),
-        ]
-        keys = ("robot", self.recipe_name, self.profile.name, self.seed, self.configuration)
-        table = pd.DataFrame(
-            [(*keys, target, metric, value) for target, metric, value in found],
-            columns=[*COLUMNS, "value"],
-        )
-        return table.assign(low=math.nan, high=math.nan, seconds=seconds)
+        found |= {
+            ("tasks", "begun"): self.profile.tasks,
+            ("tasks", "finished"): int(finished.sum()),
+            ("run", "seconds"): seconds,
+            ("run", "memory"): peak_memory(),
+        }
+        return {place: known(value) for place, value in found.items()}
 
 
 def data_trials(scale: Scale) -> list[DataTrial]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -29,7 +26,7 @@ from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.samplers import sample
 from dualdiff.store import Store, versions
-from dualdiff.study import COLUMNS
+from dualdiff.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.weights import Curve, Fold, Objective, held_out_score, learn
 
 THESIS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
@@ -257,7 +254,7 @@ def reference(workshop: Workshop, name: str, test: Unseen) -> Drawn:
 
 
 @dataclass(frozen=True)
-class RobotTrial:
+class RobotTrial(Trial):
     """One configuration of a setting and a seed, sampled once, executed and compared.
 
     Parameters
@@ -274,6 +271,7 @@ class RobotTrial:
     seed: int
     configuration: str
 
+    store_kind: ClassVar = "robot_study"
     scenario_name: ClassVar = "robot"
 
     def __post_init__(self) -> None:
@@ -284,24 +282,20 @@ class RobotTrial:
             )
 
     @property
-    def roots(self) -> tuple[type, ...]:
-        """The definitions of which the result is made, with all that they reach."""
-        return (type(self),)
-
-    @property
     def recipe_name(self) -> str:
         """Name of the setting."""
         return self.setting.name
 
     @property
     def cost(self) -> float:
-        """Relative work: seconds, roughly."""
+        """Relative work, in samples of the synthetic study."""
         size = self.profile
         training = 0.05 * size.general_steps * (self.configuration in ("general", "told"))
         draws = GROUP if self.configuration.endswith("smc") else 1
-        return 10 + training + 2e-3 * (size.conditions * draws + size.law_conditions * size.draws)
+        drawn = size.conditions * draws + size.law_conditions * size.draws
+        return SAMPLES_PER_SECOND * (10 + training + 2e-3 * drawn)
 
-    def config(self) -> dict[str, Any]:
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
         scale = {k: v for k, v in asdict(self.profile).items() if k not in ("name", "seeds")}
         return {
@@ -312,18 +306,12 @@ class RobotTrial:
             **added(self, RobotTrial),
         }
 
-    def table(self, store: Store) -> pd.DataFrame:
-        """One row per metric, made or loaded; columns as in :func:`dualdiff.study.study`."""
-        config = {**self.config(), "code": version_of(*self.roots), **versions()}
-        table = store.table("robot_study", config, partial(self._make, store))
-        return table.assign(profile=self.profile.name)
-
     def workshop(self, store: Store, quiet: bool = True) -> Workshop:
         """Where its networks come from."""
         return Workshop(self.setting, self.profile, self.seed, store, quiet)
 
-    def _make(self, store: Store) -> pd.DataFrame:
-        began = time.perf_counter()
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """Success on fresh scenes, and the law beside the oracle's; notes under ``run``."""
         workshop = self.workshop(store)
         test = unseen(workshop)
         how = reference if self.configuration in REFERENCES else draw
@@ -340,11 +328,7 @@ class RobotTrial:
             truth = self._truth(workshop, test)
             law = law_scores(drawn.law, truth, test.tasks[test.law])
             scores |= {("oracle", k): v for k, v in law.items()}
-        scores |= {("run", k): Estimate(v, math.nan, math.nan) for k, v in drawn.notes.items()}
-        keys = ("robot", self.setting.name, self.profile.name, self.seed, self.configuration)
-        rows = [(*keys, *key, *estimate) for key, estimate in scores.items()]
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
-        return table.assign(seconds=time.perf_counter() - began)
+        return scores | {("run", k): known(v) for k, v in drawn.notes.items()}
 
     def _truth(self, workshop: Workshop, test: Unseen) -> Tensor:
         """Oracle draws at the conditions of the law, the same for all configurations."""
