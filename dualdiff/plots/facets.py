@@ -84,13 +84,13 @@ def bars(part: pd.DataFrame) -> np.ndarray:
     return np.nan_to_num(np.clip(both, 0, None))
 
 
-def _beside(table: pd.DataFrame, beside: str | None) -> Iterator[tuple[int, Any, pd.DataFrame]]:
-    """The parts of a table by a column, numbered."""
-    if beside is None:
-        yield 0, None, table
-        return
-    for place, value in enumerate(dict.fromkeys(table[beside])):
-        yield place, value, table[table[beside] == value]
+def _beside(table: pd.DataFrame, beside: str | None) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """The rows of each configuration, by the values of ``beside``, which are numbered."""
+    values = [None] if beside is None else [*dict.fromkeys(table[beside])]
+    for place, value in enumerate(values):
+        part = table if beside is None else table[table[beside] == value]
+        for name, own in part.groupby("configuration", sort=False):
+            yield place, str(name), own
 
 
 def _beside_key(table: pd.DataFrame, beside: str | None, **look: Any) -> list[Line2D]:
@@ -139,13 +139,11 @@ def dots(
     figure, found = panels(table, row, column or "metric", (width, high), sharey=True)
     for axes, part in found:
         count = 1 if beside is None else table[beside].nunique()
-        for place, _, rows in _beside(part, beside):
+        for place, name, own in _beside(part, beside):
             aside = 0.36 * (place - (count - 1) / 2) / max(count - 1, 1)
-            for name in rows["configuration"]:
-                own = rows[rows["configuration"] == name]
-                fill = FILLS[place] if beside is not None else "full"
-                look: dict[str, Any] = {**style(name), "fillstyle": fill, "ms": 6, "lw": 1.4}
-                axes.errorbar(own["value"], names.index(name) + aside, xerr=bars(own), **look)
+            fill = FILLS[place] if beside is not None else "full"
+            look: dict[str, Any] = {**style(name), "fillstyle": fill, "ms": 6, "lw": 1.4}
+            axes.errorbar(own["value"], names.index(name) + aside, xerr=bars(own), **look)
         metric = part["metric"].iloc[0]
         value = part[column].iloc[0] if column else metric
         keys = [k for k in ((value, metric), value, metric) if k in (crosses or {})]
@@ -196,13 +194,12 @@ def lines(
     """
     figure, found = panels(table, row, column, size, sharex=True)
     for axes, part in found:
-        for place, _, rows in _beside(part, beside):
-            for name, own in rows.groupby("configuration", sort=False):
-                own = own.sort_values(x)
-                look: dict[str, Any] = {**style(str(name)), "ls": DASHES[place] if beside else "-"}
-                axes.plot(own[x], own["value"], lw=1.4, ms=4.5, **look)
-                low, high = own["value"] - bars(own)[0], own["value"] + bars(own)[1]
-                axes.fill_between(own[x], low, high, color=look["color"], alpha=0.18, lw=0)
+        for place, name, own in _beside(part, beside):
+            own = own.sort_values(x)
+            look: dict[str, Any] = {**style(name), "ls": DASHES[place] if beside else "-"}
+            axes.plot(own[x], own["value"], lw=1.4, ms=4.5, **look)
+            low, high = own["value"] - bars(own)[0], own["value"] + bars(own)[1]
+            axes.fill_between(own[x], low, high, color=look["color"], alpha=0.18, lw=0)
         if not part.empty:
             axes.set_ylabel(axis(part["metric"].iloc[0]))
     for axes in figure.axes[-(table[column].nunique() if column else 1) :]:
@@ -237,18 +234,11 @@ def against(
     """
     figure, found = panels(select(table, metric=(x, y)), row, column, size)
     for axes, part in found:
-        for place, _, rows in _beside(part, beside):
-            for name, own in rows.groupby("configuration", sort=False):
-                a, b = (select(own, metric=metric) for metric in (x, y))
-                fill = FILLS[place] if beside is not None else "full"
-                look: dict[str, Any] = {
-                    **style(str(name)),
-                    "fillstyle": fill,
-                    "ms": 7,
-                    "lw": 1,
-                    "ls": "",
-                }
-                axes.errorbar(a["value"], b["value"], xerr=bars(a), yerr=bars(b), **look)
+        for place, name, own in _beside(part, beside):
+            a, b = (select(own, metric=metric) for metric in (x, y))
+            fill = FILLS[place] if beside is not None else "full"
+            look: dict[str, Any] = {**style(name), "fillstyle": fill, "ms": 7, "lw": 1, "ls": ""}
+            axes.errorbar(a["value"], b["value"], xerr=bars(a), yerr=bars(b), **look)
         axes.set(xlabel=axis(x), ylabel=axis(y))
     names = [*table["configuration"]]
     legend(figure, *key(names), *_beside_key(table, beside, marker="o"))
