@@ -153,7 +153,8 @@ def anisotropic(n: int, seed: int) -> Tensor:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_components_are_the_eigenvectors_of_the_correlation_matrix(count: int) -> None:
-    x, z = anisotropic(70, 1), 2 * anisotropic(50, 2) + 1
+    units = torch.tensor([1e3, 1e-3, 7.0])
+    x, z = units * anisotropic(70, 1), units * (2 * anisotropic(50, 2) + 1)
     found = principal_components(x, z, count)
     both = torch.cat([x, z]).double().numpy()
     values, vectors = np.linalg.eigh(np.corrcoef(both, rowvar=False))

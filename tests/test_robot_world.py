@@ -137,9 +137,9 @@ def test_segments_meet_where_shapelys_do(data: st.DataObject, rectangle: Numbers
 
 
 def test_many_random_pairs_meet_where_shapelys_do() -> None:
-    a, b = random_rectangles(4000, seed=1), random_rectangles(4000, seed=2)
-    start, end = random_points(4000, seed=3), random_points(4000, seed=4)
-    one, two = shapely.polygons(corners(a).numpy()), shapely.polygons(corners(b).numpy())
+    a, b = (random_rectangles(4000, seed=seed) for seed in (1, 2))
+    start, end = (random_points(4000, seed=seed) for seed in (3, 4))
+    one, two = (shapely.polygons(corners(r).numpy()) for r in (a, b))
     lines = shapely.linestrings(torch.stack([start, end], dim=1).numpy())
     for found, gap in (
         (rectangles_meet(a, b), torch.from_numpy(shapely.distance(one, two))),
