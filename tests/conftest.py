@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +14,10 @@ from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.networks import MLP, Architecture, Unconditional
+from dualdiff.plots import use_style
 from dualdiff.process import Process
 from dualdiff.regions import Disc
+from dualdiff.store import Store
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
@@ -27,6 +30,21 @@ def _global_randomness_untouched() -> Iterator[None]:
     before = torch.random.get_rng_state()
     yield
     assert torch.equal(before, torch.random.get_rng_state()), "the global RNG was used"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Shared by all tests of a file: what they ask for differs by its configuration."""
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def drawing() -> Iterator[None]:
+    """Figures in the style of the book, closed at the end."""
+    with plt.rc_context():
+        use_style()
+        yield
+    plt.close("all")
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pandas as pd
+
 from dualdiff.robot.settings import SETTINGS, Scale, Setting
 
 TINY = Scale(
@@ -26,6 +28,12 @@ def small(setting: Setting) -> Setting:
     steps = 6 if recipe.schedule == "log_snr" else 25  # the betas of fewer would be above 1
     architecture = replace(recipe.architecture, width=8)
     return replace(setting, recipe=replace(recipe, architecture=architecture, steps=steps))
+
+
+def found_in(table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Values by target and metric."""
+    keys = zip(table["target"], table["metric"], strict=True)
+    return dict(zip(keys, table["value"], strict=True))
 
 
 def no_work(*_: object) -> None:

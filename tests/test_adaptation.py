@@ -1,7 +1,6 @@
 """Adapting or composing: what is tried at each profile, its laws, its costs."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -81,13 +80,9 @@ def test_studies_share_what_they_have_in_common() -> None:
     assert all(t.config() == named[key(t)] for t in shared)
 
 
-def test_points_are_those_of_the_study_of_epochs() -> None:
-    assert {t.profile.n_specialised for t in epoch_trials("smoke", 0, 16)} == {16}
-
-
 @pytest.mark.parametrize("make", [size_trials, epoch_trials, overlap_trials])
 def test_unknown_profiles_are_named(make) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match="profile must be one of smoke, quick, thesis, not 'big'"):
+    with pytest.raises(ValueError, match="profile must be one of .*, not 'big'"):
         make("big", 0)
 
 
@@ -111,13 +106,13 @@ def test_no_samples_lie_below_the_least_sum(world, share: float) -> None:  # typ
     pick = torch.rand(4_000, 5, 1, generator=generator(3)) < share
     corner = other[:, :1].expand(-1, 5, -1)
     for y in (torch.where(pick, own, other), torch.where(pick, own, own * 0.9 + 0.1 * c[:, None])):
-        assert total(y, c, world) >= least_sum(world) - 1e-6
-    assert total(torch.where(pick, own, corner + 20), c, world) >= least_sum(world) - 1e-6
+        assert sum(scores(y, c, world)) >= least_sum(world) - 1e-6
+    assert sum(scores(torch.where(pick, own, corner + 20), c, world)) >= least_sum(world) - 1e-6
 
 
-def total(y, c, world) -> float:  # type: ignore[no-untyped-def]
+def scores(y, c, world) -> list[float]:  # type: ignore[no-untyped-def]
     laws = (world.specialised, world.general)
-    return sum(metrics.total_variation(y, c, law, generator(4), 2).value for law in laws)
+    return [metrics.total_variation(y, c, law, generator(4), 2).value for law in laws]
 
 
 def test_the_mixture_is_what_its_samples_score() -> None:
@@ -126,9 +121,7 @@ def test_the_mixture_is_what_its_samples_score() -> None:
     own, other = (region.draw(c, generator(2)) for region in (world.specialised, world.general))
     pick = torch.rand(20_000, 1, generator=generator(3)) < 1 / (1 + weight)
     y = torch.where(pick, own, other)[:, None]
-    laws = (world.specialised, world.general)
-    scored = [metrics.total_variation(y, c, law, generator(4), 2).value for law in laws]
-    assert scored == pytest.approx(mixture(world, weight), abs=0.02)
+    assert scores(y, c, world) == pytest.approx(mixture(world, weight), abs=0.02)
 
 
 @pytest.fixture
@@ -139,8 +132,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROFILES, "smoke", TINY)
 
 
-def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, store: Store) -> None:
     some = epoch_trials("smoke", 0, 4)
     table = tidy([*some, *some[:2]], store)
     trials = table.drop_duplicates([*adaptation.TRIAL, "seed"])
@@ -153,8 +145,8 @@ def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, tmp_path: Path) 
     assert set(table.loc[table["metric"] == "memorisation", "target"]) == {"specialised"}
 
 
-def test_cost_counts_what_is_stored_and_held(tiny: None, tmp_path: Path) -> None:
-    costs = cost("smoke", 0, Store(tmp_path), points=4)
+def test_cost_counts_what_is_stored_and_held(tiny: None, store: Store) -> None:
+    costs = cost("smoke", 0, store, points=4)
     assert (costs["seconds"] > 0).all()
     for recipe in RECIPES.values():
         rows = costs[costs["recipe"] == recipe.name].set_index("configuration")

@@ -1,22 +1,16 @@
 """The shared kinds of figures: every number of a table is drawn, named and inside the canvas."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from dualdiff.pages import use_style
 from dualdiff.pages.names import CONFIGURATIONS, axis, label, style
 from dualdiff.plots import facets
 
 NAMES = ("general", "specialised", "joint")
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 def table(**columns) -> pd.DataFrame:
@@ -52,11 +46,8 @@ def lawful(figure) -> None:
 @pytest.mark.parametrize("column", [None, "scenario"])
 @pytest.mark.parametrize("beside", [None, "recipe"])
 def test_dots_draw_every_number(column, beside):
-    rows = table(scenario=("cabinet", "round_table"), recipe=("thesis", "tuned"))
-    if column is None:
-        rows = rows[rows["scenario"] == "cabinet"]
-    if beside is None:
-        rows = rows[rows["recipe"] == "tuned"]
+    scenarios, recipes = ("cabinet", "round_table"), ("thesis", "tuned")
+    rows = table(scenario=scenarios[: 2 if column else 1], recipe=recipes[: 2 if beside else 1])
     figure = facets.dots(rows, column, beside=beside, levels={"floor": 0.5})
     lawful(figure)
     assert set(np.round(rows["value"], 9)) <= set(np.round(drawn(figure), 9))
@@ -75,9 +66,7 @@ def test_dots_put_the_numbers_of_others_beside_ours():
 
 @pytest.mark.parametrize("beside", [None, "recipe"])
 def test_lines_go_through_every_point_in_the_order_of_the_parameter(beside):
-    rows = table(n=(64, 8, 16), recipe=("thesis", "tuned"))
-    if beside is None:
-        rows = rows[rows["recipe"] == "tuned"]
+    rows = table(n=(64, 8, 16), recipe=("thesis", "tuned")[: 2 if beside else 1])
     figure, found = facets.lines(rows, "n", "pairs", beside=beside)
     lawful(figure)
     assert len(found) == 2

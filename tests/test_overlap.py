@@ -1,7 +1,6 @@
 """The overlap study: its settings, its trials, its diagnostics and how they are ranked."""
 
 import math
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -37,8 +36,8 @@ from dualdiff.study import CONFIGURATIONS
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return tidy(sweep_trials("smoke", 0), Store(tmp_path_factory.mktemp("store")))
+def small(store: Store) -> pd.DataFrame:
+    return tidy(sweep_trials("smoke", 0), store)
 
 
 def test_settings_are_what_the_thesis_says_in_words() -> None:
@@ -66,16 +65,15 @@ def test_overlap_fraction_falls_with_the_distance_and_is_the_share_of_draws() ->
     assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-@pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf])
-def test_bad_distances_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="distance must be at least 0 and finite"):
-        shifted_table(bad)
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, math.nan])
-def test_bad_fractions_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="fraction must be above 0 and below 1"):
-        distance_for(bad)
+def test_bad_distances_fractions_and_profiles_are_refused() -> None:
+    for bad in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="distance must be at least 0 and finite"):
+            shifted_table(bad)
+    for bad in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match="fraction must be above 0 and below 1"):
+            distance_for(bad)
+    with pytest.raises(ValueError, match="profile must be one of .*, not 'huge'"):
+        sweep_trials("huge", 0)
 
 
 def test_targets_have_an_intersection_only_where_discs_meet() -> None:
@@ -83,11 +81,6 @@ def test_targets_have_an_intersection_only_where_discs_meet() -> None:
     assert set(targets(shifted_table(4.0))) == {"specialised", "fixed"}
     own = targets(shifted_table(7.0, 0.5))
     assert own["fixed"] == Disc(1.0, height_tolerance=0.5)
-
-
-def test_an_unknown_profile_is_named() -> None:
-    with pytest.raises(ValueError, match="profile must be one of smoke, quick, thesis, not 'huge'"):
-        sweep_trials("huge", 0)
 
 
 @pytest.mark.parametrize("profile", overlap.SCALES)
@@ -152,18 +145,13 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
     columns = "scenario recipe profile seed configuration target metric value low high".split()
     gains = benefits(pd.DataFrame(rows, columns=columns))
     assert list(gains["distance"]) == [0.0, 2.5, 3.0, 5.0]
-    assert gains["energy_distance_gain"].tolist() == pytest.approx(
-        [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
-    )
+    helped = [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
+    assert gains["energy_distance_gain"].tolist() == pytest.approx(helped)
     assert rank_correlations(gains)["correlation"].tolist() == pytest.approx([1.0] * 16)
-
-
-def test_rank_correlation_of_a_constant_is_not_a_number() -> None:
     assert math.isnan(spearman(pd.Series([1.0, 1.0]), pd.Series([1.0, 2.0])))
 
 
-def test_clouds_are_offsets_of_the_sweeps_networks(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_clouds_are_offsets_of_the_sweeps_networks(store: Store) -> None:
     clouds = overlap.clouds("smoke", 0, [0.0, 7.0], ["exact"], store=store, draws=50)
     assert list(clouds["exact"]) == ["0", "7"]
     world = shifted_table(0.0)

@@ -107,19 +107,15 @@ def test_a_contrast_is_the_paired_difference(table):
 
 @given(tables())
 def test_a_contrast_turns_its_sign_with_its_sides_and_with_what_is_better(table):
-    for metric in ("accuracy", "total_variation"):
-        ours = contrast(table, "joint", "general", metric).iloc[0]
-        theirs = contrast(table, "general", "joint", metric).iloc[0]
-        assert (
-            ours["value"] == pytest.approx(-theirs["value"]) and ours["better"] == -theirs["better"]
-        )
-    # The same numbers under a metric of which less is better.
-    swapped = table.assign(
-        metric=table["metric"].map({"accuracy": "total_variation", "total_variation": "accuracy"})
+    more, turned = (
+        contrast(table, *pair, "accuracy").iloc[0]
+        for pair in (("joint", "general"), ("general", "joint"))
     )
-    more = contrast(table, "joint", "general", "accuracy").iloc[0]
-    less = contrast(swapped, "joint", "general", "total_variation").iloc[0]
-    assert more["value"] == less["value"] and more["better"] == -less["better"]
+    # The same numbers under a metric of which less is better.
+    renamed = table[table["metric"] == "accuracy"].assign(metric="total_variation")
+    less = contrast(renamed, "joint", "general", "total_variation").iloc[0]
+    assert more["value"] == less["value"] == pytest.approx(-turned["value"])
+    assert more["better"] == -less["better"] == -turned["better"]
 
 
 @given(tables())
@@ -134,9 +130,14 @@ def test_a_contrast_by_a_column_is_that_of_each_part(table):
         assert found.loc[recipe, "better"] == alone["better"]
 
 
+def accuracies(*rows):
+    """Of a configuration at a seed, without intervals."""
+    table = pd.DataFrame(rows, columns=["configuration", "seed", "value"])
+    return table.assign(metric="accuracy", low=table["value"], high=table["value"])
+
+
 def test_what_cannot_be_compared_is_refused():
-    rows = [("joint", "accuracy", 0, 1.0, 1.0, 1.0), ("general", "accuracy", 1, 0.0, 0.0, 0.0)]
-    table = pd.DataFrame(rows, columns=["configuration", "metric", "seed", "value", "low", "high"])
+    table = accuracies(("joint", 0, 1.0), ("general", 1, 0.0))
     with pytest.raises(ValueError, match="no seed"):
         contrast(table, "joint", "general", "accuracy")
     with pytest.raises(ValueError, match="two rows"):
@@ -176,30 +177,23 @@ def test_a_claim_is_said_where_it_fails_and_asserted_in_the_check(table):
     claim.check(asserted=False)
     with pytest.raises(AssertionError, match="joint"):
         claim.check()
-
-
-def test_a_claim_that_is_made_again_counts_once():
     claim = Claims()
     assert claim(False, "it rains") and claim(True, "it rains") == ""
-    claim.check()
+    claim.check()  # a claim that is made again counts once
 
 
 def test_verdicts_show_sign_and_mark():
-    rows = [("joint", s, 0.5 + 0.01 * s) for s in range(3)] + [
-        ("general", s, 0.25) for s in range(3)
-    ]
-    table = pd.DataFrame(rows, columns=["configuration", "seed", "value"])
-    table = table.assign(metric="accuracy", low=table["value"], high=table["value"])
+    ours = [("joint", seed, 0.5 + 0.01 * seed) for seed in range(3)]
+    table = accuracies(*ours, *(("general", seed, 0.25) for seed in range(3)))
     assert verdicts(contrast(table, "joint", "general", "accuracy"))[0].startswith("✓ +0.26")
     assert verdicts(contrast(table, "general", "joint", "accuracy"))[0].startswith("✗ −0.26")
 
 
-def test_a_table_has_a_caption_and_its_numbers_as_csv(capsys):
+def test_a_table_has_a_caption_and_its_numbers_as_csv(monkeypatch):
     frame = pd.DataFrame({"a < b": ["1 & 2"]}, index=["<i>row</i>"])
     shown = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dualdiff.pages.tables.display", shown.append)
-        show_table(frame, "what <b>to</b> see", "name")
+    monkeypatch.setattr("dualdiff.pages.tables.display", shown.append)
+    show_table(frame, "what <b>to</b> see", "name")
     page = shown[0].data
     assert "what &lt;b&gt;to&lt;/b&gt; see" in page and "<i>row" not in page
     assert 'id="table-name"' in page and "data:text/csv;base64," in page
@@ -241,10 +235,7 @@ def test_the_committed_table_comes_before_the_own_one(tmp_path):
     found = committed("cabinet", own=own, folder=tmp_path)
     assert found.table is own and not found.full and "dualdiff results" in found.origin
     found = committed("sweep", "sweep_tuned", folder=tmp_path)
-    assert (
-        found.table.empty and "dualdiff results --profile thesis sweep sweep_tuned" in found.origin
-    )
-    found = committed("cabinet", own=own)
-    assert found.full and len(found.table) == len(results.load("cabinet")[0])
-    record = results.load("cabinet")[1]
+    assert found.table.empty and "--profile thesis sweep sweep_tuned" in found.origin
+    found, (table, record) = committed("cabinet", own=own), results.load("cabinet")
+    assert found.full and len(found.table) == len(table)
     assert all(part in found.origin for part in (record["date"], "seeds 0, 1, 2", "100,000"))

@@ -1,11 +1,5 @@
 """Drawings of the scenes of composition show what they are given."""
 
-from collections.abc import Iterator
-
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -23,10 +17,7 @@ RING, BOXES = SCENES["ring_and_bar"](), SCENES["boxes"]()
 assert isinstance(RING, Plane) and isinstance(BOXES, Boxes)
 
 
-@pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 def visible(figure: Figure) -> list[plt.Axes]:
@@ -35,8 +26,7 @@ def visible(figure: Figure) -> list[plt.Axes]:
 
 
 def title(axes: plt.Axes) -> str:
-    """Left in the book's style, in the middle without it."""
-    return axes.get_title(loc="left") + axes.get_title()
+    return axes.get_title(loc="left")
 
 
 def rectangles(axes: plt.Axes) -> list[tuple[float, ...]]:
@@ -44,17 +34,12 @@ def rectangles(axes: plt.Axes) -> list[tuple[float, ...]]:
     return [(*p.get_xy(), p.get_width(), p.get_height()) for p in found]
 
 
-@pytest.fixture(params=[1, 4])
-def more(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all rules after a reader has added some."""
-    for i in range(request.param):
+@pytest.mark.parametrize("n", [1, 4])
+def test_figures_have_a_place_for_every_new_rule(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(n):
         own = Rule(f"own rule {i}", "p_s^2 / p_g", weighted(-1.0, 0.5 * i + 2))
         monkeypatch.setitem(RULES, f"own {i}", own)
-    return list(RULES)
-
-
-def test_figures_have_a_place_for_every_new_rule(more: list[str]) -> None:
-    inside = BOXES.truth(50, stream(0, "truth"))
+    more, inside = list(RULES), BOXES.truth(50, stream(0, "truth"))
     titles = {label(name) for name in more}
     panels = visible(figures.box_figure(BOXES, dict.fromkeys(more, inside)))
     assert {title(axes).partition(":")[0] for axes in panels} == titles
@@ -73,11 +58,8 @@ def test_scenes_show_both_members_and_their_product() -> None:
     assert rectangles(panels[1]) == [(-1, -1, 2, 2), (0, -1, 2, 2), (0, -1, 1, 2)]
     # In the plane: the shaded product and an outline of each member.
     assert len(panels[2].collections) == 3 and not rectangles(panels[2])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "general",
-        "specialised",
-        "product",
-    ]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["general", "specialised", "product"]
     assert all(axes.get_xlabel() for axes in panels) and panels[0].get_ylabel()
 
 

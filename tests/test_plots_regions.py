@@ -1,7 +1,5 @@
 """Figures draw what they are given."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,27 +7,20 @@ import torch
 from conftest import generator
 from matplotlib.patches import Circle, Rectangle
 
-from dualdiff.plots import regions, use_style
+from dualdiff.plots import regions
 from dualdiff.scenarios import Scenario, cabinet, round_table
 
 CORNER = (1.0, 2.0, 3.0)
 
 
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 @pytest.mark.parametrize("scenario", [cabinet(), round_table()], ids=lambda s: s.name)
 def test_data_figure(scenario: Scenario) -> None:
     rows = {w: scenario.pairs(w, 30, generator(1)) for w in ("general", "specialised")}
     figure = regions.data_figure(scenario, rows, CORNER)
-    assert [a.get_title() for a in figure.axes] == [
-        "general: 30 rows",
-        "specialised: 30 rows",
-    ]
+    assert [a.get_title() for a in figure.axes] == ["general: 30 rows", "specialised: 30 rows"]
     x, *_ = figure.axes[1].collections[-2]._offsets3d
     expected = rows["specialised"][0] - rows["specialised"][1]
     np.testing.assert_allclose(np.sort(x), np.sort(expected[:, 0] + CORNER[0]), rtol=1e-5)

@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Polygon
 
-from dualdiff.plots import COLOURS, LABELS, robot_panels, robot_scenes, use_style
+from dualdiff.plots import COLOURS, LABELS, robot_panels, robot_scenes
 from dualdiff.robot.kinds import ENVIRONMENTS, RADIUS, REACH
 from dualdiff.robot.scenes import Scenes, draw_scenes
 from dualdiff.robot.tasks import oracle, perform, position
@@ -16,12 +16,7 @@ DRAWN = ("succeeds", "fails")
 """Labels of the two kinds of samples."""
 
 
-@pytest.fixture(autouse=True)
-def book_style():
-    with plt.rc_context():
-        use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 def fresh(n: int = 1, name: str = "ball, bin", seed: int = 11) -> Scenes:
@@ -63,19 +58,13 @@ def test_samples_are_dots_where_they_succeed_and_crosses_where_not() -> None:
     bad = scenes.objects[0, 1, :2].expand(3, 2)  # upon the object
     lost = torch.full((2, 2), torch.nan)
     _, axes = plt.subplots()
-    samples = torch.cat([good, bad, lost])
+    beyond = torch.tensor([[-3.0, 5.0]])  # stands where the robot is stopped
+    samples = torch.cat([good, bad, lost, beyond])
     robot_scenes.scene(axes, scenes, 0, 1, samples=samples, colour=COLOURS["joint"], resolution=20)
-    assert counts(axes) == {"succeeds": 7, "fails": 3}
+    assert counts(axes) == {"succeeds": 8, "fails": 3}
     dots = next(c for c in axes.collections if c.get_label() == "succeeds")
     assert to_hex(dots.get_facecolor()[0]) == COLOURS["joint"].lower()
-
-
-def test_samples_beyond_a_wall_stand_where_the_robot_is_stopped() -> None:
-    _, axes = plt.subplots()
-    samples = torch.tensor([[-3.0, 5.0]])
-    robot_scenes.scene(axes, fresh(), 0, 1, samples=samples, feasible=False)
-    kinds = [c for c in axes.collections if c.get_label() in DRAWN]
-    assert [at.tolist() for c in kinds for at in c.get_offsets()] == [[0, 5]]
+    assert [0, 5] in dots.get_offsets().tolist()
 
 
 def test_the_shaded_region_is_where_moves_succeed() -> None:
@@ -100,6 +89,11 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         robot_scenes.scene(axes, scenes, 0, 1 + scenes.goals)
     with pytest.raises(ValueError, match=r"samples must have shape \[k, 2\]"):
         robot_scenes.scene(axes, scenes, 0, 1, samples=torch.zeros(3))
+    with pytest.raises(ValueError, match="1 scene, not of 2"):
+        robot_panels.task_steps(fresh(2), generator(0))
+    for samples in ({"general": torch.zeros(3, 4, 2)}, {}):
+        with pytest.raises(ValueError, match="general has samples of 3 scenes|no samples"):
+            robot_panels.samples_in_scenes(fresh(2), 1, samples)
 
 
 def test_the_legend_names_all_that_is_drawn() -> None:
@@ -130,8 +124,6 @@ def test_a_task_is_drawn_as_it_was_done() -> None:
 def test_a_task_of_fewer_steps_leaves_panels_empty() -> None:
     figure = robot_panels.task_steps(fresh(), generator(0), steps=4, columns=3)
     assert [axes.get_visible() for axes in figure.axes] == [True] * 4 + [False] * 2
-    with pytest.raises(ValueError, match="1 scene, not of 2"):
-        robot_panels.task_steps(fresh(2), generator(0))
 
 
 def test_what_is_held_is_at_the_tip_of_the_arm() -> None:
@@ -156,11 +148,3 @@ def test_samples_in_scenes_say_how_many_succeed() -> None:
     x = figure.axes[2].get_xlim()
     middle = float(robot_scenes.centres(scenes.objects[1, 1])[0])
     assert x == pytest.approx((middle - 6, middle + 6))
-
-
-def test_samples_of_other_scenes_are_refused() -> None:
-    scenes = fresh(2)
-    with pytest.raises(ValueError, match="general has samples of 3 scenes, not of 2"):
-        robot_panels.samples_in_scenes(scenes, 1, {"general": torch.zeros(3, 4, 2)})
-    with pytest.raises(ValueError, match="no samples"):
-        robot_panels.samples_in_scenes(scenes, 1, {})

@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from dualdiff.overlap import shifted_table
 from dualdiff.readings.overlap import places, sign_counts
 
+gains = st.tuples(st.sampled_from(["thesis", "tuned"]), *[st.floats(-1, 1)] * 2)
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["thesis", "tuned"]), *[st.floats(-1, 1)] * 2),
-        min_size=1,
-        max_size=30,
-    )
-)
+
+@given(st.lists(gains, min_size=1, max_size=30))
 def test_a_fixed_answer_per_recipe_is_right_at_least_half_of_the_time(
     rows: list[tuple[str, float, float]],
 ) -> None:

@@ -18,11 +18,6 @@ from dualdiff.store import Store
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
 def rows(store: Store) -> pd.DataFrame:
     return generate(12, 0, store=store)
 

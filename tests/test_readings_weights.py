@@ -1,5 +1,7 @@
 """Readings of the weights: planes come back as they were written, and the front is Pareto's."""
 
+from itertools import product
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -8,11 +10,8 @@ from hypothesis import strategies as st
 from dualdiff.readings import weights as reading
 
 KEYS = ["scenario", "recipe", "seed", "configuration", "target", "metric", "value"]
-scores = st.lists(
-    st.tuples(st.integers(0, 8).map(lambda k: k / 8), st.integers(0, 8).map(lambda k: k / 8)),
-    min_size=1,
-    max_size=20,
-)
+eighths = st.integers(0, 8).map(lambda k: k / 8)
+scores = st.lists(st.tuples(eighths, eighths), min_size=1, max_size=20)
 
 
 @given(scores)
@@ -31,20 +30,11 @@ def test_nothing_beats_the_front_and_the_front_beats_the_rest(pairs: list[tuple]
 
 def test_the_plane_has_every_pair_once_with_its_own_scores() -> None:
     weights = (0.0, 0.5, 4.0)
-    rows = [
+    others = product(("cabinet", "round_table"), ("tuned", "thesis"), ("specialised", "general"))
+    rows = [  # of the first of them, and of seven that are another's
         (scenario, recipe, seed, f"{g:g}, {s:g}", target, metric, g + 10 * s + seed + shift)
-        for shift, (scenario, recipe, target) in enumerate(
-            [
-                ("cabinet", "tuned", "specialised"),
-                ("cabinet", "thesis", "specialised"),
-                ("round_table", "tuned", "specialised"),
-                ("cabinet", "tuned", "general"),
-            ]
-        )
-        for seed in (0, 1)
-        for g in weights
-        for s in weights
-        for metric in reading.SCORES
+        for shift, (scenario, recipe, target) in enumerate(others)
+        for seed, g, s, metric in product((0, 1), weights, weights, reading.SCORES)
     ]
     other = ("cabinet", "tuned", 0, "learned constant", "specialised", "accuracy", 99.0)
     points = reading.plane(pd.DataFrame([*rows, other], columns=KEYS), "cabinet")
@@ -59,10 +49,9 @@ def test_learned_weights_come_back_as_they_were_written() -> None:
     written = pd.DataFrame(
         [
             (scenario, "tuned", seed, way, t, seed + t / 100, 1 - t / 100)
-            for scenario in ("cabinet", "round_table")
-            for seed in (0, 1)
-            for way in ("learned curve", "stacked")
-            for t in (0, 11, 99)
+            for scenario, seed, way, t in product(
+                ("cabinet", "round_table"), (0, 1), ("learned curve", "stacked"), (0, 11, 99)
+            )
         ],
         columns=["scenario", "recipe", "seed", "configuration", "t", "general", "specialised"],
     )

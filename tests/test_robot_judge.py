@@ -134,29 +134,22 @@ def test_values_and_tasks_must_fit() -> None:
 
 @pytest.mark.parametrize(("n", "k", "m"), [(7, 9, 11), (300, 2, 8), (1, 4, 20)])
 def test_law_scores_are_the_reference_scores_of_every_condition(n: int, k: int, m: int) -> None:
+    """Samples outside the workspace count where the robot would stop."""
     source = generator(6)
-    places = 5 + 3 * torch.rand(n, k, 2, generator=source)
-    truth = 6 + 3 * torch.rand(n, m, 2, generator=source, dtype=torch.float64)
+    places = SIDE - 2 + 3 * torch.rand(n, k, 2, generator=source)
+    truth = SIDE - 3 + 3 * torch.rand(n, m, 2, generator=source, dtype=torch.float64)
     tasks = torch.arange(n) // 3
     found = law_scores(places, truth, tasks)
-    energy = [energy_distance(x, z) for x, z in zip(places, truth, strict=True)]
+    stopped = places.clamp(0, SIDE)
+    energy = [energy_distance(x, z) for x, z in zip(stopped, truth, strict=True)]
     # The reference asks for more samples than neighbours, which coverage has no need of.
-    many = places.repeat_interleave(NEIGHBOURS, 1)
+    many = stopped.repeat_interleave(NEIGHBOURS, 1)
     coverage = [neighbour_scores(x, z)["coverage"] for x, z in zip(many, truth, strict=True)]
     assert set(found) == {"energy_distance", "coverage"}
     for name, values in (("energy_distance", energy), ("coverage", coverage)):
         expected = mean_by_task(torch.tensor(values, dtype=torch.float64), tasks)
         assert found[name] == pytest.approx(expected, rel=1e-9, nan_ok=True)
-    assert 0 < found["coverage"].value < 1
-
-
-def test_samples_outside_the_workspace_count_where_the_robot_would_stop() -> None:
-    source = generator(7)
-    places = 30 * torch.rand(5, 8, 2, generator=source) - 5
-    truth = SIDE * torch.rand(5, 8, 2, generator=source)
-    found = law_scores(places, truth, torch.arange(5))
-    assert found == law_scores(places.clamp(0, SIDE), truth, torch.arange(5))
-    assert ((places < 0) | (places > SIDE)).any()
+    assert 0 < found["coverage"].value < 1 and (places > SIDE).any()
 
 
 def test_law_scores_tell_the_oracle_from_the_uniform_floor(rows: pd.DataFrame) -> None:
@@ -181,17 +174,12 @@ def test_law_scores_tell_the_oracle_from_the_uniform_floor(rows: pd.DataFrame) -
 
 def test_too_few_draws_or_samples_that_are_not_finite_are_refused() -> None:
     good, tasks = SIDE * torch.rand(3, 6, 2, generator=generator(1)), torch.arange(3)
-    for places, truth, said in (
-        (good[:, :1], good, "not 1 and 6"),
-        (good, good[:, :5], "not 6 and 5"),
-    ):
-        with pytest.raises(ValueError, match=f"at least 2 and 6 draws per condition, {said}"):
+    for places, truth in ((good[:, :1], good), (good, good[:, :5])):
+        with pytest.raises(ValueError, match="at least 2 and 6 draws per condition"):
             law_scores(places, truth, tasks)
     for bad in (math.nan, math.inf):
-        broken = good.clone()
-        broken[1, 2, 0] = bad
-        with pytest.raises(ValueError, match="places must be finite; some samples are NaN or inf"):
-            law_scores(broken, good, tasks)
+        with pytest.raises(ValueError, match="places must be finite"):
+            law_scores(torch.where(good == good[1, 2, 0], bad, good), good, tasks)
 
 
 # --- rates in fresh scenes ----------------------------------------------------------------------
@@ -252,20 +240,13 @@ def test_the_oracle_never_fails_alone_and_beats_the_floor(rows: pd.DataFrame, na
 
 
 @pytest.mark.parametrize("name", SEEN)
-def test_rates_fit_together(rows: pd.DataFrame, name: str) -> None:
+def test_rates_are_those_of_one_scene_for_each_condition(rows: pd.DataFrame, name: str) -> None:
     kind, features, tasks, _ = known(rows, name, 300)
     places = uniform_places(kind, features, 4, generator(14))
     places[:40, 1] = math.nan
     found = success_rates(kind, features, places, tasks, generator(15))
-    assert tuple(found) == RATES
-    rate = {key: estimate.value for key, estimate in found.items()}
-    assert all(0 < value < 1 for value in rate.values())
-    for failure in ("collision", "out_of_reach"):
-        assert rate["success"] <= 1 - rate[failure] - rate["invalid"] + 1e-12
-    either = 1 - rate["success"] - rate["invalid"]
-    assert max(rate["collision"], rate["out_of_reach"]) <= either + 1e-12
-    assert either <= rate["collision"] + rate["out_of_reach"] + 1e-12
-    assert rate["success"] < rate["geometry"]
+    assert tuple(found) == RATES and all(0 < rate.value < 1 for rate in found.values())
+    assert found["success"].value < found["geometry"].value
     scenes = fresh_scenes(kind, features, generator(15))
     for key, flags in execute(scenes, kind, column_of(kind), places)._asdict().items():
         assert found[key] == mean_by_task(flags.double().mean(1), tasks)
@@ -280,49 +261,7 @@ def test_geometry_of_a_ball_is_its_distance(rows: pd.DataFrame) -> None:
     assert success_rates(kind, features, places, tasks, generator(17))["geometry"] == expected
 
 
-def test_one_generator_gives_one_set_of_scenes(rows: pd.DataFrame) -> None:
-    kind, features, tasks, own = known(rows, "Ball", 200)
-    other = uniform_places(kind, features, 1, generator(18))
-    first, second, again = (
-        success_rates(kind, features, places, tasks, generator(19)) for places in (own, other, own)
-    )
-    assert first == again
-    both = success_rates(kind, features, torch.cat([own, other], 1), tasks, generator(19))
-    for name in RATES:  # all places of a condition are tried in one scene
-        assert both[name].value == pytest.approx((first[name].value + second[name].value) / 2)
-    elsewhere = success_rates(kind, features, own, tasks, generator(20))
-    assert elsewhere["success"] != first["success"]
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e30])
-def test_places_that_are_none_are_failures(rows: pd.DataFrame, bad: float) -> None:
-    kind, features, tasks, own = known(rows, "Ball", 100)
-    broken = own.clone()
-    broken[:, :, 1] = bad
-    alone_ = success_rates(kind, features, broken, tasks, generator(21))
-    assert {name: alone_[name].value for name in RATES} == {
-        name: name == "invalid" for name in RATES
-    }
-    mixed = success_rates(kind, features, torch.cat([own, broken], 1), tasks, generator(21))
-    good = success_rates(kind, features, own, tasks, generator(21))
-    assert mixed["success"].value == pytest.approx(good["success"].value / 2)
-    assert mixed["invalid"].value == 0.5
-
-
 # --- scenes of a condition ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_the_object_of_a_condition_stands_in_its_column(name: str) -> None:
-    environment, kind = environment_of(name), KINDS[name]
-    scenes = draw_scenes(environment, 3, generator(22))
-    column = 1 if kind is environment.pickable else 0
-    held, free = torch.zeros(3, 1), torch.full((3, 1), float(column))
-    features = torch.cat([scenes.objects[:, column], held, scenes.robot, free], 1).float()
-    fresh = fresh_scenes(kind, features, generator(23))
-    assert column_of(kind) == column
-    assert torch.equal(fresh.objects[:, column].float(), features[:, :5])
-    assert fresh.present[:, column].all()
 
 
 @pytest.mark.parametrize("column", [0, 1])

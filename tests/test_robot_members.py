@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -23,21 +22,12 @@ from dualdiff.store import Store, key
 BALL = TYPES.index(SPECIAL)
 FIXED = [FEATURES.index(name) for name in ("held", "gripper_free")]
 """Columns that do not vary within a type."""
-PER_TASK = [s for s in SETTINGS.values() if s.normalisation == "per-task"]
-MIN_MAX = [s for s in SETTINGS.values() if s.normalisation == "min-max"]
-Z_SCORE = [s for s in SETTINGS.values() if s.normalisation == "z-score"]
-names = {"ids": lambda value: getattr(value, "name", value)}
+every_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Shared by all tests: what they ask for differs by its configuration."""
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-def workshop(setting: Setting | str, store: Store, seed: int = 0, **options: int) -> Workshop:
+def workshop(setting: Setting | str, store: Store, seed: int = 0) -> Workshop:
     made = SMALL[setting] if isinstance(setting, str) else setting
-    return Workshop(made, TINY, seed, store, **options)
+    return Workshop(made, TINY, seed, store)
 
 
 def rounding(n: int) -> float:
@@ -61,50 +51,36 @@ def standard(rows: Tensor) -> bool:
 # --- units --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", PER_TASK, **names)
-def test_per_task_units_give_every_type_mean_0_and_deviation_1(
-    setting: Setting, store: Store
-) -> None:
+def spans(rows: Tensor) -> bool:
+    """Whether every column that varies reaches from -1 to 1, and what is held is 0."""
+    varies = torch.ones(rows.shape[1], dtype=torch.bool)
+    if rows.shape[1] == 10:
+        varies[FEATURES.index("held")] = False
+    ones = torch.ones(int(varies.sum()))
+    assert (rows[:, ~varies] == 0).all()
+    low, high = rows.amin(0)[varies], rows.amax(0)[varies]
+    return torch.allclose(low, -ones, atol=1e-5) and torch.allclose(high, ones, atol=1e-5)
+
+
+@every_setting
+def test_units_are_those_of_the_normalisation(setting: Setting, store: Store) -> None:
+    """Of all general rows, or per task: of every type in the rows and of the specialised ones."""
     shop = workshop(setting, store)
     y, c = shop.rows("general")
+    if setting.normalisation != "per-task":
+        lawful = {"z-score": standard, "min-max": spans}[setting.normalisation]
+        assert lawful(shop.process.encode_y(y)) and lawful(shop.process.encode_c(c))
+        assert torch.equal(c, features_of(shop.general_rows))
+        assert setting.frame != "object" or torch.equal(y, offsets_of(shop.general_rows))
+        return
     kinds = torch.from_numpy(shop.general_rows["type"].to_numpy(copy=True))
+    varying = [i for i in range(10) if i not in FIXED]
     assert len(kinds.unique()) == 9
-    for kind in kinds.unique():
-        own = kinds == kind
+    for own in (kinds == kind for kind in kinds.unique()):
         assert standard(y[own]) and standard(c[own])
-        varying = [i for i in range(10) if i not in FIXED]
         assert (c[own][:, varying].std(0) > 0.9).all() and (y[own].std(0) > 0.9).all()
     y, c = shop.rows("specialised")
     assert len(y) == TINY.n_specialised and standard(y) and standard(c)
-
-
-@pytest.mark.parametrize("setting", Z_SCORE, **names)
-def test_z_scores_give_all_general_rows_mean_0_and_deviation_1(
-    setting: Setting, store: Store
-) -> None:
-    shop = workshop(setting, store)
-    y, c = shop.rows("general")
-    assert standard(shop.process.encode_y(y)) and standard(shop.process.encode_c(c))
-    offsets = offsets_of(shop.general_rows)
-    assert torch.equal(c, features_of(shop.general_rows))
-    assert setting.frame != "object" or torch.equal(y, offsets)
-
-
-@pytest.mark.parametrize("setting", MIN_MAX, **names)
-def test_min_max_units_give_all_general_rows_the_range_from_minus_1_to_1(
-    setting: Setting, store: Store
-) -> None:
-    shop = workshop(setting, store)
-    y, c = shop.rows("general")
-    for encoded in (shop.process.encode_y(y), shop.process.encode_c(c)):
-        low, high = encoded.amin(0), encoded.amax(0)
-        varies = torch.ones(encoded.shape[1], dtype=torch.bool)
-        if encoded.shape[1] == 10:
-            varies[FEATURES.index("held")] = False
-        ones = torch.ones(int(varies.sum()))
-        assert torch.allclose(low[varies], -ones, atol=1e-5)
-        assert torch.allclose(high[varies], ones, atol=1e-5)
-        assert (encoded[:, ~varies] == 0).all()
 
 
 @pytest.mark.parametrize("normalisation", ["z-score", "min-max"])
@@ -127,7 +103,7 @@ def world(rows: pd.DataFrame) -> Tensor:
     return position(offsets_of(rows).double(), features_of(rows)[:, :5].double())
 
 
-@pytest.mark.parametrize("setting", SETTINGS.values(), **names)
+@every_setting
 def test_places_undo_the_units_and_the_frame(setting: Setting, store: Store) -> None:
     """The specialised rows' own targets, in the units of the networks, are their places."""
     shop = workshop(setting, store)
@@ -147,7 +123,7 @@ def test_places_undo_the_units_and_the_frame(setting: Setting, store: Store) -> 
     assert torch.allclose(back, y, atol=1e-4)
 
 
-@pytest.mark.parametrize("setting", SMALL.values(), **names)
+@pytest.mark.parametrize("setting", SMALL.values(), ids=SMALL)
 def test_all_members_of_a_setting_share_one_process(setting: Setting, store: Store) -> None:
     shop = workshop(setting, store)
     assert (shop.process.dy, shop.process.dc) == (2, 10)
@@ -224,7 +200,7 @@ def test_told_says_its_type_whatever_the_condition_says(store: Store) -> None:
 # --- sets of rows -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", SETTINGS.values(), **names)
+@every_setting
 def test_only_a_complete_general_set_has_balls_and_none_that_is_tested(
     setting: Setting, store: Store
 ) -> None:
@@ -257,12 +233,8 @@ def test_folds_hold_out_whole_tasks_each_once(store: Store) -> None:
     assert torch.equal(torch.stack(held).sum(0), torch.ones(len(everything), dtype=torch.long))
     tasks_held = [everything["task"][mask.numpy()].nunique() for mask in held]
     assert max(tasks_held) - min(tasks_held) <= 1
-
-
-def test_nothing_is_held_out_where_there_is_no_fold(store: Store) -> None:
-    """So it must not be the training rows that are handed out as unseen."""
-    with pytest.raises(ValueError, match="fold"):
-        workshop("metric", store).rows("specialised", held_out=True)
+    with pytest.raises(ValueError, match="fold"):  # training rows are not handed out as unseen
+        shop.rows("specialised", held_out=True)
 
 
 # --- networks -----------------------------------------------------------------------------------
@@ -365,12 +337,3 @@ def test_folds_give_networks_of_their_own(store: Store) -> None:
         assert not equal(weights[a], weights[b])
     same = [state(replace(shop, fold=k), "general") for k in (None, 0)]
     assert equal(*same)
-
-
-def test_the_held_out_rows_are_of_the_specialised_type(store: Store) -> None:
-    own = workshop("world", store, fold=2)
-    y, c = own.rows("specialised", held_out=True)
-    rows = own.data.specialised[own._held_out().numpy()]
-    assert set(rows["type"]) == {BALL}
-    assert np.array_equal(c.numpy(), rows[[*FEATURES]].to_numpy())
-    assert ((y >= 0) & (y <= SIDE)).all()

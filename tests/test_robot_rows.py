@@ -1,11 +1,9 @@
 """The table of the data set: its counts are those of the rows."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import pandas as pd
 import pytest
-from robot_sizes import TINY, no_work
+from robot_sizes import TINY, found_in, no_work
 
 from dualdiff.robot.dataset import Chunk, generate
 from dualdiff.robot.kinds import ENVIRONMENTS, TYPES
@@ -16,21 +14,15 @@ from dualdiff.store import Store, key
 SIZE = replace(TINY, tasks=30)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-def values(table: pd.DataFrame) -> dict[tuple[str, str], float]:
-    keys = zip(table["target"], table["metric"], strict=True)
-    return dict(zip(keys, table["value"], strict=True))
-
-
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_counts_are_those_of_the_generated_rows(name: str, store: Store) -> None:
     table = DataTrial(SIZE, name).table(store)
-    found = values(table)
+    found = found_in(table)
     assert len(found) == len(table)
+    assert found["run", "memory"] > 0 and found["run", "seconds"] > 0
+    assert (table["seconds"] == found["run", "seconds"]).all()
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert set(table["profile"]) == {"smoke"} and set(table["configuration"]) == {name}
     rows = generate(SIZE.tasks, DATA_SEED, store=store, environments=[name])
     environment = ENVIRONMENTS[name]
     kinds = (environment.pickable.name, environment.container.name)
@@ -44,27 +36,12 @@ def test_counts_are_those_of_the_generated_rows(name: str, store: Store) -> None
     # Nothing is put into a container that was not picked up before.
     assert found[kinds[1], "rows"] <= found[kinds[0], "rows"]
     assert found[kinds[1], "tasks"] <= found[kinds[0], "tasks"]
-
-
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_task_is_finished_if_all_its_goals_were_moved(name: str, store: Store) -> None:
-    found = values(DataTrial(SIZE, name).table(store))
-    rows = generate(SIZE.tasks, DATA_SEED, store=store, environments=[name])
-    container = rows[rows["gripper_free"] == 0]
-    moved = container.groupby("task").size()
+    # A task is finished if all its goals were moved.
+    moved = rows[rows["gripper_free"] == 0].groupby("task").size()
     goals = rows.groupby("task")["goals"].first()
     whole = sum(moved.get(task, 0) == number for task, number in goals.items())
     assert found["tasks", "finished"] == whole
     assert 0 < whole <= found["tasks", "begun"] == SIZE.tasks
-
-
-def test_what_a_run_took_is_positive(store: Store) -> None:
-    table = DataTrial(SIZE, "ball, bin").table(store)
-    found = values(table)
-    assert found["run", "memory"] > 0 and found["run", "seconds"] > 0
-    assert (table["seconds"] == found["run", "seconds"]).all()
-    assert table[["low", "high"]].isna().all(axis=None)
-    assert set(table["profile"]) == {"smoke"} and set(table["configuration"]) == {"ball, bin"}
 
 
 def test_peak_memory_never_falls() -> None:
@@ -84,7 +61,7 @@ def test_a_table_is_made_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     assert renamed.table(store).equals(first.assign(profile="other"))
 
 
-def test_there_is_one_trial_per_environment(tmp_path: Path) -> None:
+def test_there_is_one_trial_per_environment() -> None:
     trials = data_trials(SIZE)
     assert [trial.configuration for trial in trials] == list(ENVIRONMENTS)
     assert len({key(trial.config()) for trial in trials}) == len(trials)

@@ -1,15 +1,17 @@
 """Laws of the robot's scenes: what lies where, how it is drawn, and what is drawn anew."""
 
+import itertools
 import math
 import pickle
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
 import torch
-from conftest import default_dtype
+from conftest import default_dtype, generator
 from scipy import stats
 from shapely import affinity
 from shapely.geometry import Point
@@ -55,10 +57,6 @@ PUBLISHED = {
 environments = pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 pickables = pytest.mark.parametrize("name", [e.pickable.name for e in ENVIRONMENTS.values()])
 kinds = pytest.mark.parametrize("name", TYPES)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @cache
@@ -136,22 +134,25 @@ def robot_distances(scenes: Scenes) -> np.ndarray:
     return gaps(shapely.points(scenes.robot[:, None, :2].numpy()), polygons(scenes))
 
 
+def obeys(scenes: Scenes) -> bool:
+    """What holds of all scenes: the container, the robot, and what may not overlap."""
+    clear = bool((robot_distances(scenes) > RADIUS - TOUCH).all())
+    inside = in_range(scenes.robot[:, :2], (0, SIDE)) and bool(scenes.present[:, 0].all())
+    return clear and inside and container_lies_well(scenes) and nothing_overlaps(scenes)
+
+
 # ---- the tables ----------------------------------------------------------------------------------
 
 
-@kinds
-def test_types_and_boxes_are_the_published_ones(name: str) -> None:
-    _, _, ox, oy, goals = PUBLISHED[name]
-    assert KINDS[name].name == name and KINDS[name].box == (ox, oy)
-    environment = environment_of(name)
-    assert environment.kind(name) is KINDS[name] and environment.goals == goals
-    assert ENVIRONMENTS[environment.name] is environment
-
-
-def test_there_are_ten_types_in_five_environments() -> None:
+def test_types_and_environments_are_the_published_ones() -> None:
+    for name, (_, _, ox, oy, goals) in PUBLISHED.items():
+        assert KINDS[name].name == name and KINDS[name].box == (ox, oy)
+        environment = environment_of(name)
+        assert environment.kind(name) is KINDS[name] and environment.goals == goals
+        assert ENVIRONMENTS[environment.name] is environment
+        part = {"Cup": "left edge", "Tray": "ends"}.get(name, "all")
+        assert KINDS[name].part == part
     assert list(TYPES) == sorted(PUBLISHED) and len(ENVIRONMENTS) == 5
-    assert {k.part for k in KINDS.values() if k.name not in ("Cup", "Tray")} == {"all"}
-    assert (KINDS["Cup"].part, KINDS["Tray"].part) == ("left edge", "ends")
     assert [e.name for e in ENVIRONMENTS.values() if e.at_wall] == ["cup, cupboard"]
     assert len(FEATURES) == 10 and len(set(FEATURES)) == 10
 
@@ -160,39 +161,16 @@ def test_there_are_ten_types_in_five_environments() -> None:
 
 
 @environments
-def test_sizes_are_in_their_ranges(environment: Environment) -> None:
+def test_scenes_obey_the_rules(environment: Environment) -> None:
     scenes = drawn(environment.name)
+    assert obeys(scenes)
+    there = scenes.objects[scenes.present]
     assert sizes_obey(scenes.objects[:, 0], environment.container.name)
-    others = scenes.objects[:, 1:][scenes.present[:, 1:]]
-    assert sizes_obey(others, environment.pickable.name)
-
-
-@environments
-def test_containers_lie_inside_and_cupboards_against_a_wall(environment: Environment) -> None:
-    scenes = drawn(environment.name)
-    assert scenes.present[:, 0].all() and container_lies_well(scenes)
-
-
-@environments
-def test_robots_stand_clear_of_the_container_and_the_goals(environment: Environment) -> None:
-    scenes = drawn(environment.name)
-    assert (robot_distances(scenes) > RADIUS - TOUCH).all()
-    assert in_range(scenes.robot[:, :2], (0, SIDE))
-
-
-@environments
-def test_nothing_overlaps_but_obstacles_and_the_container(environment: Environment) -> None:
-    scenes = drawn(environment.name)
-    assert nothing_overlaps(scenes)
+    assert sizes_obey(scenes.objects[:, 1:][scenes.present[:, 1:]], environment.pickable.name)
     found = polygons(scenes)
     on = gaps(found[:, :1], found[:, columns(scenes)[1]]) == 0
     assert 0 < on.mean() < 1  # obstacles may lie there, and do
-
-
-@environments
-def test_corners_lie_in_the_workspace_and_things_may_overhang(environment: Environment) -> None:
-    scenes = drawn(environment.name)
-    there = scenes.objects[scenes.present]
+    # Corners lie in the workspace, and things may overhang.
     assert in_range(there[:, :2], (-TOUCH, SIDE + TOUCH))
     assert in_range(there[:, 4], (-math.pi, math.pi))
     edge = corners(scenes.objects[:, 1:][scenes.present[:, 1:]])
@@ -215,26 +193,28 @@ def test_numbers_of_goals_and_obstacles_are_equally_often_each(environment: Envi
 # ---- how it is drawn -----------------------------------------------------------------------------
 
 
+def equal(one: Scenes, two: Scenes) -> bool:
+    return all(map(torch.equal, parts(one), parts(two)))
+
+
+def parts(scenes: Scenes) -> tuple[Tensor, Tensor, Tensor]:
+    return scenes.objects, scenes.present, scenes.robot
+
+
 @environments
 def test_equal_seeds_give_equal_scenes_and_others_do_not(environment: Environment) -> None:
     one, two, other = (draw_scenes(environment, 5, generator(s)) for s in (4, 4, 5))
-    for name in ("objects", "present", "robot"):
-        assert torch.equal(getattr(one, name), getattr(two, name))
-    assert not torch.equal(one.robot, other.robot)
+    assert equal(one, two) and not torch.equal(one.robot, other.robot)
     assert len(one) == 5 and one.objects.shape == (5, 1 + one.goals + 19, 5)
     assert one.robot.isfinite().all() and one.objects.isfinite().all()
-
-
-@environments
-def test_robots_look_everywhere_alike(environment: Environment) -> None:
-    yaw = drawn(environment.name).robot[:, 2].numpy()
-    assert stats.kstest(yaw, "uniform", (-math.pi, 2 * math.pi)).pvalue > SURE
 
 
 @environments
 def test_no_wall_of_the_workspace_is_special(environment: Environment) -> None:
     """Quarter turns about the middle keep the law, so places average to it and directions to 0."""
     scenes = drawn(environment.name)
+    yaw = scenes.robot[:, 2].numpy()
+    assert stats.kstest(yaw, "uniform", (-math.pi, 2 * math.pi)).pvalue > SURE
     objects, present = scenes.objects, scenes.present[:, 2:, None]
     poses = {
         "containers": (centres(objects[:, 0]), objects[:, 0, 4]),
@@ -323,60 +303,31 @@ class Naive:
         return found
 
     def facts(self) -> tuple[float, ...]:
-        centre, last = self.container.centroid, self.obstacles[-1]
-        return (
-            centre.x,
-            centre.y,
-            self.container.area,
-            self.robot.x,
-            self.robot.y,
-            self.container.distance(self.robot),
-            self.goals[0].centroid.x,
-            self.goals[-1].centroid.y,
-            self.container.distance(self.goals[-1]),
-            last.centroid.x,
-            self.container.distance(last),
-            self.robot.distance(shapely.union_all(self.obstacles)),
-            self.goals[0].distance(shapely.union_all(self.obstacles)),
-        )
+        return facts(self.container, self.robot, self.goals, self.obstacles)
 
 
-def facts(scenes: Scenes) -> np.ndarray:
-    """The same numbers as :meth:`Naive.facts`, of scenes at once."""
-    found, robot = polygons(scenes), shapely.points(scenes.robot[:, :2].numpy())
-    goals, obstacles = (found[:, part] for part in columns(scenes))
-    last = [
-        row[present][-1]
-        for part in columns(scenes)
-        for row, present in zip(found[:, part], scenes.present[:, part].numpy(), strict=True)
-    ]
-    last_goal, last_obstacle = np.array(last, dtype=object).reshape(2, -1)
-    first, container = goals[:, 0], found[:, 0]
-    middle = [shapely.centroid(s) for s in (container, first, last_goal, last_obstacle)]
-    return np.stack(
-        [
-            shapely.get_x(middle[0]),
-            shapely.get_y(middle[0]),
-            shapely.area(container),
-            shapely.get_x(robot),
-            shapely.get_y(robot),
-            gaps(container, robot),
-            shapely.get_x(middle[1]),
-            shapely.get_y(middle[2]),
-            gaps(container, last_goal),
-            shapely.get_x(middle[3]),
-            gaps(container, last_obstacle),
-            gaps(robot[:, None], obstacles).min(1),
-            gaps(first[:, None], obstacles).min(1),
-        ]
-    )
+def facts(
+    container: Any, robot: Point, goals: list[Any], obstacles: list[Any]
+) -> tuple[float, ...]:
+    """What the laws of both drawers are compared by, of one scene."""
+    centre, last, around = container.centroid, obstacles[-1], shapely.union_all(obstacles)
+    places = (centre.x, centre.y, robot.x, robot.y, goals[0].centroid.x, goals[-1].centroid.y)
+    away = [container.distance(other) for other in (robot, goals[-1], last)]
+    clear = (robot.distance(around), goals[0].distance(around))
+    return (*places, last.centroid.x, container.area, *away, *clear)
 
 
 @environments
 def test_scenes_have_the_law_of_a_slow_drawer(environment: Environment) -> None:
     rng = np.random.default_rng(9)
     naive = np.array([Naive(environment, rng).facts() for _ in range(120)]).T
-    ours = facts(drawn(environment.name))
+    scenes = drawn(environment.name)
+    rows = zip(polygons(scenes), scenes.robot[:, :2].tolist(), strict=True)
+    there = [([s for s in row if not s.is_empty], Point(at)) for row, at in rows]
+    goals = scenes.present[:, columns(scenes)[0]].sum(1) + 1
+    ours = np.array(
+        [facts(s[0], at, s[1:g], s[g:]) for (s, at), g in zip(there, goals.tolist(), strict=True)]
+    ).T
     assert len(naive) == len(ours) == 13
     for one, two in zip(naive, ours, strict=True):
         assert stats.ks_2samp(one, two).pvalue > SURE / 13
@@ -393,9 +344,7 @@ def test_fresh_scenes_keep_the_object_and_the_robot_and_obey_the_rules(name: str
     column = 0 if kind is environment.container else 1
     assert torch.equal(scenes.objects[:, column], features[:, :5])
     assert torch.equal(scenes.robot, features[:, 6:9])
-    assert scenes.present[:, [0, column]].all() and len(scenes) == len(features)
-    assert container_lies_well(scenes) and nothing_overlaps(scenes)
-    assert (robot_distances(scenes) > RADIUS - TOUCH).all()
+    assert scenes.present[:, column].all() and len(scenes) == len(features) and obeys(scenes)
     goals, obstacles = (scenes.present[:, part].sum(1) for part in columns(scenes))
     assert set(obstacles.tolist()) == set(OBSTACLES)
     assert goals.max() <= environment.goals[1] - (column == 0)
@@ -407,13 +356,14 @@ def test_fresh_scenes_keep_the_object_and_the_robot_and_obey_the_rules(name: str
 
 
 @kinds
-def test_fresh_scenes_do_not_depend_on_the_default_type(name: str) -> None:
+def test_fresh_scenes_depend_on_no_default_type_and_on_no_identity(name: str) -> None:
+    """A type that went through a pipe is the same type."""
     features, kind = conditions(name)[-40:].repeat(3, 1), KINDS[name]
     expected = fresh_scenes(kind, features, generator(14))
+    copied = pickle.loads(pickle.dumps(kind))
+    assert copied == kind
     with default_dtype(torch.float64):
-        found = fresh_scenes(kind, features, generator(14))
-    for part in ("objects", "present", "robot"):
-        assert torch.equal(getattr(found, part), getattr(expected, part)), part
+        assert equal(fresh_scenes(copied, features, generator(14)), expected)
 
 
 @pickables
@@ -449,45 +399,23 @@ def test_every_number_of_placed_goals_is_equally_likely(name: str) -> None:
     assert stats.chisquare(counts, expected).pvalue > SURE
 
 
-@kinds
-def test_a_type_that_went_through_a_pipe_is_the_same_type(name: str) -> None:
-    copied = pickle.loads(pickle.dumps(KINDS[name]))
-    assert copied == KINDS[name]
-    features = conditions(name)[:1]
-    one, two = (fresh_scenes(kind, features, generator(14)) for kind in (KINDS[name], copied))
-    assert torch.equal(one.objects, two.objects) and torch.equal(one.present, two.present)
-
-
 # ---- what is refused, and copies -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [0, -3])
-def test_no_scenes_are_refused(n: int) -> None:
-    with pytest.raises(ValueError, match=f"n must be at least 1 scene, not {n}"):
-        draw_scenes(ENVIRONMENTS["ball, bin"], n, generator(0))
-
-
-@pytest.mark.parametrize("shape", [(0, 10), (3, 9), (10,), (1, 1, 10)])
-def test_features_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"features must have shape \[n >= 1, 10\], not \["):
-        fresh_scenes(KINDS["Ball"], torch.zeros(shape), generator(0))
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("column", range(10))
-def test_features_that_are_not_finite_are_refused(bad: float, column: int) -> None:
-    features = torch.ones(2, 10)
-    features[1, column] = bad
-    with pytest.raises(ValueError, match="features must be finite; some are NaN or infinite"):
-        fresh_scenes(KINDS["Bin"], features, generator(0))
-
-
-def test_unknown_types_are_refused_by_name() -> None:
+def test_what_no_scene_can_be_drawn_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in (0, -3):
+        with pytest.raises(ValueError, match=f"n must be at least 1 scene, not {n}"):
+            draw_scenes(ENVIRONMENTS["ball, bin"], n, generator(0))
+    for shape in ((0, 10), (3, 9), (10,), (1, 1, 10)):
+        with pytest.raises(ValueError, match="features must have shape"):
+            fresh_scenes(KINDS["Ball"], torch.zeros(shape), generator(0))
+    for bad, column in itertools.product((math.nan, math.inf, -math.inf), range(10)):
+        features = torch.ones(2, 10)
+        features[1, column] = bad
+        with pytest.raises(ValueError, match="features must be finite"):
+            fresh_scenes(KINDS["Bin"], features, generator(0))
     with pytest.raises(ValueError, match="object type must be one of Ball, .*, not 'ball'"):
         environment_of("ball")
-
-
-def test_a_scene_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TRIES", 20)
     full = torch.tensor([[0.0, 0.0, 20.0, 20.0, 0.0, 0.0, 10.0, 10.0, 0.0, 0.0]])
     with pytest.raises(RuntimeError, match="1 scenes of ball, bin have no room for object"):
@@ -496,11 +424,10 @@ def test_a_scene_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_are_copies() -> None:
     scenes = draw_scenes(ENVIRONMENTS["box, tray"], 3, generator(15))
-    before = scenes.objects.clone(), scenes.present.clone(), scenes.robot.clone()
-    some = scenes.rows(torch.tensor([2, 0, 0]))
-    assert torch.equal(some.objects, before[0][[2, 0, 0]]) and len(some) == 3
-    assert torch.equal(some.present, before[1][[2, 0, 0]])
-    assert torch.equal(some.robot, before[2][[2, 0, 0]])
-    some.objects.zero_(), some.present.zero_(), some.robot.zero_()
-    assert torch.equal(scenes.objects, before[0]) and torch.equal(scenes.present, before[1])
-    assert torch.equal(scenes.robot, before[2])
+    before, index = [part.clone() for part in parts(scenes)], torch.tensor([2, 0, 0])
+    some = scenes.rows(index)
+    assert len(some) == 3
+    for own, was, copied in zip(parts(scenes), before, parts(some), strict=True):
+        assert torch.equal(copied, was[index])
+        copied.zero_()
+        assert torch.equal(own, was)

@@ -4,12 +4,10 @@ import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 import torch
-from robot_sizes import SMALL, TINY, no_work
+from robot_sizes import SMALL, TINY, found_in, no_work
 
 from dualdiff import results
 from dualdiff.compose import Weighted
@@ -50,19 +48,8 @@ ROBOT_PARTS = ["robot", "robot_ablation", "robot_data"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Shared by all tests: what they ask for differs by its configuration."""
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
 def shop(store: Store) -> Workshop:
     return Workshop(OBJECT, TINY, 0, store)
-
-
-def found_in(table: pd.DataFrame) -> dict[tuple[str, str], float]:
-    keys = zip(table["target"], table["metric"], strict=True)
-    return dict(zip(keys, table["value"], strict=True))
 
 
 # --- compositions -------------------------------------------------------------------------------
@@ -75,39 +62,24 @@ def test_a_single_network_is_itself(name: str, shop: Workshop) -> None:
     assert made.notes == {} and not made.corrected
 
 
-@pytest.mark.parametrize(
-    ("name", "small", "corrected"),
-    [
-        ("joint", "specialised", False),
-        ("finetuned_joint", "finetuned", False),
-        ("smc", "specialised", True),
-        ("finetuned_smc", "finetuned", True),
-    ],
-)
-def test_a_sum_has_weights_1_and_1(name: str, small: str, corrected: bool, shop: Workshop) -> None:
-    made = compose(shop, name)
-    assert isinstance(made.denoiser, Weighted)
-    members = list(made.denoiser.members.values())
-    assert members[0] is shop.general.network
-    assert members[1] is getattr(shop, small).network
-    assert list(made.denoiser.weights.values()) == [1, 1]
-    assert made.corrected == corrected and made.notes == {}
-
-
-@pytest.mark.parametrize(
-    ("name", "small"), [("weighted", "specialised"), ("finetuned_weighted", "finetuned")]
-)
-def test_a_weighted_sum_has_the_learned_weights(name: str, small: str, shop: Workshop) -> None:
-    made = compose(shop, name)
-    assert isinstance(made.denoiser, Weighted)
-    weights = made.denoiser.weights
-    assert made.denoiser.members["general"] is shop.general.network
-    assert made.denoiser.members["specialised"] is getattr(shop, small).network
-    assert set(weights) == {"general", "specialised"}
-    assert all(w >= 0 for w in weights.values()) and sum(weights.values()) > 0
-    assert made.notes == {f"weight {name}": w for name, w in weights.items()}
-    curve = learned_constants(shop, small)
-    assert dict(zip(curve.names, curve.values[0].tolist(), strict=True)) == weights
+@pytest.mark.parametrize("small", ["specialised", "finetuned"])
+@pytest.mark.parametrize("how", ["joint", "smc", "weighted"])
+def test_a_sum_has_weights_1_and_1_or_those_that_were_learned(
+    how: str, small: str, shop: Workshop
+) -> None:
+    made = compose(shop, how if small == "specialised" else f"finetuned_{how}")
+    assert isinstance(made.denoiser, Weighted) and made.corrected == (how == "smc")
+    members, weights = made.denoiser.members, made.denoiser.weights
+    expected = {"general": 1, "specialised": 1}
+    if how == "weighted":
+        curve = learned_constants(shop, small)
+        expected = dict(zip(curve.names, curve.values[0].tolist(), strict=True))
+        assert min(weights.values()) >= 0 and sum(weights.values()) > 0
+    assert set(members) == set(weights) == set(expected) and weights == expected
+    assert members["general"] is shop.general.network
+    assert members["specialised"] is getattr(shop, small).network
+    noted = {f"weight {name}": w for name, w in weights.items()}
+    assert made.notes == (noted if how == "weighted" else {})
 
 
 def test_told_is_the_finetuned_network_that_is_told_its_type(shop: Workshop) -> None:
@@ -153,12 +125,6 @@ def test_guided_says_its_weights_and_the_type_that_is_nearest(shop: Workshop) ->
     weights = sorted(made.denoiser.weights.values())
     concept, task = made.notes["weight concept"], made.notes["weight task"]
     assert weights == pytest.approx(sorted([1 - concept - task, concept, task]))
-
-
-@pytest.mark.parametrize("name", ["oracle", "lora", ""])
-def test_unknown_compositions_are_refused(name: str, shop: Workshop) -> None:
-    with pytest.raises(ValueError, match=f"must be one of general, .*guided, not {name!r}"):
-        compose(shop, name)
 
 
 def test_weights_are_learned_from_rows_that_the_networks_have_not_seen(shop: Workshop) -> None:
@@ -258,15 +224,14 @@ def test_a_trial_has_the_same_numbers_in_any_store(
 
 def test_references_are_in_order(store: Store) -> None:
     size = replace(TINY, tasks=40, conditions=200, law_conditions=60, draws=24)
-    found = {
-        name: found_in(RobotTrial(REFERENCE, size, 0, name).table(store)) for name in REFERENCES
-    }
-    success = {name: values["fresh scenes", "success"] for name, values in found.items()}
-    assert success["oracle"] > success["uniform"] and success["data"] > success["uniform"]
-    assert found["oracle"]["fresh scenes", "geometry"] == 1
-    assert found["data"]["fresh scenes", "geometry"] == 1
-    energy = {name: found[name]["oracle", "energy_distance"] for name in ("oracle", "uniform")}
-    assert energy["oracle"] < energy["uniform"]
+    oracle, data, uniform = (
+        found_in(RobotTrial(REFERENCE, size, 0, name).table(store))
+        for name in ("oracle", "data", "uniform")
+    )
+    for true in (oracle, data):
+        assert true["fresh scenes", "success"] > uniform["fresh scenes", "success"]
+        assert true["fresh scenes", "geometry"] == 1
+    assert oracle["oracle", "energy_distance"] < uniform["oracle", "energy_distance"]
 
 
 def test_all_trials_of_a_seed_are_judged_by_the_same_truth(store: Store) -> None:
@@ -288,10 +253,11 @@ def test_the_truth_is_not_the_oracle_that_is_compared_with_it(store: Store) -> N
     assert not (truth[:, :, None] == drawn[:, None]).all(-1).any()
 
 
-@pytest.mark.parametrize("name", ["average", "data, oracle"])
-def test_unknown_configurations_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"must be one of general, .*uniform, not {name!r}"):
-        RobotTrial(OBJECT, TINY, 0, name)
+@pytest.mark.parametrize("name", ["average", "data, oracle", ""])
+def test_unknown_configurations_are_refused(name: str, shop: Workshop) -> None:
+    for make in (lambda: RobotTrial(OBJECT, TINY, 0, name), lambda: compose(shop, name)):
+        with pytest.raises(ValueError, match=f"must be one of general, .*, not {name!r}"):
+            make()
 
 
 def test_a_trial_is_what_it_is_made_of() -> None:
@@ -332,34 +298,22 @@ def test_a_trial_is_the_same_in_another_process() -> None:
 # --- parts of the results -----------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The robot's own parts at sizes of seconds, the ablation with four of its settings."""
-    monkeypatch.setitem(SCALES, "smoke", TINY)
-    for name in [*SETTINGS]:
-        monkeypatch.delitem(SETTINGS, name)
-    for name in ("object", "metric", "world, min-max", "object, ten types"):
-        monkeypatch.setitem(SETTINGS, name, SMALL[name])
-
-
-@pytest.fixture
-def one_setting(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with one setting in the ablation."""
-    for name in [*SETTINGS]:
-        monkeypatch.delitem(SETTINGS, name)
-    monkeypatch.setitem(SETTINGS, "world, plain", SMALL["world, plain"])
-
-
-def run(store: Store, output: Path, parts: list[str]) -> Path:
-    results.run("smoke", parts, store=store, output=output, quiet=True)
-    return output
-
-
-@pytest.mark.usefixtures("small_parts")
 def test_the_robots_parts_run_and_are_not_run_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(store, tmp_path / "first", ROBOT_PARTS)
+    """At sizes of seconds, the ablation with four of its settings."""
+    monkeypatch.setitem(SCALES, "smoke", TINY)
+    for name in set(SETTINGS) - {"object", "metric", "world, min-max", "object, ten types"}:
+        monkeypatch.delitem(SETTINGS, name)
+    for name in SETTINGS:
+        monkeypatch.setitem(SETTINGS, name, SMALL[name])
+
+    def run(folder: str) -> Path:
+        output = tmp_path / folder
+        results.run("smoke", ROBOT_PARTS, store=store, output=output, quiet=True)
+        return output
+
+    first = run("first")
     for part in ROBOT_PARTS:
         wanted = PARTS[part].trials(PROFILES["smoke"])
         table, record = results.load(part, first)
@@ -369,30 +323,7 @@ def test_the_robots_parts_run_and_are_not_run_again(
         assert set(table["scenario"]) == {"robot"}
     monkeypatch.setattr(RobotTrial, "_make", no_work)
     monkeypatch.setattr(DataTrial, "_make", no_work)
-    second = run(store, tmp_path / "second", ROBOT_PARTS)
+    second = run("second")
     for part in ROBOT_PARTS:
         name = f"{part}.csv"
         assert (first / name).read_bytes() == (second / name).read_bytes()
-
-
-@pytest.mark.usefixtures("one_setting")
-def test_an_interrupted_run_of_the_robot_loses_one_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make, made, limit = RobotTrial._make, [], [2]
-
-    def counted(trial: RobotTrial, *rest: Any) -> pd.DataFrame:
-        if len(made) == limit[0]:
-            raise KeyboardInterrupt
-        made.append(trial)
-        return make(trial, *rest)
-
-    monkeypatch.setattr(RobotTrial, "_make", counted)
-    store = Store(tmp_path / "store")
-    with pytest.raises(KeyboardInterrupt):
-        run(store, tmp_path / "out", ["robot_ablation"])
-    assert len(made) == 2 and not (tmp_path / "out").exists()
-    limit[0] = 10_000
-    run(store, tmp_path / "out", ["robot_ablation"])
-    wanted = PARTS["robot_ablation"].trials(PROFILES["smoke"])
-    assert made == wanted and len(made) == len(THESIS)  # each once, over both runs

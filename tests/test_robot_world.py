@@ -5,6 +5,7 @@ import math
 import pytest
 import shapely
 import torch
+from conftest import generator
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from shapely import affinity
@@ -36,10 +37,6 @@ CLOSE = 1e-7
 
 def vector(*numbers: float) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def shape(rectangle: Numbers) -> BaseGeometry:
@@ -140,9 +137,9 @@ def test_segments_meet_where_shapelys_do(data: st.DataObject, rectangle: Numbers
 
 
 def test_many_random_pairs_meet_where_shapelys_do() -> None:
-    a, b = random_rectangles(4000, seed=1), random_rectangles(4000, seed=2)
-    start, end = random_points(4000, seed=3), random_points(4000, seed=4)
-    one, two = shapely.polygons(corners(a).numpy()), shapely.polygons(corners(b).numpy())
+    a, b = (random_rectangles(4000, seed=seed) for seed in (1, 2))
+    start, end = (random_points(4000, seed=seed) for seed in (3, 4))
+    one, two = (shapely.polygons(corners(r).numpy()) for r in (a, b))
     lines = shapely.linestrings(torch.stack([start, end], dim=1).numpy())
     for found, gap in (
         (rectangles_meet(a, b), torch.from_numpy(shapely.distance(one, two))),
@@ -224,7 +221,7 @@ def test_a_rectangle_meets_itself_its_corners_and_its_diagonals(rectangle: Numbe
     assert segment_meets(a, c, own) and segment_meets(b, d, own) and segment_meets(a, a, own)
 
 
-# ---- moving everything, broadcasting -------------------------------------------------------------
+# ---- local axes, broadcasting --------------------------------------------------------------------
 
 
 @given(rectangles, points)
@@ -240,34 +237,6 @@ def test_local_axes_run_along_the_sides(rectangle: Numbers, u: float, v: float) 
     expected = vector(*moved((u, v), (x, y, yaw)))
     found = to_world(vector(u, v), vector(*rectangle))
     torch.testing.assert_close(found, expected, rtol=0, atol=ATOL)
-
-
-@given(st.data(), rectangles, rectangles, motions)
-def test_nothing_changes_when_everything_moves(
-    data: st.DataObject, a: Numbers, b: Numbers, motion: Motion
-) -> None:
-    start, end = data.draw(segments(a))
-    one, two = vector(*a), vector(*b)
-    one_moved, two_moved = (vector(*moved_rectangle(r, motion)) for r in (a, b))
-    at, to = vector(*start), vector(*end)
-    at_moved, to_moved = (vector(*moved(p, motion)) for p in (start, end))
-    gap = distance(at, one)
-    torch.testing.assert_close(distance(at_moved, one_moved), gap, rtol=0, atol=ATOL)
-    for find in (nearest, lambda _, rectangle: centres(rectangle)):
-        expected = vector(*moved(tuple(find(at, one).tolist()), motion))
-        torch.testing.assert_close(find(at_moved, one_moved), expected, rtol=0, atol=ATOL)
-    apart = shape(a).distance(shape(b))
-    if apart == 0 or apart > CLOSE:
-        assert rectangles_meet(one_moved, two_moved) == rectangles_meet(one, two)
-    apart = LineString([start, end]).convex_hull.distance(shape(a))
-    if apart == 0 or apart > CLOSE:
-        assert segment_meets(at_moved, to_moved, one_moved) == segment_meets(at, to, one)
-
-
-@given(rectangles, st.sampled_from([-2, -1, 1, 2]))
-def test_whole_turns_change_nothing(rectangle: Numbers, turns: int) -> None:
-    again = vector(*rectangle[:4], rectangle[4] + turns * 2 * math.pi)
-    torch.testing.assert_close(corners(again), corners(vector(*rectangle)), rtol=0, atol=ATOL)
 
 
 def test_leading_dimensions_broadcast_as_loops() -> None:

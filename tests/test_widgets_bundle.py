@@ -1,44 +1,45 @@
 """One script out of several, and what every widget of the book has in common."""
 
 import base64
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
 from browser import needs_chromium
+from conftest import generator
 from matplotlib.figure import Figure
 from widget_page import frames, overflow, shown, state
 
 from dualdiff.plots import COLOURS
+from dualdiff.scenes import ring_and_bar
 from dualdiff.widgets import bundle as module
-from dualdiff.widgets.base import Refused, Widget, one_of, within
+from dualdiff.widgets.base import Refused, Widget
 from dualdiff.widgets.bundle import FOLDER, bundle
+from dualdiff.widgets.composition import Composition
+from dualdiff.widgets.stages import plane_stage
+from dualdiff.widgets.trajectory import Trajectory, trajectory_scrubber
+from dualdiff.widgets.weight_map import weight_map
 
 SCRIPTS = [path.name for path in FOLDER.glob("*.js") if "export default" in path.read_text()]
 
 
-def test_there_are_widgets() -> None:
-    assert {"weight_map.js", "trajectory.js"} <= set(SCRIPTS)
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_stands_alone(name: str) -> None:
+    """Its parts stand in one scope: a name that is there twice would be a syntax error."""
+    assert {"weight_map.js", "trajectory.js"} <= set(SCRIPTS)
     script = bundle(name)
+    names = re.findall(r"^(?:const|let|class|function) (\w+)", script, re.M)
+    assert len(names) > 10 and len(names) == len(set(names))
     assert not re.search(r"^import\b", script, re.M), "browsers refuse relative imports here"
     assert re.findall(r"^export .*", script, re.M) == ["export default { render };"]
     assert "http" not in script, "pages ask nothing from elsewhere"
     for name, colour in COLOURS.items():
         assert f'"{name}": "{colour}"' in script.splitlines()[0]
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_top_level_names_differ(name: str) -> None:
-    """The parts stand in one scope: a name that is there twice would be a syntax error."""
-    names = re.findall(r"^(?:const|let|class|function) (\w+)", bundle(name), re.M)
-    assert len(names) > 10 and len(names) == len(set(names))
 
 
 def test_a_part_that_two_others_import_is_there_once(
@@ -61,13 +62,49 @@ def test_a_part_that_two_others_import_is_there_once(
     ]
 
 
-def test_refusals_name_what_is_allowed() -> None:
-    assert within("weight", 0.5, 0, 1) == 0.5 and one_of("scene", "a", ("a", "b")) == "a"
-    for bad in (float("nan"), float("inf"), -0.1, 1.1):
-        with pytest.raises(Refused, match=f"weight must be a number from 0 to 1, not {bad}"):
-            within("weight", bad, 0, 1)
-    with pytest.raises(ValueError, match="scene must be one of a, b, not 'c'"):
-        one_of("scene", "c", ("a", "b"))
+def composition(**start: Any) -> Composition:
+    return Composition({"ring": plane_stage(ring_and_bar(), "A ring and a bar.")}, **start)
+
+
+def scrubber(**start: Any) -> Trajectory:
+    return trajectory_scrubber(ring_and_bar(), n=5, frames=11, generator=generator(), **start)
+
+
+RANGES = [  # the least and the greatest number that a trait takes
+    (weight_map, "w_general", 0.0, 4.0),
+    (weight_map, "w_specialised", 0.0, 4.0),
+    (scrubber, "frame", 0, 10),
+    (composition, "w_general", -1.0, 3.0),
+    (composition, "w_specialised", -1.0, 3.0),
+    (composition, "guidance", -1.0, 5.0),
+    (composition, "steps", 1, 100),
+]
+CHOICES = {
+    weight_map: ("scene", "recipe", "metric"),
+    scrubber: ("run",),
+    composition: ("scene", "rule", "sampler", "source"),
+}
+WRONG = [
+    *((make, name, low - 1) for make, name, low, _ in RANGES),
+    *((make, name, high + 1) for make, name, _, high in RANGES),
+    *((make, name, math.nan) for make, name, low, _ in RANGES if isinstance(low, float)),
+    *((make, name, "nobody") for make, names in CHOICES.items() for name in names),
+    (composition, "points", 75),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "bad"), WRONG)
+def test_wrong_values_are_refused_and_change_nothing(
+    make: Callable[..., Widget], name: str, bad: Any
+) -> None:
+    widget = make()
+    before, said = getattr(widget, name), f"{name} must be .*, not {bad!r}"
+    with pytest.raises(Refused, match=said):
+        setattr(widget, name, bad)
+    assert getattr(widget, name) == before
+    if name != "source":  # which nobody starts with
+        with pytest.raises(Refused, match=said):
+            make(**{name: bad})
 
 
 class Probe(Widget):

@@ -28,13 +28,8 @@ def scrubber(**values: Any) -> Trajectory:
 
 def boxes() -> Boxes:
     """The cabinet seen from above, in few steps."""
-    world = Scenario(
-        "above",
-        Box((-1.0, -1.0), (1.0, 1.0)),
-        Box((-1.0, -1.0), (0.0, 0.0)),
-        (-4.0, -4.0),
-        (6.0, 6.0),
-    )
+    general, specialised = (Box((-1.0, -1.0), (end, end)) for end in (1.0, 0.0))
+    world = Scenario("above", general, specialised, (-4.0, -4.0), (6.0, 6.0))
     return Boxes("above", "cabinet from above", world, Process.linear(20, dy=2, dc=2))
 
 
@@ -43,12 +38,8 @@ def boxes() -> Boxes:
 def test_points_are_those_of_the_sampler(sampler: Sampler) -> None:
     scene = ring_and_bar()
     widget = scrubber(sampler=sampler)
-    denoisers = {
-        "general": scene.general,
-        "specialised": scene.specialised,
-        "sum": scene.rule("sum"),
-        "product": product_law(scene),
-    }
+    denoisers = {"general": scene.general, "specialised": scene.specialised}
+    denoisers |= {"sum": scene.rule("sum"), "product": product_law(scene)}
     assert widget.names == list(denoisers)
     for name, denoiser in denoisers.items():
         steps, states = trajectory(denoiser, torch.zeros(30, 2), generator(3), sampler=sampler)
@@ -128,44 +119,14 @@ def test_a_density_that_two_runs_share_is_stored_once() -> None:
 def test_the_chapters_widget_is_small() -> None:
     widget = scrubber(n=200, frames=51, sampler=None)
     state = widget.get_state()
-    raw = sum(len(bytes(state[name])) for name in ("points", "shades"))
-    rest = {k: v for k, v in state.items() if k not in ("points", "shades")}
-    assert raw * 4 / 3 + len(json.dumps(rest, default=str)) < 600_000
+    raw = sum(len(bytes(state.pop(name))) for name in ("points", "shades"))
+    assert raw * 4 / 3 + len(json.dumps(state, default=str)) < 600_000
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"frame": -1}, "frame must be a whole number from 0 to 10, not -1"),
-        ({"frame": 11}, "frame must be a whole number from 0 to 10, not 11"),
-        ({"run": "best"}, "run must be one of all, general, .*, not 'best'"),
-    ],
-)
-def test_bad_values_are_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        scrubber(**change)
-    widget = scrubber()
-    ((name, value),) = change.items()
-    with pytest.raises(ValueError, match=message):
-        setattr(widget, name, value)
-    assert widget.frame == 0 and widget.run == "all"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rules": ["sums"]}, "rules must be one of general, .*, not 'sums'"),
-        ({"rules": []}, "rules must be at least 1, not 0"),
-        ({"n": 0}, "n must be at least 1, not 0"),
-        ({"frames": 1}, "frames must be at least 2, not 1"),
-    ],
-)
-def test_bad_requests_are_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        scrubber(**change)
-
-
-def test_other_dimensions_and_shapes_are_refused() -> None:
+def test_bad_requests_are_refused() -> None:
+    for name, bad in (("rules", ["sums"]), ("rules", []), ("n", 0), ("frames", 1)):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            scrubber(**{name: bad})
     with pytest.raises(ValueError, match="scene must have 2 coordinates, not 3"):
         trajectory_scrubber(SCENES["cabinet"](), generator=generator())
     process, way = Process.linear(5, dy=2, dc=2), torch.zeros(2, 4, 2)
