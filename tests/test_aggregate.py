@@ -54,11 +54,6 @@ def test_variance_of_independent_rows(omega: float) -> None:
         assert abs(found - variance) < 4 * variance * math.sqrt(2 / n)
 
 
-def test_the_straight_line_shrinks() -> None:
-    x, z = (torch.nn.functional.normalize(rows(seed)) for seed in (5, 6))
-    assert (interpolate(x, z, 0.5, "linear").norm(dim=1) < 1).all()
-
-
 @pytest.mark.parametrize("how", INTERPOLATIONS)
 def test_ends_of_an_interpolation(how) -> None:  # type: ignore[no-untyped-def]
     x, z = rows(7), 2 * rows(8)
@@ -160,31 +155,6 @@ def test_amdm_is_its_algorithm(aggregated: int, omega: float, rho: float) -> Non
     assert run.calls == 3 * aggregated + 60 - aggregated
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"aggregated": -1}, "aggregated must be from 0 to 60 steps, not -1"),
-        ({"aggregated": 61}, "aggregated must be from 0 to 60 steps, not 61"),
-        ({"aggregated": 11, "sampler": DDPM(10)}, "aggregated must be from 0 to 10 steps, not 11"),
-        ({"omega": 1.5}, "omega must be between 0 and 1, not 1.5"),
-        ({"omega": math.nan}, "omega must be between 0 and 1, not nan"),
-        ({"interpolation": "cubic"}, "interpolation must be one of spherical.*not 'cubic'"),
-        ({"deviation": -0.1}, "deviation must be at least 0 and finite, not -0.1"),
-        ({"deviation": math.inf}, "deviation must be at least 0 and finite, not inf"),
-    ],
-)
-def test_bad_aggregations_are_named(change: dict, message: str) -> None:  # type: ignore[type-arg]
-    with pytest.raises(ValueError, match=message):
-        amdm({"a": A, "b": B}, C, generator(), **{"aggregated": 5, **change})
-
-
-def test_no_members_and_wrong_members_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one member"):
-        amdm({}, C, generator(), aggregated=0)
-    with pytest.raises(ValueError, match="at least one member"):
-        superdiff({}, C, generator(), mode="or")
-
-
 # --- SuperDiff ----------------------------------------------------------------------------------
 
 
@@ -257,29 +227,32 @@ def test_and_of_other_shapes_ends_a_constant_from_equality() -> None:
     assert fine.mean() > 0.5 and (fine.mean() - coarse.mean()).abs() < 0.2
 
 
-def test_or_of_a_model_with_itself_is_that_model() -> None:
-    for members in ({"a": A, "b": A}, {"a": A, "b": A, "c": A}, {"a": A}):
-        run = superdiff(members, C, generator(17), mode="or", draws=10)
-        expected = sample(A, C, generator(17), draws=10)
-        torch.testing.assert_close(run.samples, expected, rtol=1e-3, atol=1e-4)
-        assert run.calls == 60 * len(members)
-
-
-def test_and_of_a_model_with_itself_is_that_model() -> None:
-    run = superdiff({"a": A, "b": A}, C, generator(18), mode="and", draws=10)
-    expected = sample(A, C, generator(18), draws=10)
+@pytest.mark.parametrize(
+    ("mode", "names"), [("and", "ab"), ("or", "ab"), ("or", "abc"), ("or", "a")]
+)
+def test_a_model_with_itself_is_that_model(mode, names: str) -> None:  # type: ignore[no-untyped-def]
+    run = superdiff(dict.fromkeys(names, A), C, generator(17), mode=mode, draws=10)
+    expected = sample(A, C, generator(17), draws=10)
     torch.testing.assert_close(run.samples, expected, rtol=1e-3, atol=1e-4)
+    assert mode == "and" or run.calls == 60 * len(names)
 
 
-def test_or_of_two_distant_gaussians_is_half_of_each() -> None:
-    """Their mixture, whatever the variances: within each half its own member's law."""
+@pytest.mark.parametrize(
+    ("seed", "laws"), [(19, [(-3.0, 0.2), (2.0, 0.6)]), (21, [(-4.0, 0.1), (0.0, 0.1), (4.0, 0.1)])]
+)
+def test_or_of_distant_gaussians_is_their_mixture(
+    seed: int, laws: list[tuple[float, float]]
+) -> None:
+    """As much of each, whatever the variances, and within each part its own member's law."""
     process, n = Process.log_snr(200, 9, -9, dy=1, dc=1), 8_000
-    left, right = line(process, (1.0, -3.0, 0.2)), line(process, (1.0, 2.0, 0.6))
-    run = superdiff({"a": left, "b": right}, torch.zeros(1, 1), generator(19), mode="or", draws=n)
+    members = {str(mean): line(process, (1.0, mean, variance)) for mean, variance in laws}
+    run = superdiff(members, torch.zeros(1, 1), generator(seed), mode="or", draws=n)
     y = run.samples.double().view(-1)
-    share = float((y < -1).double().mean())
-    assert abs(share - 0.5) < 4 * 0.5 / math.sqrt(n) + 2 / process.steps
-    for part, mean, variance in ((y[y < -1], -3.0, 0.2), (y[y > -1], 2.0, 0.6)):
+    nearest = (y.unsqueeze(1) - torch.tensor([mean for mean, _ in laws])).abs().argmin(1)
+    for k, (mean, variance) in enumerate(laws):
+        part, share = y[nearest == k], 1 / len(laws)
+        error = 4 * math.sqrt(share * (1 - share) / n)
+        assert abs(len(part) / n - share) < error + 2 / process.steps
         assert abs(part.mean() - mean) < 4 * math.sqrt(variance / len(part)) + 2 / process.steps
         error = 4 * variance * math.sqrt(2 / len(part))
         assert abs(part.var() - variance) < error + 2 / process.steps
@@ -295,32 +268,37 @@ def test_a_high_temperature_averages_the_scores() -> None:
     assert not torch.allclose(cold.samples, half, atol=0.1)
 
 
-def test_or_is_a_mixture_of_three_too() -> None:
-    process, n = Process.log_snr(150, 9, -9, dy=1, dc=1), 3_000
-    members = {str(m): line(process, (1.0, m, 0.1)) for m in (-4.0, 0.0, 4.0)}
-    run = superdiff(members, torch.zeros(1, 1), generator(21), mode="or", draws=n, chunk=n)
-    shares = torch.histc(run.samples.view(-1), 3, -6, 6) / n
-    error = math.sqrt(2 / 9 / n)
-    assert float(shares.sum()) == pytest.approx(1)
-    assert ((shares - 1 / 3).abs() < 4 * error + 2 / process.steps).all()
+def aggregated(**change: object) -> object:
+    return amdm({"a": A, "b": B}, C, generator(), **{"aggregated": 5, **change})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "xor"}, "mode must be 'and' or 'or', not 'xor'"),
-        ({"mode": "or", "temperature": 0.0}, "temperature must be positive and finite, not 0.0"),
-        ({"mode": "or", "temperature": math.nan}, "temperature must be positive and finite"),
-        ({"mode": "and"}, "mode 'and' needs two members, not 3"),
-    ],
-)
-def test_bad_superdiff_is_named(options: dict, message: str) -> None:  # type: ignore[type-arg]
+def composed(members: object, mode: object = "or", **change: object) -> object:
+    return superdiff(members, C, generator(), mode=mode, **change)  # type: ignore[arg-type]
+
+
+THREE = {"a": A, "b": B, "d": D}
+SUM = {"sum": Weighted({"a": A, "b": B}, {"a": 1, "b": 1}), "d": D}
+REFUSED = [
+    (lambda: aggregated(aggregated=-1), "aggregated must be from 0 to 60 steps, not -1"),
+    (lambda: aggregated(aggregated=61), "aggregated must be from 0 to 60 steps, not 61"),
+    (lambda: aggregated(aggregated=11, sampler=DDPM(10)), "must be from 0 to 10 steps, not 11"),
+    (lambda: aggregated(omega=1.5), "omega must be between 0 and 1, not 1.5"),
+    (lambda: aggregated(omega=math.nan), "omega must be between 0 and 1, not nan"),
+    (lambda: aggregated(interpolation="cubic"), "must be one of spherical.*not 'cubic'"),
+    (lambda: aggregated(deviation=-0.1), "deviation must be at least 0 and finite, not -0.1"),
+    (lambda: aggregated(deviation=math.inf), "deviation must be at least 0 and finite, not inf"),
+    (lambda: amdm({}, C, generator(), aggregated=0), "at least one member"),
+    (lambda: composed({}), "at least one member"),
+    (lambda: composed(THREE, "xor"), "mode must be 'and' or 'or', not 'xor'"),
+    (lambda: composed(THREE, temperature=0.0), "temperature must be positive and finite"),
+    (lambda: composed(THREE, temperature=math.nan), "temperature must be positive and finite"),
+    (lambda: composed(THREE, "and"), "mode 'and' needs two members, not 3"),
+    (lambda: composed(SUM), "member 'sum' is a composition"),  # no density to follow ...
+]
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_bad_compositions_of_states_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
-        superdiff({"a": A, "b": B, "d": D}, C, generator(), **options)
-
-
-def test_a_composition_cannot_be_followed_along_the_path() -> None:
-    members = {"sum": Weighted({"a": A, "b": B}, {"a": 1, "b": 1}), "d": D}
-    with pytest.raises(ValueError, match="member 'sum' is a composition"):
-        superdiff(members, C, generator(), mode="or")
-    amdm(members, C, generator(), aggregated=5)  # takes steps, follows no density
+        call()
+    amdm(SUM, C, generator(), aggregated=5)  # ... and none is followed here

@@ -1,6 +1,7 @@
 """Laws of composition."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -52,25 +53,19 @@ def test_a_member_with_itself_adds_its_weights(a: float, b: float) -> None:
     torch.testing.assert_close(eps(twice, True), (a + b) * eps(A), rtol=1e-4, atol=1e-5)
 
 
-def test_joint_is_the_plain_sum() -> None:
-    torch.testing.assert_close(eps(joint(A, B)), eps(A) + eps(B))
-
-
 def test_product_of_gaussians_at_no_noise() -> None:
     """At t = 0 the sum of scores is the score of the product, which is known for Gaussians."""
     process = Process.log_snr(50, high=20)
-    one = ExactMixture(
-        process, [1], [[1.0, 0.0, 0.5]], torch.diag(torch.tensor([1.0, 2.0, 0.5]))[None]
+    means = torch.tensor([[1.0, 0.0, 0.5], [-1.0, 3.0, 0.0]])
+    precisions = 1 / torch.tensor([[1.0, 2.0, 0.5], [0.5, 1.0, 4.0]])
+    total = precisions.sum(0)
+    one, two, product = (
+        ExactMixture(process, [1], mean[None], torch.diag(1 / precision)[None])
+        for mean, precision in (
+            *zip(means, precisions, strict=True),
+            ((means * precisions).sum(0) / total, total),
+        )
     )
-    two = ExactMixture(
-        process, [1], [[-1.0, 3.0, 0.0]], torch.diag(torch.tensor([0.5, 1.0, 4.0]))[None]
-    )
-    precision = 1 / torch.tensor([1.0, 2.0, 0.5]) + 1 / torch.tensor([0.5, 1.0, 4.0])
-    mean = (
-        torch.tensor([1.0, 0.0, 0.5]) / torch.tensor([1.0, 2.0, 0.5])
-        + torch.tensor([-1.0, 3.0, 0.0]) / torch.tensor([0.5, 1.0, 4.0])
-    ) / precision
-    product = ExactMixture(process, [1], mean[None], torch.diag(1 / precision)[None])
     # The gap to the noised product is of order sigma^2 = 2e-9 here.
     torch.testing.assert_close(joint(one, two)(Y, 0, C), product(Y, 0, C), rtol=1e-4, atol=1e-7)
 
@@ -85,50 +80,6 @@ def test_sum_of_noised_scores_is_not_the_score_of_the_noised_product() -> None:
     torch.testing.assert_close(summed, noise * Y / 0.5, rtol=1e-5, atol=1e-6)
     true = half(Y, T, at_origin)
     torch.testing.assert_close(true, noise * Y / (abar / 2 + 1 - abar), rtol=1e-5, atol=1e-6)
-
-
-def test_start_spread() -> None:
-    assert Weighted({"a": A, "b": B}, {"a": 3, "b": 1}).start_std == 0.5
-
-
-def test_moving_a_composition_moves_its_members() -> None:
-    composed = joint(
-        MLP(PROCESS, Architecture(8, 0), generator()), MLP(PROCESS, Architecture(8, 0), generator())
-    )
-    composed.to(torch.float64)
-    assert {p.dtype for p in composed.parameters()} == {torch.float64}
-    assert len(list(composed.parameters())) == 8
-
-
-@pytest.mark.parametrize(
-    "other",
-    [Process.linear(41), Process.linear(40, last=0.3), standardised(Process.linear(40))],
-)
-def test_different_processes_refuse_to_compose(other: Process) -> None:
-    with pytest.raises(ValueError, match=r"cannot compose 'general' and 'specialised'.*same units"):
-        joint(A, mixture(other))
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"a": 1.0}, "members are"),
-        ({"a": 1.0, "b": 1.0, "c": 1.0}, "members are"),
-        ({"a": math.nan, "b": 1.0}, "must be finite"),
-        ({"a": math.inf, "b": 1.0}, "must be finite"),
-        ({"a": -1.0, "b": 1.0}, "positive sum"),
-    ],
-)
-def test_bad_weights_are_named(weights: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Weighted({"a": A, "b": B}, weights)
-
-
-def test_members_must_be_denoisers() -> None:
-    with pytest.raises(ValueError, match="at least one member"):
-        Weighted({}, {})
-    with pytest.raises(ValueError, match="'a' is a Linear, not a Denoiser"):
-        Weighted({"a": torch.nn.utils.skip_init(torch.nn.Linear, 3, 3)}, {"a": 1})  # type: ignore[dict-item]
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -236,22 +187,6 @@ def test_a_weight_that_is_zero_at_some_steps_only_is_not_forgotten() -> None:
     assert [name for name, *_ in Weighted({"a": A, "b": B}, {"a": 1, "b": 0}).active()] == ["a"]
 
 
-@pytest.mark.parametrize(
-    ("weight", "message"),
-    [
-        ([1.0] * 39, r"weight of 'b' must be a number or one for each of the 40.*\[39\]"),
-        (torch.ones(40, 1), r"weight of 'b' must be a number or one for each.*\[40, 1\]"),
-        ([], r"weight of 'b' must be a number or one for each.*\[0\]"),
-        ([1.0] * 39 + [math.nan], "weight of 'b' must be finite"),
-        ([0.0] * 7 + [-1.0] + [0.0] * 32, "positive sum, not 0 at step 7"),
-        ([0.0] * 7 + [-2.5] + [0.0] * 32, "positive sum, not -1.5 at step 7"),
-    ],
-)
-def test_bad_weights_by_step_are_named(weight: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Weighted({"a": A, "b": B}, {"a": 1.0, "b": weight})  # type: ignore[dict-item]
-
-
 # --- guidance -----------------------------------------------------------------------------------
 
 
@@ -262,16 +197,12 @@ def test_guidance_of_zero_and_minus_one(bound: bool) -> None:
 
 
 @given(st.floats(-3, 8))
-def test_guidance_is_its_formula(w: float) -> None:
-    expected = eps(A) + w * (eps(A) - eps(U))
-    torch.testing.assert_close(eps(classifier_free(A, U, w), True), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_guidance_by_step() -> None:
-    strength = torch.linspace(3, 0, 40)
-    expected = eps(A) + float(strength[T]) * (eps(A) - eps(U))
-    found = eps(classifier_free(A, U, strength), True)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+def test_guidance_is_its_formula_also_by_step(w: float) -> None:
+    column = torch.linspace(w, 0, 40)
+    for strength, now in ((w, w), (column, float(column[T]))):
+        expected = eps(A) + now * (eps(A) - eps(U))
+        found = eps(classifier_free(A, U, strength), True)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("bound", [False, True])
@@ -300,36 +231,52 @@ def test_video_adapter_is_its_formula(alpha: float, gamma: float) -> None:
     assert float(rule.table.sum(1)[0]) == pytest.approx(1 + alpha * gamma)
 
 
-def test_sources_and_their_weights_are_named() -> None:
-    with pytest.raises(ValueError, match="cannot be named 'unconditional'"):
-        guided(U, {"unconditional": A}, {"unconditional": 1.0})
-    with pytest.raises(ValueError, match=r"weights are for \['b'\], but sources are \['a'\]"):
-        guided(U, {"a": A}, {"b": 1.0})
-    with pytest.raises(ValueError, match="cannot compose 'unconditional' and 'a'"):
-        guided(U, {"a": mixture(Process.linear(41))}, {"a": 1.0})
+ANOTHER = [Process.linear(41), Process.linear(40, last=0.3), standardised(Process.linear(40))]
+ROWS = "a number or one for each of the 40"
+BAD_WEIGHTS = [
+    ({"a": 1.0}, "members are"),
+    ({"a": 1.0, "b": 1.0, "c": 1.0}, "members are"),
+    ({"a": math.nan, "b": 1.0}, "'a' must be finite"),
+    ({"a": math.inf, "b": 1.0}, "'a' must be finite"),
+    ({"a": -1.0, "b": 1.0}, "positive sum"),
+    ({"a": 1.0, "b": [1.0] * 39}, rf"weight of 'b' must be {ROWS}.*\[39\]"),
+    ({"a": 1.0, "b": torch.ones(40, 1)}, rf"weight of 'b' must be {ROWS}.*\[40, 1\]"),
+    ({"a": 1.0, "b": []}, rf"weight of 'b' must be {ROWS}.*\[0\]"),
+    ({"a": 1.0, "b": [1.0] * 39 + [math.nan]}, "weight of 'b' must be finite"),
+    ({"a": 1.0, "b": [0.0] * 7 + [-1.0] + [0.0] * 32}, "positive sum, not 0 at step 7"),
+    ({"a": 1.0, "b": [0.0] * 7 + [-2.5] + [0.0] * 32}, "positive sum, not -1.5 at step 7"),
+]
+BAD_SOURCES = [  # named, and not the weight of the rest
+    ({"a": math.nan, "b": 1.0}, "'a' must be finite, not nan"),
+    ({"a": 1.0, "b": math.inf}, "'b' must be finite, not inf"),
+    ({"a": [1.0] * 39, "b": 1.0}, rf"'a' must be {ROWS}.*\[39\]"),
+    ({"a": [1.0] * 39, "b": [1.0] * 40}, f"'a' must be {ROWS}"),
+    ({"b": 1.0}, r"weights are for \['b'\], but sources are \['a', 'b'\]"),
+]
+REFUSED = [
+    *((partial(joint, A, mixture(p)), "cannot compose.*same units") for p in ANOTHER),
+    *((partial(Weighted, {"a": A, "b": B}, weights), said) for weights, said in BAD_WEIGHTS),
+    *((partial(guided, U, {"a": A, "b": B}, weights), said) for weights, said in BAD_SOURCES),
+    (lambda: Weighted({}, {}), "at least one member"),
+    (lambda: Weighted({"a": torch.nn.ReLU()}, {"a": 1}), "'a' is a ReLU, not a Denoiser"),  # type: ignore[dict-item]
+    (lambda: guided(U, {"unconditional": A}, {"unconditional": 1.0}), "cannot be named 'unc"),
+    (
+        lambda: guided(U, {"a": mixture(Process.linear(41))}, {"a": 1.0}),
+        "cannot compose 'unconditional' and 'a'",
+    ),
+    (lambda: classifier_free(A, U, math.nan), "'conditional' must be finite, not nan"),
+    (lambda: video_adapter(A, U, B, prior_strength=-1.0, inverse_temperature=1.5), "positive sum"),
+    (
+        lambda: video_adapter(A, U, B, prior_strength=1.0, inverse_temperature=math.inf),
+        "'specialised' must be finite",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"a": math.nan, "b": 1.0}, "'a' must be finite, not nan"),
-        ({"a": 1.0, "b": math.inf}, "'b' must be finite, not inf"),
-        ({"a": [1.0] * 39, "b": 1.0}, r"'a' must be a number or one for each of the 40.*\[39\]"),
-        ({"a": [1.0] * 39, "b": [1.0] * 40}, r"'a' must be a number or one for each of the 40"),
-    ],
-)
-def test_bad_weights_of_sources_are_named_and_not_those_of_the_rest(weights, message: str) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_what_cannot_be_composed_is_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
-        guided(U, {"a": A, "b": B}, weights)
-
-
-def test_bad_guidance_is_named() -> None:
-    with pytest.raises(ValueError, match="'conditional' must be finite, not nan"):
-        classifier_free(A, U, math.nan)
-    with pytest.raises(ValueError, match="positive sum"):
-        video_adapter(A, U, B, prior_strength=-1.0, inverse_temperature=1.5)
-    with pytest.raises(ValueError, match="'specialised' must be finite"):
-        video_adapter(A, U, B, prior_strength=1.0, inverse_temperature=math.inf)
+        call()
 
 
 @given(weight, weight, weight, weight)
@@ -341,6 +288,7 @@ def test_flat_is_the_same_sum_of_the_innermost_members(
     middle = Weighted({"inner": inner, "box": BOX}, {"inner": outer, "box": 0.5})
     nested = Weighted({"middle": middle, "a": A}, {"middle": 1, "a": 2})
     flat = nested.flat()
+    assert {*A.parameters(), *B.parameters()} <= {*nested.parameters()}  # they move with it
     assert list(flat.members.values()) == [A, B, BOX, A]
     assert not any(isinstance(member, Weighted) for member in flat.members.values())
     torch.testing.assert_close(eps(flat), eps(nested), rtol=1e-4, atol=1e-5)

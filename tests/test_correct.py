@@ -33,15 +33,6 @@ def test_samples_are_those_of_the_plain_sum() -> None:
     assert run.log_weights.shape == run.disagreement.shape == (7, 5)
 
 
-def test_chunks_do_not_change_a_weight() -> None:
-    process = Process.linear()
-    rule = joint(gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0))
-    c = torch.randn(60, 3, generator=generator(1))
-    one, other = (product(rule, c, generator(2), draws=50, chunk=size) for size in (1024, 10_000))
-    for a, b in zip(one, other, strict=True):
-        torch.testing.assert_close(a, b)
-
-
 @pytest.mark.parametrize("start_std", [None, 1.0])
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.5)])
 def test_weights_restore_the_variance_of_the_product_that_the_sum_misses(
@@ -79,19 +70,6 @@ def test_identical_members_that_share_one_weight_need_no_correction() -> None:
     assert run.disagreement.abs().max() < 1e-10
 
 
-def test_increment_of_two_unit_weights_is_the_inner_product() -> None:
-    """One step from one state: beta / sigma^2 <eps_g, eps_s>, the formula of the source."""
-    process = Process.linear(1, 0.3, 0.3)
-    a, b = gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0)
-    run = product(joint(a, b), CONDITION, generator(5), draws=10)
-    # The start as the sampler draws it: one stream for the first block of samples.
-    seeds = torch.randint(2**62, (1,), generator=generator(5)).tolist()
-    y = torch.empty(10, 3).normal_(generator=generator(seeds[0])) / math.sqrt(2)
-    c = CONDITION.expand(10, -1)
-    expected = 0.3 / 0.3 * (a(y, 0, c) * b(y, 0, c)).sum(1)
-    torch.testing.assert_close(run.log_weights[0], expected, atol=1e-4, rtol=1e-4)
-
-
 def test_members_that_disagree_more_are_farther_apart() -> None:
     process = Process.linear()
     values = []
@@ -113,16 +91,6 @@ def test_fewer_steps_use_the_betas_between_the_steps_visited() -> None:
         run = product(rule, CONDITION, generator(7), draws=4000, sampler=DDPM(steps))
         totals.append(float(run.log_weights.mean()))
     assert totals[0] == pytest.approx(totals[1], rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"draws": 0}, "draws must be at least 1"), ({"start_std": -1.0}, "start_std must be")],
-)
-def test_bad_requests_are_refused(change: dict, message: str) -> None:  # type: ignore[type-arg]
-    member = gaussian(Process.linear(), [0, 0, 0], 1.0)
-    with pytest.raises(ValueError, match=message):
-        product(joint(member, member), CONDITION, generator(8), **change)
 
 
 def test_a_denoiser_that_is_no_sum_is_refused() -> None:
@@ -166,22 +134,32 @@ def deviation(rule: Weighted, run: Corrected, truth: torch.Tensor) -> float:
 REPEATS = torch.linspace(-3, 3, 32).view(16, 2)  # the law is one of y - c, wherever the object is
 
 
-@pytest.mark.parametrize("exponents", [(1.0, 1.0), (0.25, 1.25)])
-@pytest.mark.parametrize("weights", ["feynman_kac", "rne"])
-def test_resampling_reaches_the_product_of_gaussians(weights, exponents) -> None:  # type: ignore[no-untyped-def]
+WAYS = [
+    *((1, {"weights": w}, e) for w in ("feynman_kac", "rne") for e in ((1.0, 1.0), (0.25, 1.25))),
+    # The start of the thesis, N(0, I), weighted: the same answer as from the product's own.
+    *((4, {"start_std": start}, (1.0, 1.0)) for start in (0.8, 1.0)),
+    (6, {"mcmc": MALA(1, 0.4, "variance")}, (1.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("seed", "how", "exponents"), WAYS)
+def test_resampling_reaches_the_product_of_gaussians(seed, how, exponents) -> None:  # type: ignore[no-untyped-def]
     rule, truth = gaussians(Process.log_snr(120, 10, -8, dy=2, dc=2), exponents)
-    how = {"weights": weights, "resampling": Resampling(500)}
-    run = product(rule, REPEATS, generator(1), draws=500, chunk=8000, **how)
+    how = {"draws": 500, "chunk": 8000, "resampling": Resampling(500), **how}
+    run = product(rule, REPEATS, generator(seed), **how)
     assert deviation(rule, run, truth) < 4
     assert not run.log_weights.any()  # the last resampling has spent them
     assert (run.effective[:, :, -1] > 0.2).all() and (run.unique > 0.2).all()
 
 
+@pytest.mark.parametrize("start", [None, 1.0])
 @pytest.mark.parametrize("exponents", [(1.0, 1.0), (0.25, 1.25)])
-def test_the_plain_sum_does_not_reach_the_product_of_gaussians(exponents) -> None:  # type: ignore[no-untyped-def]
+def test_the_plain_sum_does_not_reach_the_product_of_gaussians(exponents, start) -> None:  # type: ignore[no-untyped-def]
     rule, truth = gaussians(Process.log_snr(120, 10, -8, dy=2, dc=2), exponents)
-    run = product(rule, REPEATS, generator(1), draws=500, chunk=16_000, weights=None)
+    how = {"draws": 500, "chunk": 16_000, "weights": None, "start_std": start}
+    run = product(rule, REPEATS, generator(1), **how)
     assert deviation(rule, run, truth) > 20
+    assert not run.log_weights.any()
 
 
 @pytest.mark.parametrize(
@@ -247,29 +225,6 @@ def test_markov_moves_weigh_two_modes_as_the_product_does(kernel: Kernel) -> Non
     assert abs(corrected) < 4 and abs(plain) > 10
 
 
-def test_another_start_is_paid_for_in_weights() -> None:
-    """The start of the thesis, N(0, I), weighted: the same answer as from the product's own."""
-    rule, truth = gaussians(Process.log_snr(120, 10, -8, dy=2, dc=2), (1.0, 1.0))
-    for start in (0.8, 1.0):
-        how = {"start_std": start, "resampling": Resampling(500)}
-        run = product(rule, REPEATS, generator(4), draws=500, chunk=8000, **how)
-        assert deviation(rule, run, truth) < 4
-
-
-def test_unweighted_samples_have_no_weights() -> None:
-    rule, _ = gaussians(Process.log_snr(20, dy=2, dc=2), (1.0, 1.0))
-    for start in (None, 1.0):
-        run = product(rule, REPEATS, generator(5), draws=10, weights=None, start_std=start)
-        assert not run.log_weights.any()
-
-
-def test_moves_and_resampling_go_together() -> None:
-    rule, truth = gaussians(Process.log_snr(120, 10, -8, dy=2, dc=2), (1.0, 1.0))
-    how = {"resampling": Resampling(500), "mcmc": MALA(1, 0.4, "variance")}
-    run = product(rule, REPEATS, generator(6), draws=500, chunk=8000, **how)
-    assert deviation(rule, run, truth) < 4
-
-
 class Shift(Kernel):
     """A known move, and the score where it ends."""
 
@@ -278,22 +233,25 @@ class Shift(Kernel):
         return Move(y, score(y), torch.zeros(len(y)))
 
 
+@pytest.mark.parametrize("mcmc", [Shift(), None])
 @pytest.mark.parametrize("weights", ["feynman_kac", None])
-def test_a_step_starts_where_the_moves_end(weights) -> None:  # type: ignore[no-untyped-def]
-    """Its mean and its weight are those of the state after the moves, not of the one before."""
+def test_a_step_starts_where_the_moves_end(weights, mcmc) -> None:  # type: ignore[no-untyped-def]
+    """Its mean and its weight, here <eps_a, eps_b>, are those of the state after the moves."""
     process = Process.linear(1, 0.3, 0.3)
     a, b = gaussian(process, [1, 0, 0], 0.5), gaussian(process, [0, 1, 0], 2.0)
     c = torch.randn(10, 3, generator=generator(16))
-    run = product(joint(a, b), c, generator(17), weights=weights, mcmc=Shift())
+    run = product(joint(a, b), c, generator(17), weights=weights, mcmc=mcmc)
+    # The start as the sampler draws it: one stream for the first block of samples.
     seeds = torch.randint(2**62, (1,), generator=generator(17)).tolist()
-    y = torch.empty(10, 3).normal_(generator=generator(seeds[0])) / math.sqrt(2) + 0.7
+    y = torch.empty(10, 3).normal_(generator=generator(seeds[0])) / math.sqrt(2)
+    y = y + 0.7 if mcmc else y
     eps = a(y, 0, c), b(y, 0, c)
     expected = (y - 0.3 / math.sqrt(0.3) * sum(eps)) / math.sqrt(0.7)
     torch.testing.assert_close(run.samples[:, 0], expected, rtol=1e-4, atol=1e-4)
     gain = (eps[0] * eps[1]).sum(1) if weights else torch.zeros(10)
     torch.testing.assert_close(run.log_weights[:, 0], gain, rtol=1e-4, atol=1e-4)
-    assert not run.accepted.any()
-    assert run.calls == (6 if weights else 4)
+    assert run.accepted.eq(0 if mcmc else 1).all()
+    assert run.calls == 2 + bool(mcmc) * (2 + 2 * bool(weights))
 
 
 # --- resampling ---------------------------------------------------------------------------------
@@ -379,6 +337,8 @@ def test_increments_agree_in_the_limit_of_small_steps() -> None:
         ({"weights": None, "resampling": Resampling(2)}, "resampling needs weights"),
         ({"resampling": Resampling(4), "draws": 6}, "multiple of the group size 4, not 6"),
         ({"sampler": DDPM(variance="posterior")}, "sampler must be DDPM with variance 'beta'"),
+        ({"draws": 0}, "draws must be at least 1"),
+        ({"start_std": -1.0}, "start_std must be"),
         ({"sampler": DDIM()}, "sampler must be DDPM with variance 'beta'"),
     ],
 )
@@ -396,21 +356,24 @@ def test_weights_that_change_with_the_step_cannot_weigh_samples() -> None:
     assert product(rule, CONDITION, generator(), weights=None).samples.shape == (1, 1, 3)
 
 
-@pytest.mark.parametrize("group", [50, 1100])
-def test_groups_are_not_cut_by_chunks(group: int) -> None:
-    """Neither smaller than a block of noise nor larger: the chunk changes no sample."""
+@pytest.mark.parametrize("group", [50, 1100, None])
+def test_groups_are_not_cut_by_chunks(group: int | None) -> None:
+    """Neither smaller than a block of noise nor larger: the chunk changes no sample or weight."""
     rule, _ = gaussians(Process.log_snr(20, dy=2, dc=2), (1.0, 1.0))
-    how = {"draws": 1100, "resampling": Resampling(group)}
-    runs = [
+    how = {"draws": 1100, "resampling": Resampling(group) if group else None}
+    first, *others = (
         product(rule, REPEATS[:3], generator(15), chunk=chunk, **how) for chunk in (1, BLOCK, 10**5)
-    ]
-    for other in runs[1:]:
-        for a, b in zip(runs[0][:-1], other[:-1], strict=True):
+    )
+    for other in others:
+        for a, b in zip(first[:-1], other[:-1], strict=True):
             torch.testing.assert_close(a, b)
-    assert runs[0].effective.shape == (3, 1100 // group, 20)
+    assert first.effective.shape == ((3, 1100 // group, 20) if group else (3, 1100, 1))
 
 
-@pytest.mark.parametrize("options", [{}, {"weights": "rne"}, {"weights": None, "mcmc": MALA(1)}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"weights": "rne"}, {"weights": None, "mcmc": MALA(1)}, {"resampling": Resampling(20)}],
+)
 def test_a_nested_sum_samples_as_the_flat_one(options: dict) -> None:  # type: ignore[type-arg]
     """A composition is no noised density, so only the flat product can be corrected."""
     process = Process.log_snr(40, 8, -8, dy=1, dc=1)
@@ -422,19 +385,6 @@ def test_a_nested_sum_samples_as_the_flat_one(options: dict) -> None:  # type: i
     runs = [product(rule, c, generator(3), draws=20, **options) for rule in (flat, nested)]
     for one, other in zip(*runs, strict=True):
         torch.testing.assert_close(one, other)
-
-
-def test_nesting_does_not_change_the_law_of_resampled_products() -> None:
-    process = Process.log_snr(60, 8, -8, dy=1, dc=1)
-    unit, shift = line(process, (1.0, 0.0, 1.0)), line(process, (1.0, 2.0, 0.25))
-    nested = Weighted({"ab": joint(unit, unit), "c": shift}, {"ab": 1.0, "c": 1.0})
-    flat = Weighted({"a": unit, "b": unit, "c": shift}, {"a": 1.0, "b": 1.0, "c": 1.0})
-    options = {"draws": 100, "resampling": Resampling(100)}
-    c = torch.zeros(5, 1)
-    assert torch.equal(
-        product(nested, c, generator(3), **options).samples,
-        product(flat, c, generator(3), **options).samples,
-    )
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_ROWS)

@@ -1,5 +1,6 @@
 """What a notebook may be given is what it declares, however it was written down."""
 
+import ast
 import json
 import math
 from pathlib import Path
@@ -76,21 +77,15 @@ def test_any_form_runs(form: dict[str, Any], tmp_path: Path) -> None:
         '{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
         '{"cells": [], "metadata": {}, "nbformat": 7, "nbformat_minor": 0}',
         json.dumps(FORMS[0])[:150],
+        json.dumps({**FORMS[0], "metadata": {"kernelspec": {"name": "ir", "language": "R"}}}),
+        json.dumps({**FORMS[0], "metadata": {"language_info": {"name": "R"}}}),
     ],
 )
-def test_what_is_no_notebook_is_refused_by_name(text: str, tmp_path: Path) -> None:
+def test_what_is_no_notebook_of_python_is_refused_by_name(text: str, tmp_path: Path) -> None:
     notebook = tmp_path / "own.ipynb"
     notebook.write_text(text)
-    with pytest.raises(ValueError, match=r"own\.ipynb cannot be read as a notebook"):
+    with pytest.raises(ValueError, match=r"own\.ipynb (cannot be read as a notebook|.*in Python)"):
         runner.run(notebook, {}, tmp_path / "out.ipynb")
-
-
-def test_another_language_is_refused(tmp_path: Path) -> None:
-    for meta in ({"kernelspec": {"name": "ir", "language": "R"}}, {"language_info": {"name": "R"}}):
-        notebook = tmp_path / "own.ipynb"
-        notebook.write_text(json.dumps({**FORMS[0], "metadata": meta}))
-        with pytest.raises(ValueError, match="'R'; it must be in Python"):
-            runner.run(notebook, {}, tmp_path / "out.ipynb")
 
 
 def test_without_a_cell_of_parameters_only_parameters_are_refused(tmp_path: Path) -> None:
@@ -147,8 +142,6 @@ def test_an_annotation_binds(annotation: str, data: st.DataObject) -> None:
 
 
 def rule_of(line: str) -> declared.Declared:
-    import ast
-
     (statement,) = ast.parse(line).body
     annotation = getattr(statement, "annotation", None)
     return declared._declared("x", annotation, statement.value)  # type: ignore[attr-defined]
@@ -166,16 +159,11 @@ def test_any_other_annotation_allows_what_json_can_say(annotation: str) -> None:
         rule.settle({1: 2})
 
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+SINGLE = st.none() | st.booleans() | st.integers()
 PLAIN = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda some: (
-        st.lists(some, max_size=3)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), some, max_size=3)
-    ),
+    SINGLE | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda some: st.lists(some, max_size=3) | st.dictionaries(TEXT, some, max_size=3),
     max_leaves=5,
 )
 
@@ -211,9 +199,7 @@ def test_what_is_computed_is_left_to_the_notebook(source: str, tmp_path: Path) -
     assert runner.fingerprint(notebook, {}) != runner.fingerprint(notebook, {"x": 3})
 
 
-@pytest.mark.parametrize(
-    "source", ["{1, 2}", "(1, 2)", "{1: 2}", "b'x'", "1j", "[{1}]", "(1, {2})"]
-)
+@pytest.mark.parametrize("source", ["{1, 2}", "{1: 2}", "b'x'", "1j", "[{1}]", "(1, {2})"])
 def test_what_json_cannot_carry_has_its_kind_all_the_same(source: str, tmp_path: Path) -> None:
     """Of no default does text pass that is none of its kind, and the notebook's own stays."""
     notebook = write(tmp_path / "own.ipynb", parameters=f"x = {source}\ny = 1")
@@ -221,9 +207,6 @@ def test_what_json_cannot_carry_has_its_kind_all_the_same(source: str, tmp_path:
     assert runner.parameters_of(notebook)["x"] == source
     rule = declared.parameters(notebook)["x"]
     for value in ("3", "text", "inf", "None", source):
-        if source == value == "(1, 2)":
-            assert rule.parse(value) == [1, 2]
-            continue
         with pytest.raises(ValueError, match="parameter 'x' is .*; it must be "):
             rule.parse(value)
     for value in (3, "text", None, {1}, b"x"):
@@ -232,7 +215,7 @@ def test_what_json_cannot_carry_has_its_kind_all_the_same(source: str, tmp_path:
 
 
 NESTED = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.just("a"),
+    SINGLE | st.floats(allow_nan=False) | st.just("a"),
     lambda some: st.lists(some, max_size=3) | st.lists(some, max_size=3).map(tuple),
     max_leaves=5,
 )

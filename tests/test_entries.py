@@ -61,13 +61,11 @@ saved = st.builds(
     st.booleans(),
 )
 # What can be in a cell: no halves of characters, and of what controls only the end of a line.
-anything = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(',;\t"\n='), max_size=12
-)
+printed = st.characters(exclude_categories=["Cs", "Cc"])
+anything = st.text(printed | st.sampled_from(',;\t"\n='), max_size=12)
 written = anything.filter(str.strip)
-name = st.text(
-    st.characters(exclude_categories=["Cs", "C", "Z"], exclude_characters="/"), min_size=1
-)
+plain = st.characters(exclude_categories=["Cs", "C", "Z"], exclude_characters="/")
+name = st.text(plain, min_size=1)
 marks = st.sampled_from(["0", "4", "3,5", "2.5", "½", "fehlt", "-", "?", "1e3"])
 
 
@@ -83,10 +81,8 @@ def history(draw):
     first = merged(COLUMNS, rows, None, Past())
     head, *table = cells_of(first.past.text)
     entered: dict[str, dict[str, str]] = {}
-    own = draw(
-        st.lists(written.filter(lambda t: folded(t) not in COLUMNS), max_size=2, unique_by=folded)
-    )
-    for column in own:
+    new = written.filter(lambda t: folded(t) not in COLUMNS)
+    for column in draw(st.lists(new, max_size=2, unique_by=folded)):
         at = draw(st.integers(1, len(head)))
         head.insert(at, column)
         for line in table:
@@ -133,8 +129,8 @@ def test_what_was_entered_stays_in_its_row(drawn):
                 expected = entered.get(was, {}).get(column, old.cells.get(column, ""))
                 assert line[column] == expected
     # Another call changes nothing and has nothing to say.
-    again = merged(COLUMNS, rows, parsed(new.past.text.encode()), new.past)
-    assert (again.past.text, again.notes, again.lost) == (new.past.text, [], [])
+    same = merged(COLUMNS, rows, parsed(new.past.text.encode()), new.past)
+    assert (same.past.text, same.notes, same.lost) == (new.past.text, [], [])
 
 
 @given(history(), st.sampled_from(["cp1252", "cp1251", "ascii", "cp932"]))
@@ -196,33 +192,29 @@ def past() -> Past:
     return merged(COLUMNS, [row(ADA), row(BEN)], None, Past()).past
 
 
+def again(past: Past, rows: list[Row], *changes: tuple[str, str, str]):
+    """The table written anew, after cells of it were changed."""
+    return merged(COLUMNS, rows, edited(past, *changes), past)
+
+
 def test_a_correction_stays_and_both_are_shown(past):
-    found = edited(past, (ADA, "q1", "1,5"), (BEN, "remarks", "came late"))
-    new = merged(COLUMNS, [row(ADA, q1="0"), row(BEN, remarks="a cell failed")], found, past)
+    computed = [row(ADA, q1="0"), row(BEN, remarks="a cell failed")]
+    new = again(past, computed, (ADA, "q1", "1,5"), (BEN, "remarks", "came late"))
     now = by_label(new.past.text)
     assert now[ADA]["q1"] == "1,5" and now[BEN]["remarks"] == "came late"
     assert "1,5" in now[ADA]["check"] and "0" in now[ADA]["check"]
     assert "a cell failed" in now[BEN]["check"]
-    back = merged(
-        COLUMNS, [row(ADA, q1="0"), row(BEN)], edited(new.past, (ADA, "q1", "")), new.past
-    )
+    back = again(new.past, [row(ADA, q1="0"), row(BEN)], (ADA, "q1", ""))
     assert by_label(back.past.text)[ADA]["q1"] == "0" and back.changed and not back.lost
 
 
-def test_what_was_computed_before_is_no_correction(past):
-    new = merged(COLUMNS, [row(ADA, q1="0", remarks="x"), row(BEN)], edited(past), past)
-    assert (
-        by_label(new.past.text)[ADA] | {"q1": "0", "remarks": "x", "check": ""}
-        == by_label(new.past.text)[ADA]
-    )
-
-
-def test_numbers_in_another_notation_are_no_corrections(past):
+def test_what_was_computed_before_is_no_correction_in_any_notation(past):
     before = merged(COLUMNS, [row(ADA, marks="2.5", q1="2.50")], None, Past()).past
-    found = edited(before, (ADA, "marks", "2,50"), (ADA, "q1", "2,5"), (ADA, "of", "4.0"))
-    new = merged(COLUMNS, [row(ADA, marks="3", q1="1", of="5")], found, before)
+    anew = [row(ADA, marks="3", q1="1", of="5", remarks="x")]
+    new = again(before, anew, (ADA, "marks", "2,50"), (ADA, "q1", "2,5"), (ADA, "of", "4.0"))
+    expected = {"marks": "3", "q1": "1", "of": "5", "check": "", "remarks": "x"}
     now = by_label(new.past.text)[ADA]
-    assert (now["marks"], now["q1"], now["of"], now["check"]) == ("3", "1", "5", "")
+    assert now | expected == now
 
 
 def test_without_a_record_nothing_that_stands_there_is_lost(past):
@@ -234,7 +226,7 @@ def test_without_a_record_nothing_that_stands_there_is_lost(past):
 def test_an_interruption_between_the_record_and_the_table_makes_no_corrections(past):
     """The record is of the new table, the table is still the one before."""
     rows = [row(ADA, q1="0"), row(BEN)]
-    cut = Past(**vars(merged(COLUMNS, rows, edited(past), past).past) | {"before": past})
+    cut = Past(**vars(again(past, rows).past) | {"before": past})
     now = by_label(merged(COLUMNS, rows, edited(past, (BEN, "open1", "4")), cut).past.text)
     assert now[ADA]["q1"] == "0" and now[BEN]["open1"] == "4"
 
@@ -251,7 +243,7 @@ def test_a_row_twice_that_differs_stays_twice(past):
 
 
 def test_the_table_of_somebody_who_has_not_seen_the_last_entries_is_noticed(past):
-    anna = merged(COLUMNS, [row(ADA), row(BEN)], edited(past, (ADA, "open1", "4")), past).past
+    anna = again(past, [row(ADA), row(BEN)], (ADA, "open1", "4")).past
     bens = edited(past, (BEN, "open1", "3"))  # begun before Anna's entry was in
     new = merged(COLUMNS, [row(ADA), row(BEN)], bens, anna)
     assert by_label(new.past.text)[BEN]["open1"] == "3"
@@ -259,35 +251,28 @@ def test_the_table_of_somebody_who_has_not_seen_the_last_entries_is_noticed(past
 
 
 def test_entries_follow_neither_into_another_lab_nor_to_another_author(past):
-    found = edited(past, (ADA, "open1", "4"))
     other = [row(ADA, "lab2"), row("ada/c/d.ipynb", "lab2"), row("eve/a.ipynb")]
-    new = merged(COLUMNS, other, found, past)
+    new = again(past, other, (ADA, "open1", "4"))
     rows = [(line[0], line[2], line[-1]) for line in cells_of(new.past.text)[1:]]
     assert (ADA, GONE, "4") in rows and [r for r in rows if r[2]] == [(ADA, GONE, "4")]
     turned = edited(new.past)
     turned.rows.reverse()  # the same, whatever the order of the rows
-    again = merged(COLUMNS, other, turned, new.past)
-    assert again.past.text == new.past.text and again.lost == []
+    same = merged(COLUMNS, other, turned, new.past)
+    assert same.past.text == new.past.text and same.lost == []
 
 
 def test_the_only_other_file_of_a_shared_folder_is_not_the_same_author():
     rows = [row(f"group/{n}.ipynb") for n in ("ada", "ben")]
     past = merged(COLUMNS, rows, None, Past()).past
-    found = edited(past, ("group/ada.ipynb", "open1", "4"))
-    new = merged(COLUMNS, [rows[1], row("group/eve.ipynb")], found, past)
+    new = again(past, [rows[1], row("group/eve.ipynb")], ("group/ada.ipynb", "open1", "4"))
     now = by_label(new.past.text)
     assert now["group/eve.ipynb"]["open1"] == "" and now["group/ada.ipynb"]["open1"] == "4"
 
 
 def test_a_renamed_file_that_is_the_same_keeps_its_entry(past):
-    found = edited(past, (ADA, "open1", "4"))
-    new = merged(COLUMNS, [replace(row("x.ipynb"), digest=row(ADA).digest), row(BEN)], found, past)
+    rows = [replace(row("x.ipynb"), digest=row(ADA).digest), row(BEN)]
+    new = again(past, rows, (ADA, "open1", "4"))
     assert by_label(new.past.text)["x.ipynb"]["open1"] == "4" and new.notes
-
-
-def again(past: Past, rows: list[Row], *changes: tuple[str, str, str]):
-    """The table written anew, after cells of it were changed."""
-    return merged(COLUMNS, rows, edited(past, *changes), past)
 
 
 @given(st.integers(0, 14), st.data())
@@ -424,42 +409,28 @@ def test_a_column_of_ones_own_may_have_the_name_of_one_of_ours(past, name, left)
     table = cells_of(past.text)
     for line, text in zip(table, [name.upper(), "mine", "also mine"], strict=True):
         line.insert(0 if left else len(line), text)
+    rows = [row(ADA, remarks="x"), row(BEN)]
     for _ in range(2):
-        new = merged(
-            COLUMNS, [row(ADA, remarks="x"), row(BEN)], parsed(Saved()(table), past.known()), past
-        )
+        new = merged(COLUMNS, rows, parsed(Saved()(table), past.known()), past)
         table, past = cells_of(new.past.text), new.past
         assert table[0] == [*COLUMNS, name.upper()] and new.lost == []
         lines = {line[0]: line for line in table[1:]}
         assert lines[ADA][-1] == "mine" and lines[BEN][-1] == "also mine"
-        assert lines[ADA][COLUMNS.index("remarks")] == "x" and lines[ADA][3:7] == [
-            "3",
-            "4",
-            "1.5",
-            "99",
-        ]
+        assert lines[ADA][COLUMNS.index("remarks")] == "x"
+        assert lines[ADA][3:7] == ["3", "4", "1.5", "99"]
 
 
-def test_rows_above_the_names_of_columns_are_said(past):
+def test_names_of_columns_may_stand_lower_or_be_another(past):
     found = parsed(b"Marks of 2026,,\n,,\n" + past.text.encode(), past.known())
     assert found.columns == COLUMNS and len(found.rows) == 2 and found.notes
-
-
-def test_the_column_of_submissions_may_have_another_name(past):
     found = parsed(past.text.replace("submission", "Abgabe", 1).encode(), past.known())
     assert found.at("submission") == 0
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"PK\x03\x04 a workbook",
-        b"a,b\n1,2\n",
-        b'submission,open1\n"ada,4\n',
-        b"\xff\xfea",
-        f"{ADA},lab1\n{BEN},lab1\n".encode(),
-    ],
-)
+NO_TABLES = [b"PK\x03\x04 a workbook", b"a,b\n1,2\n", b'submission,open1\n"ada,4\n', b"\xff\xfea"]
+
+
+@pytest.mark.parametrize("data", [*NO_TABLES, f"{ADA},lab1\n{BEN},lab1\n".encode()])
 def test_what_is_no_table_is_refused_and_left(tmp_path, data):
     path = tmp_path / "marks.csv"
     path.write_bytes(data)

@@ -6,37 +6,43 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from dualdiff import handover
-from dualdiff.handover import Closed, Line, Message
+from dualdiff.handover import Closed, Line
 
 
 @pytest.fixture
-def lines():
-    """A line that asks, and another that answers with what it got, in a thread."""
-    here, there = socket.socketpair()
+def linked():
+    """Starts a line that answers, in a thread; gives one that asks, the other and its thread."""
+    made = []
 
-    def echo(message: Message):
-        return message["value"]
+    def start(answer=None):
+        here, there = socket.socketpair()
+        other = Line(there, answer)
+        thread = threading.Thread(target=other.serve)
+        thread.start()
+        made.append((here, thread, there))
+        return Line(here), other, thread
 
-    other = Line(there, echo)
-    thread = threading.Thread(target=other.serve)
-    thread.start()
-    yield Line(here), other
-    here.close()
-    thread.join()
-    there.close()
+    yield start
+    for here, thread, there in made:
+        here.close()
+        thread.join()
+        there.close()
 
 
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**80), 2**80)
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8"))
+@pytest.fixture
+def lines(linked):
+    """A line that asks, and another that answers with what it got."""
+    return linked(lambda message: message["value"])[:2]
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**80), 2**80), st.floats(allow_nan=False), TEXT
 )
 ARRAYS = npst.arrays(
     st.sampled_from(["float32", "float64", "int64", "int32", "uint8", "bool"]),
@@ -48,7 +54,7 @@ VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
-        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=4)
+        | st.dictionaries(TEXT, inner, max_size=4)
     ),
     max_leaves=10,
 )
@@ -68,7 +74,6 @@ def same(a, b) -> bool:
     return a == b
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_what_goes_there_and_back_is_the_same(value):
     here, there = socket.socketpair()
@@ -101,9 +106,8 @@ def test_a_generator_goes_on_where_it_was(lines):
     assert torch.equal(torch.randn(7, generator=got), torch.randn(7, generator=generator))
 
 
-def test_functions_are_called_where_they_live_in_both_directions():
-    here, there = socket.socketpair()
-    where = []
+def test_functions_are_called_where_they_live_in_both_directions(linked):
+    where, mine = [], []
 
     def scaled(factor, function):
         def made(x):
@@ -112,24 +116,16 @@ def test_functions_are_called_where_they_live_in_both_directions():
 
         return made
 
-    other = Line(there, lambda message: scaled)
-    thread = threading.Thread(target=other.serve)
-    thread.start()
-    line = Line(here)
-    remote = line.ask({"get": "scaled"})
-    assert remote.__name__ == "scaled"
-    x = torch.tensor([1.0, 2.0])
-    mine = []
-
     def square(y):
         mine.append(threading.get_ident())
         return y * y
 
+    line, _, thread = linked(lambda message: scaled)
+    remote = line.ask({"get": "scaled"})
+    assert remote.__name__ == "scaled"
+    x = torch.tensor([1.0, 2.0])
     assert torch.equal(remote(3, function=square)(x), 3 * x * x)
     assert where == [thread.ident] and mine == [threading.get_ident()]
-    here.close()
-    thread.join()
-    there.close()
 
 
 def test_a_function_that_comes_home_is_the_function_itself(lines):
@@ -143,38 +139,20 @@ def test_a_function_that_comes_home_is_the_function_itself(lines):
     assert len(line._functions) == 1
 
 
-@pytest.mark.parametrize("kind", [ValueError, KeyError, ZeroDivisionError, AssertionError])
-def test_an_error_arrives_as_what_it_was(kind):
-    here, there = socket.socketpair()
+class Mine(LookupError):
+    pass
 
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [(kind, kind) for kind in (ValueError, KeyError, AssertionError)] + [(Mine, LookupError)],
+)
+def test_an_error_arrives_as_what_it_was_or_as_its_built_in_parent(linked, raised, kind):
     def fails(message):
-        raise kind("seven")
+        raise raised("seven")
 
-    thread = threading.Thread(target=Line(there, fails).serve)
-    thread.start()
-    with pytest.raises(kind, match="seven"):
-        Line(here).ask({"get": "x"})
-    here.close()
-    thread.join()
-    there.close()
-
-
-def test_an_error_of_ones_own_class_arrives_as_its_built_in_parent():
-    class Mine(LookupError):
-        pass
-
-    here, there = socket.socketpair()
-
-    def fails(message):
-        raise Mine("seven")
-
-    thread = threading.Thread(target=Line(there, fails).serve)
-    thread.start()
-    with pytest.raises(LookupError, match="Mine: seven"):
-        Line(here).ask({"get": "x"})
-    here.close()
-    thread.join()
-    there.close()
+    with pytest.raises(kind, match="Mine: seven" if raised is Mine else "seven"):
+        linked(fails)[0].ask({"get": "x"})
 
 
 @pytest.mark.parametrize(
@@ -196,18 +174,12 @@ def test_what_cannot_come_back_is_an_error_here(lines):
         line.ask({"value": 1})
 
 
-def test_without_an_answer_only_calls_are_answered():
-    here, there = socket.socketpair()
-    thread = threading.Thread(target=Line(there).serve)
-    thread.start()
-    line = Line(here)
+def test_without_an_answer_only_calls_are_answered(linked):
+    line = linked()[0]
     with pytest.raises(ValueError, match="no answer to a message with"):
         line.ask({"get": "x"})
     with pytest.raises(IndexError):
         line.ask({"call": 7})
-    here.close()
-    thread.join()
-    there.close()
 
 
 SIZE = struct.Struct("<Q").pack
