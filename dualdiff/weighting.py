@@ -272,7 +272,7 @@ def folds(workshop: Workshop, method: str) -> list[Fold]:
 def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[ScenarioTrial]:
     """Correctors on both scenarios, for exact members and recipes: :data:`CORRECTED` or fewer."""
     size = sized(profile)
-    methods = CORRECTED if profile == "full" else CHEAP
+    methods = CORRECTED if size.name == "full" else CHEAP
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes

@@ -12,10 +12,10 @@ import pandas as pd
 from dualdiff import results
 from dualdiff.metrics import METRICS
 from dualdiff.overlap import SETTINGS, shifted_table
-from dualdiff.parts import PARTS, SYNTHETIC, trial_key
+from dualdiff.parts import PARTS, SYNTHETIC
 from dualdiff.profiles import PROFILES
-from dualdiff.study import COLUMNS, Trial
 from dualdiff.thesis import overlap_table, thesis_table
+from dualdiff.trial import COLUMNS, Trial
 
 ERROR = 0.0005  # standard error over conditions of every score
 SPREAD = 0.01  # size of the differences between seeds
@@ -28,7 +28,7 @@ def wobble(*labels: object) -> float:
 
 def scores(trial: Trial) -> dict[str, float]:
     """The thesis's own scores and a difference per seed; T = 50 costs every accuracy 0.2."""
-    scenario = trial.scenario.name if trial.scenario.name == "cabinet" else "round_table"
+    scenario = trial.scenario_name if trial.scenario_name == "cabinet" else "round_table"
     shift = SPREAD * wobble(trial.seed, trial.configuration, scenario)
     values = dict.fromkeys(METRICS, 0.5 + shift)
     if trial.configuration in thesis_table(scenario).index:
@@ -36,8 +36,8 @@ def scores(trial: Trial) -> dict[str, float]:
         values["accuracy"] += shift
         values["miss_distance"] += shift
     settings = {shifted_table(distance).name: name for name, distance in SETTINGS.items()}
-    if (settings.get(trial.scenario.name), trial.configuration) in overlap_table().index:
-        printed = overlap_table().loc[(settings[trial.scenario.name], trial.configuration)]
+    if (settings.get(trial.scenario_name), trial.configuration) in overlap_table().index:
+        printed = overlap_table().loc[(settings[trial.scenario_name], trial.configuration)]
         values |= printed.to_dict()
         values["accuracy"] = max(0.0, values["accuracy"] + shift)
     if trial.recipe_name == "T = 50":
@@ -49,7 +49,7 @@ def scores(trial: Trial) -> dict[str, float]:
 def table(trial: Trial) -> pd.DataFrame:
     """What ``Trial.table`` gives, at once."""
     half = ERROR * 1.959964  # of a 95 % interval
-    names = (trial.scenario.name, trial.recipe_name, trial.profile.name, trial.seed)
+    names = (trial.scenario_name, trial.recipe_name, trial.profile.name, trial.seed)
     keys = dict(zip(COLUMNS, (*names, trial.configuration), strict=False))
     rows: list[dict[str, Any]] = []
     for target in trial.targets or {"specialised": None}:
@@ -66,7 +66,7 @@ def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = ta
     """Write parts (all synthetic ones by default) at profile ``thesis`` into a folder."""
     for name in parts or SYNTHETIC:
         part = PARTS[name]
-        some = part.trials(PROFILES["thesis"])
-        lines = {trial_key(trial): results._lines(trial, scale(trial)) for trial in some}
+        some = part.trials(PROFILES["full"])
+        lines = {trial.key: results._lines(trial, scale(trial)) for trial in some}
         results._write(part, some, lines, "full", folder, results.Kept({}, [1.5], {}))
         assert json.loads((folder / f"{name}.json").read_text())["trials"] == len(some)

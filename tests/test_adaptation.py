@@ -20,14 +20,13 @@ from dualdiff.adaptation import (
     numbers,
     overlap_trials,
     size_trials,
-    tidy,
 )
 from dualdiff.members import METHODS, RECIPES
 from dualdiff.overlap import overlap_fraction
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.store import Store
-from dualdiff.study import Trial
+from dualdiff.trial import Trial, tidy
 
 
 def key(trial: Trial) -> tuple[object, ...]:
@@ -38,7 +37,7 @@ def key(trial: Trial) -> tuple[object, ...]:
 
 def test_every_profile_has_a_scale_and_the_full_one_is_the_issue() -> None:
     assert set(SCALES) == set(PROFILES)
-    full = SCALES["thesis"]
+    full = SCALES["full"]
     assert full.sizes == tuple(2**k for k in range(3, 12))
     assert full.epochs == (10, 20, 50, 100, 200, 500, 1000, 2000)
     assert full.seeds == 3 and "generated" in full.methods
@@ -69,13 +68,13 @@ def test_trials_cover_every_combination_once(profile: str) -> None:
     assert len(epochs) == len(scale.epoch_networks) * followed * scale.seeds
     assert {t.profile.n_specialised for t in epochs} == {POINTS}
     found = {overlap_fraction(d) for d in scale.distances}
-    assert {0.0, 1.0} <= found and (profile != "thesis" or any(abs(f - 0.5) < 1e-9 for f in found))
+    assert {0.0, 1.0} <= found and (profile != "full" or any(abs(f - 0.5) < 1e-9 for f in found))
 
 
 def test_studies_share_what_they_have_in_common() -> None:
     """Trials that two studies name alike are the same: the store makes them once."""
-    named = {key(t): t.config() for t in size_trials("thesis", 0)}
-    shared = [t for t in epoch_trials("thesis", 0) if key(t) in named]
+    named = {key(t): t.config() for t in size_trials("full", 0)}
+    shared = [t for t in epoch_trials("full", 0) if key(t) in named]
     assert {t.configuration for t in shared} == {"specialised", "joint", *EPOCH_METHODS}
     assert all(t.config() == named[key(t)] for t in shared)
 

@@ -42,7 +42,7 @@ def test_evidence_is_the_contrast_of_its_rows():
 
 def test_only_seeds_that_both_tables_have_count():
     one = Evidence("", "cabinet_tuned", "total_variation", "joint", "joint", 0)
-    other = replace(one, theirs_part="cabinet", theirs_where={"recipe": "thesis"})
+    other = replace(one, theirs_part="cabinet", theirs_where={"recipe": "plain"})
     (line,) = look_up([other]).itertuples()
     assert line.scores.scores["ours"].value != line.scores.scores["theirs"].value
     assert "floors" in line.score  # of other numbers of samples

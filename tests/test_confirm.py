@@ -29,13 +29,13 @@ def age(folder: Path) -> None:
     """Let the provenance name another source of one module."""
     path = folder / "small.json"
     record = json.loads(path.read_text())
-    record["sources"]["compose"] = "0" * 16
+    record["sources"]["Weighted"] = "0" * 16
     path.write_text(json.dumps(record))
 
 
 def test_agreeing_trials_make_an_older_table_current(output: Path) -> None:
     age(output)
-    assert results.staleness("small", output) == ["changed since: compose"]
+    assert results.staleness("small", output) == ["changed since: Weighted"]
     found = list(confirm.compare("small", 2, output))
     assert [compared.difference for compared in found] == [0.0, 0.0]
     assert len({compared.trial for compared in found}) == 2
@@ -57,9 +57,9 @@ def test_a_later_edit_asks_again(output: Path) -> None:
     confirm.note("small", 1, confirm.sources("small", output), output)
     path = output / "small.json"
     record = json.loads(path.read_text())
-    record["sources"]["compose"] = record["confirmed"]["sources"]["compose"] = "0" * 16
+    record["sources"]["Weighted"] = record["confirmed"]["sources"]["Weighted"] = "0" * 16
     path.write_text(json.dumps(record))
-    assert results.staleness("small", output) == ["changed since: compose"]
+    assert results.staleness("small", output) == ["changed since: Weighted"]
 
 
 def edit(folder: Path, change) -> None:  # type: ignore[no-untyped-def]
@@ -90,7 +90,7 @@ def test_a_number_that_became_nan_is_a_difference(output: Path) -> None:
 
 
 def test_code_edited_while_comparing_is_not_noted(output: Path) -> None:
-    before = {**confirm.sources("small", output), "compose": "0" * 16}
+    before = {**confirm.sources("small", output), "Weighted": "0" * 16}
     with pytest.raises(RuntimeError, match="edited meanwhile"):
         confirm.note("small", 1, before, output)
     assert "confirmed" not in json.loads((output / "small.json").read_text())
@@ -116,7 +116,7 @@ def test_refusals(output: Path) -> None:
         next(confirm.compare("small", 0, output))
     with pytest.raises(FileNotFoundError, match="other"):
         next(confirm.compare("other", 1, output))
-    record = json.loads((output / "small.json").read_text()) | {"configuration": "0"}
+    record = json.loads((output / "small.json").read_text()) | {"hashes": "0"}
     (output / "small.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="stale"):
         next(confirm.compare("small", 1, output))

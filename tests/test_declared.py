@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_runner import printed, write
 
-from dualdiff import declared, runner
+from dualdiff import declared, notebooks, runner
 from dualdiff.cli import chapters, project_root
 
 OTHERS = [
@@ -285,7 +285,7 @@ def test_modules_beside_a_notebook_count(tmp_path: Path) -> None:
     cells = ("from __future__ import annotations\n%time\nimport helper, os", "import space.part")
     notebook = write(tmp_path / "own.ipynb", *cells)
     counted = set(every) - {"other", "package/lone"} | {"package/sib"}
-    assert set(declared.modules(notebook)) == {f"{name}.py" for name in counted}
+    assert set(notebooks.modules(notebook)) == {f"{name}.py" for name in counted}
     prints = [runner.fingerprint(notebook, {})]
     for name in (*every, "package/sib"):
         with open(tmp_path / f"{name}.py", "a") as file:

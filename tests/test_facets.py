@@ -46,7 +46,7 @@ def lawful(figure) -> None:
 @pytest.mark.parametrize("column", [None, "scenario"])
 @pytest.mark.parametrize("beside", [None, "recipe"])
 def test_dots_draw_every_number(column, beside):
-    scenarios, recipes = ("cabinet", "round_table"), ("thesis", "tuned")
+    scenarios, recipes = ("cabinet", "round_table"), ("plain", "tuned")
     rows = table(scenario=scenarios[: 2 if column else 1], recipe=recipes[: 2 if beside else 1])
     figure = facets.dots(rows, column, beside=beside, levels={"floor": 0.5})
     lawful(figure)
@@ -66,7 +66,7 @@ def test_dots_put_the_numbers_of_others_beside_ours():
 
 @pytest.mark.parametrize("beside", [None, "recipe"])
 def test_lines_go_through_every_point_in_the_order_of_the_parameter(beside):
-    rows = table(n=(64, 8, 16), recipe=("thesis", "tuned")[: 2 if beside else 1])
+    rows = table(n=(64, 8, 16), recipe=("plain", "tuned")[: 2 if beside else 1])
     figure, found = facets.lines(rows, "n", "pairs", beside=beside)
     lawful(figure)
     assert len(found) == 2
@@ -78,11 +78,11 @@ def test_lines_go_through_every_point_in_the_order_of_the_parameter(beside):
 
 
 def test_against_draws_both_numbers_of_a_configuration_as_one_point():
-    rows = table(recipe=("thesis", "tuned"))
+    rows = table(recipe=("plain", "tuned"))
     figure, [(axes, _)] = facets.against(rows, "accuracy", "energy_distance", beside="recipe")
     lawful(figure)
     for name in NAMES:
-        own = rows[(rows["configuration"] == name) & (rows["recipe"] == "thesis")]
+        own = rows[(rows["configuration"] == name) & (rows["recipe"] == "plain")]
         x, y = (
             own.loc[own["metric"] == m, "value"].iloc[0] for m in ("accuracy", "energy_distance")
         )

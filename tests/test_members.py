@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def train(scenario: Scenario, store: Store) -> Workshop:
-    shop = Workshop(scenario, RECIPES["thesis"], TINY, 0, store)
+    shop = Workshop(scenario, RECIPES["plain"], TINY, 0, store)
     for method in ("specialised", "finetuned"):
         shop.specialised(method)
     return shop
@@ -56,8 +56,8 @@ def test_networks_are_trained_once_and_shared(store: Store, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_adapting_starts_from_the_general_network(store: Store, method: str) -> None:
-    still = replace(RECIPES["thesis"].optimisation, learning_rate=1e-12)
-    shop = Workshop(cabinet(), replace(RECIPES["thesis"], optimisation=still), TINY, 0, store)
+    still = replace(RECIPES["plain"].optimisation, learning_rate=1e-12)
+    shop = Workshop(cabinet(), replace(RECIPES["plain"], optimisation=still), TINY, 0, store)
     adapted = shop.specialised(method).network
     torch.testing.assert_close(shop.general.network.head.weight, adapted.head.weight)
     assert not torch.allclose(shop.specialised().network.head.weight, adapted.head.weight)
@@ -88,14 +88,14 @@ def test_every_set_size_gets_the_same_steps(
 
 def test_unknown_method_is_named(store: Store) -> None:
     with pytest.raises(ValueError, match="method must be one of specialised, .* not 'magic'"):
-        Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store).specialised("magic")
+        Workshop(cabinet(), RECIPES["plain"], TINY, 0, store).specialised("magic")
 
 
 @pytest.mark.parametrize("steps", [50, 100, 1000])
 def test_the_number_of_steps_changes_the_steps_and_not_the_diffusion(steps: int) -> None:
     """Betas scaled by 100 / T keep the total noise: log abar_T agrees to first order in beta."""
     y = torch.zeros(2, 3)
-    process = replace(RECIPES["thesis"], steps=steps).process(y, y)
+    process = replace(RECIPES["plain"], steps=steps).process(y, y)
     reference = Process.linear()
     assert process.steps == steps
     total, expected = (float(p.beta.sum()) for p in (process, reference))
@@ -141,7 +141,7 @@ NO_FRAME = replace(
 
 @pytest.mark.parametrize(("dy", "dc"), [(1, 1), (2, 2), (2, 5), (2, 1), (1, 4), (4, 3)])
 def test_networks_have_the_dimensions_of_their_rows(store: Store, dy: int, dc: int) -> None:
-    for recipe in (RECIPES["thesis"], NO_FRAME, RECIPES["tuned"]):
+    for recipe in (RECIPES["plain"], NO_FRAME, RECIPES["tuned"]):
         shop = Workshop(Table(dy, dc), recipe, TINY, 0, store)  # type: ignore[arg-type]
         if recipe.architecture.object_frame and dy != dc:
             with pytest.raises(ValueError, match=rf"{recipe.name}.*y - c.* {dy} and {dc}"):
@@ -171,16 +171,16 @@ def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> N
                 y, c = super().rows(which)
                 return y + shift, c
 
-        home, recipe = cabinet(), RECIPES["thesis"]
+        home, recipe = cabinet(), RECIPES["plain"]
         rest = (TINY, 0, store)
         return [
             Workshop(Shifted("own", home.general, home.specialised), recipe, *rest),
-            Workshop(home, Slower("thesis"), *rest),
+            Workshop(home, Slower("plain"), *rest),
             Own(home, recipe, *rest),
             Workshop(Table(2, 2, shift), recipe, *rest),  # type: ignore[arg-type]
         ]
 
-    plain = Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store)
+    plain = Workshop(cabinet(), RECIPES["plain"], TINY, 0, store)
     for one, same, other in zip(defined(0.1), defined(0.1), defined(0.2), strict=True):
         weights = one.general.network.head.weight
         assert torch.equal(weights, same.general.network.head.weight)
@@ -194,7 +194,7 @@ def test_a_shop_of_ones_own_keeps_what_it_trained_wherever_it_stands(tmp_path: P
         shift: float = 0.0
 
     def config(shift: float, folder: str, **options: Any) -> dict[str, Any]:
-        shop = Own(cabinet(), RECIPES["thesis"], TINY, 0, Store(tmp_path / folder), **options)
+        shop = Own(cabinet(), RECIPES["plain"], TINY, 0, Store(tmp_path / folder), **options)
         object.__setattr__(shop, "shift", shift)
         return shop._config("general", 1)
 
@@ -202,7 +202,7 @@ def test_a_shop_of_ones_own_keeps_what_it_trained_wherever_it_stands(tmp_path: P
 
 
 def test_training_rows_are_from_their_regions(store: Store) -> None:
-    shop = Workshop(cabinet(), RECIPES["thesis"], TINY, 0, store)
+    shop = Workshop(cabinet(), RECIPES["plain"], TINY, 0, store)
     rows = {which: shop.rows(which) for which in ("general", "specialised")}
     assert {k: len(y) for k, (y, _) in rows.items()} == {"general": 256, "specialised": 128}
     for which, (y, c) in rows.items():

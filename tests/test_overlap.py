@@ -24,7 +24,6 @@ from dualdiff.overlap import (
     spearman,
     sweep_trials,
     targets,
-    tidy,
     trend,
     with_distance,
 )
@@ -33,6 +32,7 @@ from dualdiff.regions import Disc
 from dualdiff.scenarios import round_table
 from dualdiff.store import Store
 from dualdiff.study import CONFIGURATIONS
+from dualdiff.trial import tidy
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def test_trials_cover_the_settings_and_the_sweep(profile: str) -> None:
     scale = overlap.SCALES[profile]
     assert len(settings) == len(SETTINGS) * len(CONFIGURATIONS) * scale.seeds
     kinds = {(t.recipe_name, t.configuration) for t in sweep_trials(profile, 0)}
-    assert ("exact", "joint") in kinds and ("thesis", "diagnosis") in kinds
+    assert ("exact", "joint") in kinds and ("plain", "diagnosis") in kinds
     assert ("exact", "diagnosis") not in kinds
-    if profile == "thesis":  # the sizes that the chapter promises
+    if profile == "full":  # the sizes that the chapter promises
         assert len(scale.distances) >= 12 and len(scale.distances) * 2 >= 24 and scale.seeds > 1
 
 
@@ -109,7 +109,7 @@ def test_sweep_of_exact_members_shows_the_method_alone(small: pd.DataFrame) -> N
 
 def test_diagnosis_reports_every_diagnostic_with_an_interval(small: pd.DataFrame) -> None:
     asked = small[small["configuration"] == "diagnosis"]
-    assert set(asked["recipe"]) == {"thesis", "tuned"} and set(asked["target"]) == {"held out"}
+    assert set(asked["recipe"]) == {"plain", "tuned"} and set(asked["target"]) == {"held out"}
     assert set(DIAGNOSTICS) < set(asked["metric"])
     assert (asked["low"] <= asked["value"]).all() and (asked["value"] <= asked["high"]).all()
     wide = asked.pivot(index=["recipe", "scenario"], columns="metric", values="value")

@@ -121,10 +121,10 @@ def test_a_contrast_turns_its_sign_with_its_sides_and_with_what_is_better(table)
 @given(tables())
 def test_a_contrast_by_a_column_is_that_of_each_part(table):
     both = pd.concat(
-        [table.assign(recipe="thesis"), table.assign(recipe="tuned", value=table["value"] * 2)]
+        [table.assign(recipe="plain"), table.assign(recipe="tuned", value=table["value"] * 2)]
     )
     found = contrast(both, "joint", "specialised", "accuracy", by="recipe").set_index("recipe")
-    for recipe in ("thesis", "tuned"):
+    for recipe in ("plain", "tuned"):
         alone = contrast(both, "joint", "specialised", "accuracy", recipe=recipe).iloc[0]
         assert found.loc[recipe, "value"] == alone["value"]
         assert found.loc[recipe, "better"] == alone["better"]
@@ -220,7 +220,7 @@ def test_a_network_can_be_built_from_the_table_of_its_recipe(name):
     process = recipe.process(y, c)
     spread = (torch.zeros(3), torch.ones(3)) if recipe.architecture.object_frame else ()
     network = MLP(process, recipe.architecture, source, *spread)
-    seen = recipes({name: network}, PROFILES["thesis"])[f"recipe {name}"]
+    seen = recipes({name: network}, PROFILES["full"])[f"recipe {name}"]
     sizes = list(map(int, seen["layers"].split("-")))
     weights = sum((a + 1) * b for a, b in pairwise(sizes))
     assert weights == int(seen["weights"].replace(",", ""))
@@ -235,7 +235,7 @@ def test_the_committed_table_comes_before_the_own_one(tmp_path):
     found = committed("cabinet", own=own, folder=tmp_path)
     assert found.table is own and not found.full and "dualdiff results" in found.origin
     found = committed("sweep", "sweep_tuned", folder=tmp_path)
-    assert found.table.empty and "--profile thesis sweep sweep_tuned" in found.origin
+    assert found.table.empty and "--profile full sweep sweep_tuned" in found.origin
     found, (table, record) = committed("cabinet", own=own), results.load("cabinet")
     assert found.full and len(found.table) == len(table)
     assert all(part in found.origin for part in (record["date"], "seeds 0, 1, 2", "100,000"))

@@ -25,12 +25,12 @@ BAD = {
     "group": [1, 201, 2.5, True, "50"],
 }
 GOOD = {
-    "profile": ["smoke", "quick", "thesis"],
+    "profile": ["smoke", "quick", "full"],
     "seed": [0, 2**31 - 1, np.int64(7)],
     "device": ["auto", "cpu"],
     "quiet": [True, False],
     "scenario": ["cabinet", "round_table"],
-    "recipe": ["thesis", "tuned"],
+    "recipe": ["plain", "tuned"],
     "height_tolerance": [0.25, 1, 10, np.float32(0.5)],
     "distance": [0, 3.5, 20],
     "points": [2, 100_000, np.int64(8)],
@@ -41,7 +41,7 @@ GOOD = {
 
 
 def test_profiles_differ_in_size_only():
-    assert list(PROFILES) == ["smoke", "quick", "thesis"]
+    assert list(PROFILES) == ["smoke", "quick", "full"]
     sizes = [dataclasses.astuple(profile)[1:] for profile in PROFILES.values()]
     for smaller, larger in itertools.pairwise(sizes):
         assert all(a <= b for a, b in zip(smaller, larger, strict=True))

@@ -21,7 +21,7 @@ from dualdiff.robot.rows import DataTrial
 from dualdiff.robot.study import RobotTrial
 from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
-from dualdiff.study import Trial
+from dualdiff.study import ScenarioTrial
 from dualdiff.weighting import MapTrial, MethodTrial, WeightTrial
 
 # --- a package of three modules ------------------------------------------------------------------
@@ -55,7 +55,7 @@ def twice(x):
 def idle(x):
     return x
 '''
-BASE = '''RATE = 3
+BASE = """RATE = 3
 
 class Base:
     def more(self, x):
@@ -65,7 +65,7 @@ class Base:
 
 def limit():
     return 7
-'''
+"""
 STORE = "def keep(x):\n    return x\n"
 
 
@@ -166,10 +166,10 @@ def test_modules_named_in_texts_and_files_beside_them_count(package: Path) -> No
 
 
 def test_classes_of_others_count_by_what_they_inherit() -> None:
-    class Mine(Trial):
+    class Mine(ScenarioTrial):
         pass
 
-    assert version_of(Mine) == version_of(Trial) != version_of(MethodTrial)
+    assert version_of(Mine) == version_of(ScenarioTrial) != version_of(MethodTrial)
     assert definitions_of(dict, len) == {}
 
 
@@ -205,10 +205,10 @@ class Seen:
 
 SHORT = replace(TINY, conditions=8, draws=50)
 RUNS: dict[str, Any] = {
-    "plain": Trial(cabinet(), RECIPES["plain"], SHORT, 0, "joint"),
-    "tuned": Trial(cabinet(), RECIPES["tuned"], SHORT, 0, "lora_joint"),
-    "replay": Trial(cabinet(), RECIPES["tuned"], SHORT, 0, "replay"),
-    "exact": Trial(cabinet(), "exact", SHORT, 0, "joint"),
+    "plain": ScenarioTrial(cabinet(), RECIPES["plain"], SHORT, 0, "joint"),
+    "tuned": ScenarioTrial(cabinet(), RECIPES["tuned"], SHORT, 0, "lora_joint"),
+    "replay": ScenarioTrial(cabinet(), RECIPES["tuned"], SHORT, 0, "replay"),
+    "exact": ScenarioTrial(cabinet(), "exact", SHORT, 0, "joint"),
     "diagnosis": Diagnosis(cabinet(), RECIPES["tuned"], SHORT, 0, "joint"),
     "method": MethodTrial(cabinet(), "exact", SHORT, 0, "smc"),
     "map": MapTrial(cabinet(), RECIPES["plain"], SHORT, 0, "1, 0.5"),

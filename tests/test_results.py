@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,28 @@ import pytest
 from committed import write as write_made_up
 from test_study import TINY
 
-from dualdiff import results
+from dualdiff import provenance, results
 from dualdiff.members import RECIPES
 from dualdiff.metrics import METRICS
-from dualdiff.parts import KEY, PARTS, Part, cost
+from dualdiff.parts import PARTS, Part
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
-from dualdiff.study import Trial, trials
+from dualdiff.study import ScenarioTrial, trials
+from dualdiff.trial import KEY, Trial
 
 
-def small(profile: Any) -> list[Trial]:
+def small(profile: Any) -> list[ScenarioTrial]:
     """Two configurations of two set sizes: general is one trial of the part, not two."""
     sizes = [replace(profile, n_specialised=n) for n in (32, 128)]
     names = ("general", "specialised")
-    every = [t for s in sizes for t in trials(cabinet(), [RECIPES["thesis"]], s, 0)]
+    every = [t for s in sizes for t in trials(cabinet(), [RECIPES["plain"]], s, 0)]
     return [t for t in every if t.configuration in names]
 
 
-def other(profile: Any) -> list[Trial]:
+def other(profile: Any) -> list[ScenarioTrial]:
     """Another seed of the general model alone."""
-    return trials(cabinet(), [RECIPES["thesis"]], profile, 1)[:1]
+    return trials(cabinet(), [RECIPES["plain"]], profile, 1)[:1]
 
 
 MAKES: dict[str, Any] = {"small": small, "other": other}
@@ -71,11 +73,11 @@ def test_a_run_writes_tables_with_their_provenance(tmp_path: Path) -> None:
     assert list(table.columns[: len(KEY)]) == list(KEY)
     assert len(table) == len(some) * len(METRICS) == record["trials"] * len(METRICS)
     assert set(table["n_specialised"]) == {32, 128}
-    assert record["configuration"] == results.configuration_hash(some)
+    assert record["hashes"].split() == [results.trial_hash(trial) for trial in some]
     assert record["command"] == "dualdiff results --profile smoke small"
     assert {"torch", "numpy", "python"} <= set(record["versions"])
     assert (record["conditions"], record["draws"], record["seeds"]) == (6, 2, [0])
-    assert record["recipes"]["thesis"]["steps"] == 100
+    assert record["recipes"]["plain"]["steps"] == 100
     assert results.staleness("small", output) == []
     assert results.describe("small", output) == ("Table small", "current")
 
@@ -149,14 +151,14 @@ def test_bad_requests(
         results.run(profile, parts, store=Store(tmp_path), output=tmp_path, jobs=jobs)
     with pytest.raises(ValueError, match="part must be one of"):
         results.load("tiny")
-    with pytest.raises(FileNotFoundError, match="dualdiff results --profile thesis small"):
+    with pytest.raises(FileNotFoundError, match="dualdiff results --profile full small"):
         results.load("small", tmp_path)
     assert results.describe("small", tmp_path) == ("Table small", "not run")
 
 
 @tiny
 def test_trials_that_cannot_be_told_apart_are_refused() -> None:
-    def twice(profile: Any) -> list[Trial]:
+    def twice(profile: Any) -> list[ScenarioTrial]:
         other = replace(profile, conditions=7)
         return [t for p in (profile, other) for t in trials(cabinet(), ["exact"], p, 0)]
 
@@ -169,15 +171,15 @@ def test_trials_that_cannot_be_told_apart_are_refused() -> None:
 @tiny
 def test_staleness_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _run(tmp_path)
-    monkeypatch.setattr(results, "code_version", lambda module: f"edited {module == 'train'}")
-    (reason,) = results.staleness("other", folder)
-    assert reason.startswith("changed since: ") and "train" in reason
+    edit_code(monkeypatch)
+    assert results.staleness("other", folder) == ["changed since: fit"]
     monkeypatch.undo()
     _tiny(monkeypatch, "small", lambda p: small(replace(p, general_epochs=9)))
     (reason,) = results.staleness("small", folder)
-    assert reason == "stale: the configuration of its trials is another one now"
+    assert reason.startswith("stale: 4 trials differ, such as cabinet plain")
     _tiny(monkeypatch, "small", lambda p: small(p)[1:])
-    assert results.staleness("small", folder)[1].startswith("stale: 1 trials differ, such as cabin")
+    (reason,) = results.staleness("small", folder)
+    assert reason.startswith("stale: 1 trials differ, such as cabinet plain")
 
 
 @tiny
@@ -203,13 +205,74 @@ def test_code_that_is_edited_during_a_run_stops_it(
 
     def make(trial: Trial, store: Store) -> pd.DataFrame:
         made.append(trial)
-        monkeypatch.setattr(results, "code_version", lambda module: f"edited {module == 'train'}")
-        return pd.DataFrame({"seconds": [1.0]})
+        edit_code(monkeypatch)
+        return pd.DataFrame({"scenario": ["x"], "recipe": [""], "profile": [""], "seconds": [1.0]})
 
     monkeypatch.setattr(Trial, "table", make)
-    with pytest.raises(RuntimeError, match=r"source of .*train.* was edited during the run"):
+    with pytest.raises(RuntimeError, match=r"source of fit was edited during the run"):
         _run(tmp_path)
     assert len(made) == 1 and not (tmp_path / "out").exists()
+
+
+def _work_counted(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+    make, made = Trial._make, []
+
+    def counted(trial: Trial, *options: Any) -> pd.DataFrame:
+        made.append(trial)
+        return make(trial, *options)
+
+    monkeypatch.setattr(Trial, "_make", counted)
+    return made
+
+
+@tiny
+def test_a_table_that_lacks_trials_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new configuration computes its own trials, and the rest stays byte for byte."""
+    folder = _run(tmp_path)
+    before = (folder / "small.csv").read_text().splitlines()
+    every = results.PARTS["small"].trials(PROFILES["smoke"])
+    more = [replace(every[0], configuration="joint"), *every]
+    _tiny(monkeypatch, "small", lambda _: more)
+    assert results.staleness("small", folder)[0].startswith("stale: 1 trials differ")
+    made = _work_counted(monkeypatch)
+    results.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
+    after = (folder / "small.csv").read_text().splitlines()
+    assert [trial.configuration for trial in made] == ["joint"]
+    assert after[0] == before[0] and after[-len(before) + 1 :] == before[1:]
+    assert len(after) == len(before) + len(METRICS) and results.staleness("small", folder) == []
+    # What is no trial any more leaves the table, and nothing is computed for that.
+    _tiny(monkeypatch, "small", lambda _: every)
+    results.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
+    assert (folder / "small.csv").read_text().splitlines() == before and len(made) == 1
+
+
+@tiny
+def test_trials_of_edited_code_are_computed_anew_unless_the_table_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _run(tmp_path)
+    edit_code(monkeypatch)
+    made = _work_counted(monkeypatch)
+    every = results.PARTS["small"].trials(PROFILES["smoke"])
+    _tiny(monkeypatch, "small", lambda _: [*every, replace(every[0], configuration="joint")])
+    run = partial(results.run, "smoke", ["small"], output=folder, quiet=True)
+    run(store=Store(tmp_path / "one"), extend=True)
+    assert len(made) == 1
+    assert results.staleness("small", folder) == ["changed since: fit"]  # until it is confirmed
+    run(store=Store(tmp_path / "two"))
+    assert len(made) == 1 + len(every) + 1 and results.staleness("small", folder) == []
+
+
+def edit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if ``fit`` had been edited."""
+    real = provenance.definitions_of
+
+    def edited(*roots: object) -> dict[str, str]:
+        return {**real(*roots), "fit": "0" * 16}
+
+    monkeypatch.setattr(results, "definitions_of", edited)
 
 
 def _tiny(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
@@ -218,7 +281,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
 
 
 def test_what_the_parts_hold() -> None:
-    size = PROFILES["thesis"]
+    size = PROFILES["full"]
     main = results.PARTS["cabinet"].trials(size)
     assert len(main) == 3 * 5 and {t.profile.conditions for t in main} == {100_000}
     tuned = results.PARTS["round_table_tuned"].trials(size)
@@ -227,9 +290,9 @@ def test_what_the_parts_hold() -> None:
     assert len(overlap) == 6 * 3 * 5 and "fixed" in (overlap[0].targets or {})
     sensitivity = results.PARTS["sensitivity"].trials(size)
     names = list(dict.fromkeys(t.recipe_name for t in sensitivity))
-    assert names[0] == "thesis" and len(names) == 1 + 3 + 2 + 1
+    assert names[0] == "plain" and len(names) == 1 + 3 + 2 + 1
     assert {t.profile.conditions for t in sensitivity} == {1_000}
-    general, _, _, joint, _ = (cost(trial) for trial in main[:5])
+    general, _, _, joint, _ = (trial.cost for trial in main[:5])
     assert general == 1_000_000 + 200_000 and joint == 2_000_000  # a joint sample takes two calls
     for part in PARTS.values():  # every part has a smoke size
         assert part.trials(PROFILES["smoke"])
@@ -245,7 +308,7 @@ def test_parts_of_one_study_read_as_one_table(tmp_path: Path) -> None:
     path = tmp_path / "sweep_tuned.json"
     record = json.loads(path.read_text())
     both = together()
-    assert list(both.table["recipe"].unique()) == ["exact", "thesis", "tuned"]
+    assert list(both.table["recipe"].unique()) == ["exact", "plain", "tuned"]
     assert both.state == "current" and both.record["part"] == "sweep"
     state = together(sources=record["sources"] | {"process": "another"}).state
     assert state == "sweep current, sweep_tuned changed since: process"
@@ -265,8 +328,8 @@ def test_committed_tables_are_what_the_code_would_make(part: str) -> None:
     table, record = results.load(part)
     stale = [reason for reason in results.staleness(part) if reason.startswith("stale")]
     assert not stale, f"{part}: {stale}; run: {record['command']}"
-    assert record["profile"] == "thesis" and record["seconds"] > 0
-    some = results.PARTS[part].trials(PROFILES["thesis"])
+    assert record["profile"] == "full" and record["seconds"] > 0
+    some = results.PARTS[part].trials(PROFILES["full"])
     assert len(table.groupby(KEY)) == len(some)
     sure = table[table["metric"].isin(["accuracy", "total_variation"])]
     assert np.isfinite(sure[["value", "low", "high"]]).all(axis=None)

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
-from reached import modules_of
 from robot_sizes import no_work
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from dualdiff.robot import dataset
 from dualdiff.robot.dataset import (
     COLUMNS,
     FRAMES,
-    MAKES_ROWS,
     OFFSETS,
     PLACES,
     Chunk,
@@ -56,12 +54,6 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 # --- generation ---------------------------------------------------------------------------------
-
-
-def test_everything_that_makes_rows_is_part_of_their_key() -> None:
-    """What a chunk's rows come from, its key and the store apart, is in the list of modules."""
-    reached = modules_of("robot/dataset", "Chunk", without=("config", "table"))
-    assert {"members", "train", "robot/tasks"} <= reached <= set(MAKES_ROWS)
 
 
 def test_another_table_of_environments_makes_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from robot_sizes import SMALL, TINY, found_in, no_work
 
 from dualdiff import results
 from dualdiff.compose import Weighted
-from dualdiff.parts import KEY, PARTS, trial_key
+from dualdiff.parts import PARTS
 from dualdiff.profiles import PROFILES
 from dualdiff.robot import study
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
@@ -40,6 +40,7 @@ from dualdiff.robot.study import (
 )
 from dualdiff.robot.tasks import position
 from dualdiff.store import Store, key
+from dualdiff.trial import KEY
 
 OBJECT = SMALL["object"]
 RATES_OF = [("fresh scenes", name) for name in RATES]
@@ -283,9 +284,9 @@ def test_trials_of_a_table_can_be_told_apart() -> None:
     assert len(ablated) == len(SETTINGS) * len(THESIS) and {t.seed for t in ablated} == {4}
     assert {trial.profile.general_steps for trial in ablated} == {TINY.general_steps // 2}
     for trials in (main, ablated):
-        assert len({trial_key(trial) for trial in trials}) == len(trials)
+        assert len({trial.key for trial in trials}) == len(trials)
         assert len({key(trial.config()) for trial in trials}) == len(trials)
-        assert all(trial.cost > 0 and len(trial_key(trial)) == len(KEY) for trial in trials)
+        assert all(trial.cost > 0 and len(trial.key) == len(KEY) for trial in trials)
 
 
 def test_a_trial_is_the_same_in_another_process() -> None:
@@ -318,7 +319,7 @@ def test_the_robots_parts_run_and_are_not_run_again(
         wanted = PARTS[part].trials(PROFILES["smoke"])
         table, record = results.load(part, first)
         assert record["trials"] == len(wanted) and record["tasks"] == TINY.tasks
-        assert set(table[KEY].itertuples(index=False, name=None)) == set(map(trial_key, wanted))
+        assert set(table[KEY].itertuples(index=False, name=None)) == {trial.key for trial in wanted}
         assert results.staleness(part, first) == []
         assert set(table["scenario"]) == {"robot"}
     monkeypatch.setattr(RobotTrial, "_make", no_work)

@@ -1,6 +1,5 @@
 """Notebooks are checked before they run, run in parallel, and run once."""
 
-import ast
 import json
 import os
 import re
@@ -12,10 +11,8 @@ import time
 
 import nbformat
 import pytest
-from reached import ROOT, modules_of
 
-import dualdiff
-from dualdiff import cli, declared, runner
+from dualdiff import runner
 from dualdiff.runner import ChapterError, Page
 
 PARAMETERS = """\
@@ -211,65 +208,13 @@ def test_fingerprint(tmp_path, monkeypatch):
     assert base != runner.fingerprint(notebook, {})
 
 
-def test_fingerprint_follows_the_module(tmp_path, monkeypatch):
-    notebook = write(tmp_path / "a.ipynb", "1 + 1")
-    package = tmp_path / "package"
-    (package / "robot").mkdir(parents=True)
-    monkeypatch.setattr(runner, "__file__", str(package / "runner.py"))
-    prints = [runner.fingerprint(notebook, {})]
-    for name, matters in (("robot/world.py", True), ("book.py", False), ("train.py", True)):
-        (package / name).write_text("x = 1")
-        prints.append(runner.fingerprint(notebook, {}))
-        assert (prints[-1] != prints[-2]) == matters, name
-
-
-def taken(tree):
-    """What a source takes: modules, and names of modules; also what a child is started with."""
-    nodes = [*ast.walk(tree)]
-    asked = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
-    for node in nodes:
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dd":
-            module = dualdiff._HOMES.get(node.attr, node.attr)
-            if id(node) not in asked:
-                yield f"dualdiff.{module}", ""
-        elif isinstance(node, ast.Attribute) and re.fullmatch(r"dd\.\w+", ast.unparse(node.value)):
-            yield f"dualdiff.{ast.unparse(node.value)[3:]}", node.attr
-        elif isinstance(node, ast.ImportFrom):
-            yield from ((str(node.module), alias.name) for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.Constant) and re.fullmatch(r"dualdiff(\.\w+)+", str(node.value)):
-            yield node.value, ""
-
-
-def reached_by(notebook):
-    """Files of the package that a notebook can come to; of the many of `cli` what it names."""
-    found = set()
-    todo = [pair for tree in declared._code(declared.read(notebook)) for pair in taken(tree)]
-    while todo:
-        module, name = todo.pop()
-        if module.partition(".")[0] != "dualdiff":
-            continue
-        if module == "dualdiff.cli" and name:
-            found |= {f"{path}.py" for path in modules_of("cli", name)}
-            continue
-        for full in (f"{module}.{name}", module):
-            path = ROOT.joinpath(*full.split(".")[1:])
-            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            if file.is_file() and (where := file.relative_to(ROOT).as_posix()) not in found:
-                found.add(where)
-                todo += taken(ast.parse(file.read_text("utf-8")))
-    return found
-
-
-def test_no_chapter_reaches_what_its_fingerprint_leaves_out():
-    project = ROOT.parent
-    notebooks = [*cli.chapters(project), *(project / "notebooks" / "labs").glob("*.ipynb")]
-    reached = {notebook.stem: reached_by(notebook) for notebook in notebooks}
-    assert {"cli.py", "runner.py", "chapter.py", "declared.py"} <= reached["11_rerun"]
-    assert "process.py" in reached["01_theory"] and "robot/world.py" in reached["04_robot_data"]
-    for name, files in reached.items():
-        assert not {file.rpartition("/")[2] for file in files} & runner._OUTSIDE, name
+def test_fingerprint_follows_what_is_reached(tmp_path, monkeypatch):
+    notebook = write(tmp_path / "a.ipynb", "import dualdiff as dd\ndd.joint")
+    prints = {runner.fingerprint(notebook, {})}
+    for name in ("reached_by", "definitions_of"):  # of the notebook, and of what plays it
+        monkeypatch.setattr(runner, name, lambda *_: {"joint": "edited"})
+        prints.add(runner.fingerprint(notebook, {}))
+    assert len(prints) == 3
 
 
 def test_fingerprint_follows_the_committed_tables(tmp_path, monkeypatch):

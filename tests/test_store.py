@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import store as store_module
-from dualdiff.store import Store, StoreWarning, key, provenance
+from dualdiff.store import Store, StoreWarning, key, versions
 from dualdiff.workers import in_processes
 
 CONFIG = {"recipe": "tuned", "rows": [1, 2], "rate": 1e-3, "ema": None}
@@ -389,6 +389,6 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(monkeypatch, tmp_pat
     assert not [path for path in (tmp_path / "thing").iterdir() if path.suffix != ".lock"]
 
 
-def test_provenance():
-    assert set(provenance()) == {"dualdiff", "torch"}
-    assert "+" not in provenance()["torch"]
+def test_versions():
+    assert set(versions()) == {"dualdiff", "torch"}
+    assert "+" not in versions()["torch"]

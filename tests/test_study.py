@@ -17,7 +17,7 @@ from dualdiff.store import Store
 from dualdiff.study import (
     CONFIGURATIONS,
     EXACT_CONFIGURATIONS,
-    Trial,
+    ScenarioTrial,
     exact_configurations,
     study,
     trials,
@@ -50,13 +50,13 @@ def test_table_holds_every_configuration_and_metric(store: Store, recipe: str) -
 
 
 def test_table_is_repeatable_and_kept(store: Store, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    first = study(cabinet(), [RECIPES["thesis"]], TINY, 0, store=store)
-    again = study(cabinet(), [RECIPES["thesis"]], TINY, 0, store=Store(tmp_path / "other"))
+    first = study(cabinet(), [RECIPES["plain"]], TINY, 0, store=store)
+    again = study(cabinet(), [RECIPES["plain"]], TINY, 0, store=Store(tmp_path / "other"))
     assert first.equals(again)
-    other = study(cabinet(), [RECIPES["thesis"]], TINY, 1, store=store)
+    other = study(cabinet(), [RECIPES["plain"]], TINY, 1, store=store)
     assert not first["value"].equals(other["value"])
     monkeypatch.setattr(module, "Workshop", None)  # a second call trains nothing
-    assert study(cabinet(), [RECIPES["thesis"]], TINY, 0, store=store).equals(first)
+    assert study(cabinet(), [RECIPES["plain"]], TINY, 0, store=store).equals(first)
 
 
 def test_several_seeds_are_the_single_ones(store: Store) -> None:
@@ -123,19 +123,21 @@ def test_a_law_or_trial_of_ones_own_is_part_of_a_table(store: Store) -> None:
             def _distance(self, u: torch.Tensor) -> torch.Tensor:
                 return super()._distance(sign * u)
 
-        class Shifted(Trial):
+        class Shifted(ScenarioTrial):
             def sampled(self, workshop: Any, conditions: torch.Tensor) -> Any:
                 samples, notes = super().sampled(workshop, conditions)
                 return samples + 2 * sign, notes
 
         box = Mine((-1.0, -1.0), (1.0, 0.0))
         own = Scenario("own", box, box, (0.0, 0.0), (1.0, 1.0))
-        thesis = RECIPES["thesis"]
+        thesis = RECIPES["plain"]
         return [
             trial.table(store).drop(columns="seconds")
             for trial in (
-                Trial(own, thesis, TINY, 0, "general"),
-                Trial(cabinet(), "exact", TINY, 0, "general", {"mine": Mine((-1,) * 3, (0,) * 3)}),
+                ScenarioTrial(own, thesis, TINY, 0, "general"),
+                ScenarioTrial(
+                    cabinet(), "exact", TINY, 0, "general", {"mine": Mine((-1,) * 3, (0,) * 3)}
+                ),
                 Shifted(cabinet(), "exact", TINY, 0, "general"),
             )
         ]

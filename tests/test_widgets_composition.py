@@ -60,7 +60,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
         return Workshop(make_scenario(scenario), RECIPES[recipe], smoke, 0, store)
 
     return {
-        "cabinet": network_stage(shop("cabinet", "thesis")),
+        "cabinet": network_stage(shop("cabinet", "plain")),
         "round_table": network_stage(shop("round_table", "tuned")),
         "ring_and_bar": plane_stage(ring_and_bar(), "A ring and a bar."),
         "robot": robot_stage(RobotWorkshop(SETTINGS["metric"], SCALES["smoke"], 0, store)),

@@ -59,7 +59,7 @@ def test_a_worker_that_fails_or_is_late_leaves_no_old_number(
 def test_a_page_that_forbids_workers_or_webassembly(tmp_path: Path, policy: str) -> None:
     """Without a worker the page says so; without WebAssembly networks run in JavaScript."""
     shop = Workshop(
-        make_scenario("cabinet"), RECIPES["thesis"], PROFILES["smoke"], 0, Store(tmp_path)
+        make_scenario("cabinet"), RECIPES["plain"], PROFILES["smoke"], 0, Store(tmp_path)
     )
     found = Composition({"cabinet": network_stage(shop)}, points=50, steps=5)
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -25,7 +25,7 @@ def number(metric: str, general: float, specialised: float, column: str = "value
     return float(value)
 
 
-@pytest.mark.parametrize("recipe", ["thesis", "tuned"])
+@pytest.mark.parametrize("recipe", ["plain", "tuned"])
 @pytest.mark.parametrize("scene", ["cabinet", "round_table"])
 @pytest.mark.parametrize("metric", ["accuracy", "total_variation"])
 def test_the_map_is_the_table(scene: str, recipe: str, metric: str) -> None:
@@ -81,7 +81,7 @@ def test_tables_without_a_plane_are_refused() -> None:
     for table in (TABLE.iloc[:0], TABLE.assign(configuration="sum")):
         with pytest.raises(ValueError, match="no configuration that is a pair"):
             WeightMap(table)
-    gone = TABLE["scenario"].eq("cabinet") & TABLE["recipe"].eq("thesis")
+    gone = TABLE["scenario"].eq("cabinet") & TABLE["recipe"].eq("plain")
     with pytest.raises(ValueError, match="same recipes for all scenarios"):
         WeightMap(TABLE[~gone])
 
