@@ -1,7 +1,7 @@
 """The parameters that a notebook declares.
 
 The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
-A notebook that calls ``dualdiff.pages.begin`` (as every chapter does) or
+A notebook that calls ``dualdiff.pages.begin`` (as every chapter that computes) or
 ``dualdiff.profiles.check`` has the names in that call checked as the book does, before it starts.
 """
 
@@ -277,10 +277,10 @@ def validate(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            names = ", ".join(known) or "none, as no cell of code is tagged 'parameters'"
-            raise ValueError(
-                f"unknown parameter {name!r} for {notebook.name}; it must be one of: {names}{hint}"
-            )
+            allowed = f"it must be one of: {', '.join(known)}{hint}"
+            if not known:
+                allowed = "it takes none, as no cell of code is tagged 'parameters'"
+            raise ValueError(f"unknown parameter {name!r} for {notebook.name}; {allowed}")
     full = {name: rule.default for name, rule in known.items() if rule.known}
     full |= {name: known[name].settle(value) for name, value in given.items()}
     profiles.check(**{name: value for name, value in full.items() if known[name].book})

@@ -1,4 +1,4 @@
-"""How every chapter begins: its parameters checked, its style set, its size and store at hand."""
+"""How chapters begin: parameters checked, style set, size and store at hand."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def use_style() -> None:
 def begin(
     *, profile: str, seed: int, device: str, quiet: bool, **more: Any
 ) -> tuple[Profile, dict[str, Any]]:
-    """Check the parameters of a chapter and set the book's style.
+    """Check the parameters of a chapter that computes and set the book's style.
+
+    One that only reads committed tables has no parameters and calls :func:`use_style`.
 
     Parameters
     ----------
     profile, seed, device, quiet
-        What every chapter has.
+        What every chapter that computes has.
     more
         Its other parameters, as :data:`dualdiff.profiles.PARAMETERS` knows them.
 
