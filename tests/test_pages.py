@@ -77,16 +77,11 @@ def test_whatever_is_displayed_fits_its_column(page: Path, browser: Any) -> None
 
 
 @needs_chromium
-def test_formulas_in_what_a_cell_displays_are_set(page: Path, browser: Any) -> None:
+def test_formulas_of_a_cell_are_set_and_tables_stand_apart(page: Path, browser: Any) -> None:
     with reading(browser, page) as found:
         assert found.page.locator("mjx-container").count() == len(INLINE) + 1
         assert not found.page.locator("mjx-merror").count()
         assert not unset(found.page)
-
-
-@needs_chromium
-def test_tables_do_not_touch_what_is_before_and_after_them(page: Path, browser: Any) -> None:
-    with reading(browser, page) as found:
         edges = found.page.evaluate(
             """() => [...document.querySelectorAll("table, .cell_output p")].map((part) => {
                 const { top, bottom } = part.getBoundingClientRect();

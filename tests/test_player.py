@@ -109,17 +109,8 @@ def play(tmp_path):
 
 
 QUIET = {
-    "arrays",
-    "doctest",
-    "warn",
-    "print",
-    "reset",
-    "warnings",
-    "numpy",
-    "torch",
-    "collector",
-    "threads",
-    "alarm",
+    *("arrays", "doctest", "warn", "print", "reset", "warnings"),
+    *("numpy", "torch", "collector", "threads", "alarm"),
 }
 """Those that a notebook may do to itself, without a word."""
 SILENT = {CARELESS[kind] for kind in QUIET}
@@ -141,14 +132,11 @@ def test_every_careless_cell_costs_itself_alone(play, kinds):
     player.check()
 
 
+PLACED = st.tuples(st.sampled_from(sorted(CARELESS)), st.integers(0, len(CELLS)))
+
+
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(sorted(CARELESS)), st.integers(0, len(CELLS))),
-        min_size=1,
-        max_size=3,
-    )
-)
+@given(st.lists(PLACED, min_size=1, max_size=3))
 def test_careless_cells_anywhere_leave_the_others_as_they_were(play, careless):
     cells = list(CELLS)
     for kind, place in sorted(careless, key=lambda pair: -pair[1]):

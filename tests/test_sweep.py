@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,7 +22,7 @@ import psutil
 import pytest
 import yaml
 from hypothesis import strategies as st
-from test_runner import alive, write
+from test_runner import alive, interruptible, until, write
 
 from dualdiff import cli, grid, sweep
 from dualdiff.clusters import connect
@@ -59,13 +60,6 @@ def asked(folder, spec, code=CODE):
     return notebook, grid.points_of(file, notebook), file
 
 
-def until(condition, seconds=60):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
 class Cluster:
     """A scheduler and workers, each in a process of its own, as a user starts them."""
 
@@ -82,11 +76,9 @@ class Cluster:
 
     def start(self, what, *words):
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, words)]
-        log = open(self.folder / "dask.log", "a")
-        with log:
-            self.processes.append(
-                subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-            )
+        with open(self.folder / "dask.log", "a") as log:
+            options = {"cwd": self.folder, "stdout": log, "stderr": log}
+            self.processes.append(subprocess.Popen(command, **options))
 
     def close(self):
         for process in self.processes:
@@ -113,21 +105,21 @@ def eight(cluster, tmp_path_factory):
     return folder, out
 
 
-def expected(seed, distance):
-    import random
-
-    return random.Random(f"{seed} {distance}").random()
+def scores_in(path):
+    """Of a table by seed and distance, each as the notebook draws it."""
+    table = pd.read_parquet(path)
+    scores = table[table["metric"] == "score"]
+    for row in scores.itertuples():
+        assert row.value == random.Random(f"{row.seed} {row.distance}").random()
+    return [*zip(scores["seed"], scores["distance"], strict=True)]
 
 
 def test_eight_points_over_two_processes(eight, cluster):
     _, out = eight
     table = pd.read_parquet(out / "table.parquet")
     assert list(table) == ["profile", "seed", "distance", "quiet", "metric", "value"]
-    scores = table[table["metric"] == "score"]
-    assert scores["distance"].tolist() == [0.0, 0.0, 1.5, 1.5, 3.0, 3.0, 7.0, 7.0]
-    assert scores["seed"].tolist() == [0, 1] * 4 and table["profile"].eq("smoke").all()
-    for row in scores.itertuples():
-        assert row.value == expected(row.seed, row.distance)
+    every = [(seed, distance) for distance in (0.0, 1.5, 3.0, 7.0) for seed in (0, 1)]
+    assert scores_in(out / "table.parquet") == every and table["profile"].eq("smoke").all()
     assert table[table["metric"] == "threads"]["value"].eq(1).all()
     logs = [path.read_text() for path in (out / "runs").glob("*.log")]
     workers = {log.split("started on ")[1].split(" of ")[0] for log in logs}
@@ -172,13 +164,7 @@ def test_interrupted_and_resumed(tmp_path, capsys, monkeypatch):
     notebook, _, file = asked(tmp_path, THREE)
     (tmp_path / "hold").touch()  # its first point waits
     command = [sys.executable, "-m", "dualdiff.cli", "sweep", str(notebook), "-f", str(file)]
-    process = subprocess.Popen(
-        [*command, "--workers", "2"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = interruptible([*command, "--workers", "2"], tmp_path)
     stored, begun = tmp_path / "grid-sweep" / "points", tmp_path / "begun-1-3"
     until(lambda: len(list(stored.glob("*.parquet"))) == 2 and begun.exists())
     kernel, chapter = map(int, begun.read_text().split())
@@ -197,9 +183,8 @@ def test_interrupted_and_resumed(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr()
     assert "3 points: 2 kept, 1 to run" in shown.err
     assert shown.out.split() == ["grid-sweep/table.parquet", "grid-sweep/report.ipynb"]
-    table = pd.read_parquet(tmp_path / "grid-sweep" / "table.parquet")
-    scores = table[table["metric"] == "score"]
-    assert scores["value"].tolist() == [expected(1, 3.0), expected(0, 0.0), expected(0, 7.0)]
+    there = [(1, 3.0), (0, 0.0), (0, 7.0)]
+    assert scores_in(tmp_path / "grid-sweep" / "table.parquet") == there
     report = nbformat.read(tmp_path / "grid-sweep" / "report.ipynb", 4)
     kinds = [out.get("data", {}) for cell in report.cells for out in cell.get("outputs", [])]
     assert any("image/png" in data for data in kinds) and any("text/html" in d for d in kinds)
@@ -219,13 +204,11 @@ def test_a_worker_that_is_killed_loses_nothing(eight, cluster, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    table = pd.read_parquet(
-        sweep.run(notebook, points, tmp_path / "out", scheduler=cluster.address, quiet=True)
-    )
+    where = {"scheduler": cluster.address, "quiet": True}
+    table = sweep.run(notebook, points, tmp_path / "out", **where)
     killer.join()
     assert killed[0] in [process.pid for process in cluster.processes[1:]]
-    scores = table[table["metric"] == "score"]
-    assert scores["value"].tolist() == [expected(1, 3.0), expected(0, 0.0)]
+    assert scores_in(table) == [(1, 3.0), (0, 0.0)]
     log = (tmp_path / "out" / "runs" / f"{points[0].name}.log").read_text()
     assert log.count("started on") == 2
     until(lambda: not any(map(alive, killed[1:])), 10)
@@ -309,9 +292,6 @@ def test_an_edited_notebook_is_noticed_by_the_worker(tmp_path):
 BAD = [
     ({"grid": {"distnce": [1]}}, "unknown parameter 'distnce' .* did you mean 'distance'"),
     ({"grid": {"seed": [0, -1]}}, "'seed' is -1; it must be an integer from 0"),
-    ({"grid": {"seed": [0.5]}}, "'seed' is 0.5; it must be an integer"),
-    ({"grid": {"distance": ["far"]}}, "'distance' is 'far'; it must be a number from 0 to 20"),
-    ({"grid": {"quiet": [1]}}, "'quiet' is 1; it must be True or False"),
     ({"points": [{"seed": 1}, {"profile": "huge"}]}, "'profile' is 'huge'; it must be one of"),
     ({"parameters": {"recipe": "tuned"}, "grid": {"seed": [1]}}, "unknown parameter 'recipe'"),
     ({"grid": {"seed": 3}}, "'seed' is 3; it must be a list of values"),
@@ -517,18 +497,6 @@ def test_jobqueue_files(tmp_path):
             pass
 
 
-def test_help(capsys):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["sweep", "--help"])
-    words = " ".join(capsys.readouterr().out.split())
-    assert caught.value.code == 0
-    for word in ("--scheduler", "--jobqueue", "--retries", "grid.yaml", "Points that are done"):
-        assert word in words
-    with pytest.raises(SystemExit):
-        cli.main(["sweep", "03"])
-    assert "-f/--file" in capsys.readouterr().err
-
-
 def test_record(tmp_path, monkeypatch):
     file = tmp_path / "table.parquet"
     good = pd.DataFrame({"what": ["a", "b"], "value": [1.0, 2.0]}, index=[7, 9])
@@ -552,12 +520,8 @@ def test_record(tmp_path, monkeypatch):
 
 def test_columns_that_a_notebook_records_under_the_name_of_a_parameter(tmp_path):
     points = [grid.Point(str(seed), {"seed": seed, "distance": 1.0}, "") for seed in (0, 1)]
-    tables = {
-        point.name: pd.DataFrame(
-            {"seed": [point.parameters["seed"]] * 2, "distance": [1.0, 2.0], "value": [3.0, 4.0]}
-        )
-        for point in points
-    }
+    recorded = pd.DataFrame({"distance": [1.0, 2.0], "value": [3.0, 4.0]})
+    tables = {p.name: recorded.assign(seed=p.parameters["seed"]) for p in points}
     path = sweep.gather(Path("a.ipynb"), points, tables, tmp_path)
     table = pd.read_parquet(path)
     assert list(table) == ["seed", "distance", "recorded_distance", "value"]
