@@ -3,6 +3,7 @@
 The names below, and every module of the package, are loaded when they are asked for.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -23,16 +24,25 @@ _HOMES = {
 """The public names, and the module of each."""
 
 
+def submodules(package: str) -> Callable[[str], Any]:
+    """What a package says to a name that it does not have: its module of that name, loaded now."""
+
+    def load(name: str) -> Any:
+        if not name.startswith("_"):
+            try:
+                return import_module(f"{package}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{package}.{name}":
+                    raise
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return load
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"dualdiff.{_HOMES[name]}"), name)
-    if not name.startswith("_"):
-        try:
-            return import_module(f"dualdiff.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"dualdiff.{name}":
-                raise
-    raise AttributeError(f"module 'dualdiff' has no attribute {name!r}")
+    return submodules("dualdiff")(name)
 
 
 def __dir__() -> list[str]:
