@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent
+"""Of the package."""
+PROJECT = FOLDER.parent
+"""The checkout, if the package is installed from one."""
 PACKAGE = FOLDER.name
 LEFT_OUT = {"store", "definitions", "provenance"}
 """Modules that keep results and make their keys: they decide no result."""
@@ -25,7 +28,7 @@ MODULE = rf"{PACKAGE}(\.\w+)+"
 Place = tuple[str, str]
 """A module of the package, as ``robot.study``, and a definition at its top; "" stands for all."""
 Chain = tuple[str, ...]
-"""A name with the attributes that are asked of it: ``dd.study.Trial`` as its three parts."""
+"""A name with the attributes that are asked of it: ``dd.robot.study`` as its three parts."""
 
 
 class Definition:

@@ -9,13 +9,13 @@ from zlib import crc32
 
 import pandas as pd
 
-from dualdiff import results
+from dualdiff.experiments.overlap import SETTINGS, shifted_table
+from dualdiff.experiments.trial import COLUMNS, Trial
 from dualdiff.metrics import METRICS
-from dualdiff.overlap import SETTINGS, shifted_table
-from dualdiff.parts import PARTS, SYNTHETIC
 from dualdiff.profiles import PROFILES
-from dualdiff.thesis import overlap_table, thesis_table
-from dualdiff.trial import COLUMNS, Trial
+from dualdiff.results import committed as results
+from dualdiff.results.parts import PARTS, SYNTHETIC
+from dualdiff.results.thesis import overlap_table, thesis_table
 
 ERROR = 0.0005  # standard error over conditions of every score
 SPREAD = 0.01  # size of the differences between seeds

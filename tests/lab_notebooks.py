@@ -7,7 +7,7 @@ from typing import Any
 
 from nbformat import v4
 
-from dualdiff.labs import mistakes, questions, sources
+from dualdiff.teaching.labs import mistakes, questions, sources
 
 ROOT = Path(__file__).parents[1]
 LABS = sources(ROOT)

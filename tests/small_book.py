@@ -9,7 +9,7 @@ import nbformat
 import yaml
 from test_runner import write
 
-from dualdiff import book
+from dualdiff.publish import book
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """\
@@ -17,7 +17,7 @@ title: Small
 only_build_toc_files: true
 execute: {execute_notebooks: "off"}
 sphinx:
-  extra_extensions: [dualdiff.book]
+  extra_extensions: [dualdiff.publish.book]
   config:
     html_static_path: [book/assets]
     html_css_files: [print.css]

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from dualdiff import confine
-from dualdiff.labs import build
+from dualdiff.teaching import confine
+from dualdiff.teaching.labs import build
 
 
 def _no_box() -> str:
@@ -81,7 +81,7 @@ def source() -> nbformat.NotebookNode:
     """The instructor's notebook: two questions with tests and one that is answered in words."""
     raw, code, words = v4.new_raw_cell, v4.new_code_cell, v4.new_markdown_cell
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    cells = [raw(CONFIG), words("# Small lab"), code("from dualdiff.labs import size")]
+    cells = [raw(CONFIG), words("# Small lab"), code("from dualdiff.teaching.labs import size")]
     for name, answer, tests in (
         ("q1", ANSWER, (VISIBLE, HIDDEN)),
         ("q2", "seven = 7  # SOLUTION", (LAST,)),

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from dualdiff import denoisers, process, samplers, scenarios
 from dualdiff.compose import RULES
 from dualdiff.definitions import digest, own
+from dualdiff.experiments.members import RECIPES, law
+from dualdiff.experiments.scenes import SCENES
 from dualdiff.lens import Lens
-from dualdiff.members import RECIPES, law
 from dualdiff.methods import METHODS
 from dualdiff.regions import Box, Disc, Region
-from dualdiff.scenes import SCENES
 
 SOURCE = """
 import enum, functools, math

@@ -13,16 +13,17 @@ from robot_sizes import SMALL
 from robot_sizes import TINY as ROBOT
 from test_study import TINY
 
-from dualdiff import cli, notebooks, provenance
-from dualdiff.diagnosis import Diagnosis
-from dualdiff.members import RECIPES
+from dualdiff import provenance
+from dualdiff.experiments.diagnosis import Diagnosis
+from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.study import ScenarioTrial
+from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial
 from dualdiff.provenance import definitions_of, reached_by, version_of
+from dualdiff.publish import cli, notebooks
 from dualdiff.robot.rows import DataTrial
 from dualdiff.robot.study import RobotTrial
 from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
-from dualdiff.study import ScenarioTrial
-from dualdiff.weighting import MapTrial, MethodTrial, WeightTrial
 
 # --- a package of three modules ------------------------------------------------------------------
 

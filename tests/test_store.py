@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import store as store_module
+from dualdiff.experiments.workers import in_processes
 from dualdiff.store import Store, StoreWarning, key, versions
-from dualdiff.workers import in_processes
 
 CONFIG = {"recipe": "tuned", "rows": [1, 2], "rate": 1e-3, "ema": None}
 

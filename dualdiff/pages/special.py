@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 import torch
 
-from dualdiff.members import RECIPES
+from dualdiff.experiments.members import RECIPES
 from dualdiff.networks import MLP
 from dualdiff.profiles import Profile
 
@@ -18,7 +18,8 @@ def recipes(networks: Mapping[str, MLP], size: Profile) -> pd.DataFrame:
     Parameters
     ----------
     networks : dict
-        The general network of each recipe, by its name in :data:`dualdiff.members.RECIPES`.
+        The general network of each recipe, by its name in
+        :data:`dualdiff.experiments.members.RECIPES`.
     size : Profile
     """
     columns = {}

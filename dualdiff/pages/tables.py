@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import HTML, display
 
-from dualdiff import results
+from dualdiff.results import committed as results
 
 
 def show_table(frame: pd.DataFrame, caption: str, name: str = "") -> None:

@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from dualdiff.experiments.scenes import Boxes, Plane, Scene
 from dualdiff.pages.names import label, style
 from dualdiff.plots.facets import legend
 from dualdiff.plots.regions import outline
 from dualdiff.regions import Box
-from dualdiff.scenes import Boxes, Plane, Scene
 
 MEMBERS = {"general": "--", "specialised": "-"}
 """Their lines."""

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.members import stream
-from dualdiff.overlap import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
+from dualdiff.experiments.members import stream
+from dualdiff.experiments.overlap import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
+from dualdiff.experiments.study import exact_configurations
 from dualdiff.plots import COLOURS, LABELS
 from dualdiff.readings.overlap import places
 from dualdiff.samplers import sample
-from dualdiff.study import exact_configurations
 
 DISTANCES = {"inside": 1.0, "partly": 2.7, "apart": 5.0}
 """Distance of the centres of the two discs in each panel, radii 3 and 1."""

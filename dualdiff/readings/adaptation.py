@@ -1,4 +1,4 @@
-"""Which method leads: readings of the tables of :mod:`dualdiff.adaptation`."""
+"""Which method leads: readings of the tables of :mod:`dualdiff.experiments.adaptation`."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dualdiff import results
-from dualdiff.members import ADAPTATIONS
+from dualdiff.experiments.members import ADAPTATIONS
 from dualdiff.pages.compare import contrast, verdicts
 from dualdiff.pages.names import label
 from dualdiff.pages.numbers import Numbers, select
+from dualdiff.results import committed as results
 
 DATA = Path(__file__).with_name("advice.yaml")
 """The questions, the advice and what each piece rests on."""

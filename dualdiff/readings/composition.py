@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.exact import ExactMixture
-from dualdiff.scenes import Plane, Scene
+from dualdiff.experiments.scenes import Plane, Scene
 
 
 def formula(rule: Weighted, scene: Scene) -> str:

@@ -1,4 +1,4 @@
-"""Where joint samples lie, and what a sign tells: readings of :mod:`dualdiff.overlap`."""
+"""Where joint samples lie, and what a sign tells: readings of the study of overlap."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sign_counts(gains: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     gains : DataFrame
-        Rows of :func:`dualdiff.overlap.benefits`.
+        Rows of :func:`dualdiff.experiments.overlap.benefits`.
 
     Returns
     -------

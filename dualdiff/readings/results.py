@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dualdiff.overlap import SETTINGS, shifted_table
+from dualdiff.experiments.overlap import SETTINGS, shifted_table
+from dualdiff.experiments.trial import KEY
 from dualdiff.pages.compare import contrast
 from dualdiff.pages.numbers import select
 from dualdiff.pooling import over_seeds
-from dualdiff.thesis import thesis_table
-from dualdiff.trial import KEY
+from dualdiff.results.thesis import thesis_table
 
 SCORE = [*(name for name in KEY if name != "seed"), "target", "metric"]
 """Columns that are the same for all training runs of a score."""

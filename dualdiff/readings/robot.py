@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.members import progress_bar
+from dualdiff.experiments.members import progress_bar
 from dualdiff.robot import analysis
 from dualdiff.robot.analysis import Components, Permutation
 from dualdiff.robot.dataset import decode, features_of, from_world

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dualdiff.experiments.weighting import NAMES
 from dualdiff.pages.numbers import select
-from dualdiff.weighting import NAMES
 
 SCORES = ["accuracy", "total_variation"]
 """What the plane is judged by."""
@@ -54,7 +54,7 @@ def front(points: pd.DataFrame) -> pd.Series:
 
 
 def learned(table: pd.DataFrame) -> pd.DataFrame:
-    """The weights that trials of :class:`dualdiff.weighting.WeightTrial` found, by timestep.
+    """The weights that trials (``WeightTrial``) found, by timestep.
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dualdiff.definitions import digest
-from dualdiff.members import progress_bar, stream
+from dualdiff.experiments.members import progress_bar, stream
+from dualdiff.experiments.workers import check_jobs, in_processes
 from dualdiff.provenance import version_of
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
@@ -21,7 +22,6 @@ from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
 from dualdiff.store import Store, versions
 from dualdiff.train import one_thread
-from dualdiff.workers import check_jobs, in_processes
 
 CHUNK = 2_000
 """Tasks that share one stream of random numbers and one file."""

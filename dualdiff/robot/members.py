@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.members import (
+from dualdiff.experiments.members import (
     Rows,
     Trained,
     kept,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from dualdiff.members import Recipe
+from dualdiff.experiments.members import Recipe
 from dualdiff.networks import Architecture
 from dualdiff.profiles import Named
 from dualdiff.train import Optimisation

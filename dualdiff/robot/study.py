@@ -14,7 +14,8 @@ from dualdiff.compose import Weighted, guided, joint
 from dualdiff.correct import product
 from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser
-from dualdiff.members import stream
+from dualdiff.experiments.members import stream
+from dualdiff.experiments.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.provenance import version_of
 from dualdiff.resampling import Resampling
@@ -26,7 +27,6 @@ from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.samplers import sample
 from dualdiff.store import Store, versions
-from dualdiff.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.weights import Curve, Fold, Objective, held_out_score, learn
 
 THESIS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
-from dualdiff.members import Workshop
+from dualdiff.experiments.members import Workshop
+from dualdiff.experiments.scenes import Plane
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc, Region
-from dualdiff.scenes import Plane
 from dualdiff.train import clone
 
 POINTS = 500

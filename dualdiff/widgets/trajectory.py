@@ -19,10 +19,10 @@ from traitlets import Bytes, Float, Int, List, Unicode, validate
 from dualdiff.compose import RULES
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import Exact, ExactMixture, exact_denoiser
+from dualdiff.experiments.scenes import Boxes, Plane, Scene
 from dualdiff.plots import COLOURS
 from dualdiff.process import Process
 from dualdiff.samplers import Sampler, trajectory
-from dualdiff.scenes import Boxes, Plane, Scene
 from dualdiff.widgets.base import Refused, Widget, one_of
 from dualdiff.widgets.bundle import bundle
 

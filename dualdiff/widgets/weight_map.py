@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from traitlets import Dict, Float, Unicode, validate
 
-from dualdiff import results
+from dualdiff.experiments.weighting import NAMES
 from dualdiff.pages.names import label
 from dualdiff.plots import facets
 from dualdiff.pooling import over_seeds
 from dualdiff.readings.weights import SCORES, pairs
-from dualdiff.weighting import NAMES
+from dualdiff.results import committed as results
 from dualdiff.widgets.base import Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
 

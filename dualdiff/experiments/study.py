@@ -1,0 +1,251 @@
+"""The study: a scenario, the five configurations, a recipe and a seed give one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff import metrics
+from dualdiff.compose import joint
+from dualdiff.definitions import added, own
+from dualdiff.denoisers import Denoiser
+from dualdiff.exact import exact_denoiser
+from dualdiff.experiments.members import (
+    Recipe,
+    Workshop,
+    law,
+    progress_bar,
+    stream,
+)
+from dualdiff.experiments.trial import Scores, Trial, known
+from dualdiff.metrics import Estimate
+from dualdiff.process import Process
+from dualdiff.profiles import Profile
+from dualdiff.regions import Region
+from dualdiff.samplers import DDPM, sample
+from dualdiff.scenarios import Scenario
+from dualdiff.store import Store
+
+CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
+EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
+UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
+
+
+def configuration(workshop: Workshop, name: str) -> Denoiser:
+    """A configuration by name, its networks trained or loaded.
+
+    ``general``; a method of :data:`dualdiff.experiments.members.METHODS` alone; ``joint``, the
+    general network with the specialised one; or ``METHOD_joint``, with that of another method.
+    """
+    if name == "general":
+        return workshop.general.network
+    method = name.removesuffix("joint").removesuffix("_") or "specialised"
+    small = workshop.specialised(method).network
+    return joint(workshop.general.network, small) if name.endswith("joint") else small
+
+
+def configurations(workshop: Workshop) -> dict[str, Denoiser]:
+    """All :data:`CONFIGURATIONS` by name."""
+    return {name: configuration(workshop, name) for name in CONFIGURATIONS}
+
+
+def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
+    """General, specialised and joint with exact noise predictions: what no training can beat."""
+    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dim)
+    general = exact_denoiser(scenario.general, process)
+    specialised = exact_denoiser(scenario.specialised, process)
+    return {
+        "general": general,
+        "specialised": specialised,
+        "joint": joint(general, specialised),
+    }
+
+
+def fresh_samples(
+    denoiser: Denoiser,
+    scenario: Scenario,
+    n: int,
+    draws: int,
+    seed: int,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Samples ``[n, draws, dy]`` at ``n`` fresh conditions ``[n, dc]``, with the thesis's sampler.
+
+    The conditions depend on the seed alone: every configuration is judged at the same ones.
+    """
+    conditions = scenario.conditions(n, stream(seed, "test conditions"))
+    return _samples(denoiser, conditions, draws, seed, device, progress), conditions
+
+
+def _samples(
+    denoiser: Denoiser,
+    conditions: Tensor,
+    draws: int,
+    seed: int,
+    device: torch.device | str,
+    progress: Callable[[int], object] | None,
+) -> Tensor:
+    generator, there = stream(seed, "test samples", device=device), conditions.to(device)
+    return sample(denoiser, there, generator, sampler=DDPM(), draws=draws, progress=progress).cpu()
+
+
+@dataclass(frozen=True)
+class ScenarioTrial(Trial):
+    """One configuration of one recipe and seed, sampled once and judged.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    recipe : Recipe or "exact"
+        With ``"exact"`` the members are exact and nothing is trained.
+    profile : Profile
+    seed : int
+    configuration : str
+        A name that :func:`configuration` knows.
+    targets : dict of Region, optional
+        The laws to judge against, by name; by default the specialised one alone.
+    """
+
+    scenario: Scenario
+    recipe: Recipe | Literal["exact"]
+    profile: Profile
+    seed: int
+    configuration: str
+    targets: Mapping[str, Region] | None = None
+
+    store_kind: ClassVar = "study"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.recipe, str) and self.recipe != "exact":
+            raise ValueError(f"recipe must be a Recipe or 'exact', not {self.recipe!r}")
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """The definitions of which the result is made, with all that they reach."""
+        laws = (self.scenario.general, self.scenario.specialised, *(self.targets or {}).values())
+        return (type(self), *map(type, laws))
+
+    @property
+    def scenario_name(self) -> str:
+        """Name of the scenario."""
+        return self.scenario.name
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the recipe."""
+        return self.recipe if isinstance(self.recipe, str) else self.recipe.name
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        scenario = self.scenario
+        return {
+            "scenario": {
+                "name": scenario.name,
+                "general": law(scenario.general),
+                "specialised": law(scenario.specialised),
+                "conditions": [scenario.condition_low, scenario.condition_high],
+                **own(scenario),
+            },
+            "targets": {name: law(region) for name, region in (self.targets or {}).items()},
+            "recipe": self.recipe if isinstance(self.recipe, str) else self.recipe.described(),
+            "profile": {k: v for k, v in asdict(self.profile).items() if k not in UNUSED},
+            "seed": self.seed,
+            "configuration": self.configuration,
+            "device": torch.device(device).type,
+            **added(self, ScenarioTrial),
+        }
+
+    @property
+    def cost(self) -> float:
+        """Relative work: samples times calls of a network, and a share for training."""
+        width, steps = 128, 100
+        if not isinstance(self.recipe, str):
+            width, steps = self.recipe.architecture.width, self.recipe.steps
+        calls = 2 if self.configuration.endswith("joint") else 1
+        sampling = calls * self.profile.conditions * self.profile.draws * steps / 100
+        training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
+        return (width / 128) ** 2 * (sampling + training.get(self.configuration, 0))
+
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """All metrics of its samples by target; what else the run has to say under ``run``."""
+        scenario, offsets, workshop = self.scenario, None, None
+        if not isinstance(self.recipe, str):
+            workshop = Workshop(
+                scenario, self.recipe, self.profile, self.seed, store, device, quiet
+            )
+            offsets = scenario.specialised.offsets(*workshop.rows("specialised"))
+        source = stream(self.seed, "test conditions")
+        conditions = scenario.conditions(self.profile.conditions, source)
+        samples, notes = self.sampled(workshop, conditions)
+        found: dict[tuple[str, str], Estimate] = {}
+        for target, region in (self.targets or {"specialised": scenario.specialised}).items():
+            own = offsets if target == "specialised" else None
+            source = stream(self.seed, "metrics")
+            scores = metrics.evaluate(samples, conditions, region, source, train_offsets=own)
+            found |= {(target, metric): estimate for metric, estimate in scores.items()}
+        return found | {("run", metric): known(value) for metric, value in notes.items()}
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Samples ``[n, draws, dy]`` at the conditions, and what else the run has to say.
+
+        Without a workshop the members are exact.
+        """
+        if workshop is None:
+            denoiser = exact_configurations(self.scenario)[self.configuration]
+            device, quiet = torch.device("cpu"), True
+        else:
+            denoiser = configuration(workshop, self.configuration)
+            device, quiet = torch.device(workshop.device), workshop.quiet
+        label = f"{self.scenario.name}, {self.recipe_name}: sample {self.configuration}"
+        draws = self.profile.draws
+        with progress_bar(len(conditions) * draws, label, quiet) as bar:
+            return _samples(denoiser, conditions, draws, self.seed, device, bar.update), {}
+
+
+def trials(
+    scenario: Scenario,
+    recipes: Sequence[Recipe | Literal["exact"]],
+    profile: Profile,
+    seed: int,
+    targets: Mapping[str, Region] | None = None,
+) -> list[ScenarioTrial]:
+    """The trials of a study: every recipe, every seed of the profile, every configuration."""
+    return [
+        ScenarioTrial(scenario, recipe, profile, s, name, targets)
+        for recipe in recipes
+        for s in range(seed, seed + profile.seeds)
+        for name in (EXACT_CONFIGURATIONS if isinstance(recipe, str) else CONFIGURATIONS)
+    ]
+
+
+def study(
+    scenario: Scenario,
+    recipes: Sequence[Recipe | Literal["exact"]],
+    profile: Profile,
+    seed: int,
+    *,
+    store: Store,
+    targets: Mapping[str, Region] | None = None,
+    device: torch.device | str = "cpu",
+    quiet: bool = True,
+) -> pd.DataFrame:
+    """The tidy table of a scenario under one or several recipes, for every seed of the profile.
+
+    One row per recipe, seed, configuration, target and metric, with columns ``scenario, recipe,
+    profile, seed, configuration, target, metric, value, low, high`` (a 95 % interval over test
+    conditions). Arguments as in :class:`ScenarioTrial`.
+    """
+    tables = [
+        trial.table(store, device, quiet)
+        for trial in trials(scenario, recipes, profile, seed, targets)
+    ]
+    return pd.concat(tables, ignore_index=True).drop(columns="seconds")

@@ -1,0 +1,142 @@
+"""A trial: what one configuration scores, computed once and kept, as rows of a tidy table."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import pandas as pd
+import torch
+
+from dualdiff.experiments.members import progress_bar
+from dualdiff.metrics import Estimate
+from dualdiff.provenance import version_of
+from dualdiff.store import Store, versions
+
+KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
+"""Columns that tell a trial from the others of a table."""
+COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
+SAMPLES_PER_SECOND = 15_000
+"""Of the synthetic study, roughly, to weigh the work of one kind of trial against another's."""
+Scores = Mapping[tuple[str, str], Estimate]
+"""Estimates by target and metric."""
+
+
+class Size(Protocol):
+    """What every table says of the size of a run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def n_specialised(self) -> int: ...
+    @property
+    def finetune_epochs(self) -> int: ...
+    @property
+    def conditions(self) -> int: ...
+    @property
+    def draws(self) -> int: ...
+
+
+class Trial(ABC):
+    """A configuration of a scenario under a recipe, a size and a seed, sampled once and judged.
+
+    A kind of trial is a frozen dataclass: it has the names below as fields or constants, says what
+    it depends on (:meth:`config`) and computes its :meth:`scores`. The rest is the same for all.
+    """
+
+    store_kind: ClassVar[str]
+    """Under which name the store keeps its tables."""
+
+    profile: Any
+    """How much is trained and sampled, a :class:`Size`."""
+    seed: int
+    configuration: str
+
+    @property
+    @abstractmethod
+    def scenario_name(self) -> str:
+        """Column ``scenario``."""
+
+    @property
+    @abstractmethod
+    def recipe_name(self) -> str:
+        """Column ``recipe``."""
+
+    @abstractmethod
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, code and versions apart, as JSON."""
+
+    @abstractmethod
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """What it is all about; networks come from the store."""
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """The definitions of which the result is made, with all that they reach."""
+        return (type(self),)
+
+    @property
+    def cost(self) -> float:
+        """Relative work, in samples of one network."""
+        return 1.0
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Its values in the columns :data:`KEY`."""
+        trained = (self.profile.n_specialised, self.profile.finetune_epochs)
+        return (self.scenario_name, self.recipe_name, *trained, self.seed, self.configuration)
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result, as JSON."""
+        return {"code": version_of(*self.roots), **versions()}
+
+    def table(
+        self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
+    ) -> pd.DataFrame:
+        """One row per target and metric, made or loaded: columns :data:`COLUMNS`, an interval.
+
+        Column ``seconds`` is how long training (if it was not stored), sampling and scoring took.
+        """
+        config = {**self.config(device), **self.code()}
+        table = store.table(self.store_kind, config, partial(self._make, store, device, quiet))
+        return table.assign(profile=self.profile.name)
+
+    def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
+        began = time.perf_counter()
+        names = (self.scenario_name, self.recipe_name, self.profile.name)
+        keys = (*names, self.seed, self.configuration)
+        scores = self.scores(store, device, quiet)
+        rows = [(*keys, *place, *estimate) for place, estimate in scores.items()]
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "value", "low", "high"])
+        return table.assign(seconds=time.perf_counter() - began)
+
+
+def known(value: float) -> Estimate:
+    """A number that is no estimate: without an interval."""
+    return Estimate(value, math.nan, math.nan)
+
+
+def tidy(
+    trials: Iterable[Trial],
+    store: Store,
+    device: torch.device | str = "cpu",
+    quiet: bool = True,
+) -> pd.DataFrame:
+    """The tables of trials as one, each trial once, with one progress bar for all.
+
+    Columns ``n_specialised`` and ``finetune_epochs`` say how much each was trained.
+    """
+    distinct: dict[tuple[Any, ...], Trial] = {}
+    for trial in trials:
+        distinct.setdefault(trial.key, trial)
+    tables = []
+    with progress_bar(len(distinct), "trials", quiet) as bar:
+        for trial in distinct.values():
+            trained = {name: getattr(trial.profile, name) for name in KEY[2:4]}
+            tables.append(trial.table(store, device).assign(**trained))
+            bar.update()
+    return pd.concat(tables, ignore_index=True).drop(columns="seconds")

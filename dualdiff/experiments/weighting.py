@@ -1,0 +1,360 @@
+"""The study of corrected and learned compositions of trained members: trials for the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dualdiff.compose import Weighted
+from dualdiff.definitions import digest
+from dualdiff.denoisers import Denoiser
+from dualdiff.experiments import overlap
+from dualdiff.experiments.members import RECIPES, Recipe, Workshop, progress_bar, stream
+from dualdiff.experiments.overlap import SETTINGS, shifted_table, targets
+from dualdiff.experiments.study import ScenarioTrial, exact_configurations
+from dualdiff.methods import METHODS
+from dualdiff.metrics import total_variation
+from dualdiff.profiles import PROFILES, Named, Profile
+from dualdiff.samplers import sample
+from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
+from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
+
+FOLDS = 4
+NAMES = ("general", "specialised")
+STARTS = ((1.0, 1.0), (0.25, 1.0), (0.0, 1.0), (0.5, 0.5), (1.0, 2.0), (0.0, 2.0))
+KNOTS = {"constant": 1, "curve": 3, "smc": 1}
+DRAWS = {"constant": plain, "curve": plain, "smc": by_smc}
+WEIGHTINGS = ("stacked", "learned constant", "learned curve", "oracle constant", "oracle curve")
+"""How weights are chosen: by least squares per step, by the energy score on held-out pairs, and by
+total variation to the true law, which no user can see."""
+FINETUNED = ("finetuned: learned constant", "finetuned: learned smc", "finetuned: oracle smc")
+"""The same with the fine-tuned network in place of the specialised one, and with SMC."""
+CORRECTED = ("sum", "smc", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
+CHEAP = ("sum", "smc", "smc_mala", "amdm")
+"""Those that a chapter runs itself; all of them are in the full-scale table."""
+MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Weights of the map, of either model."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the studies of this module are at a profile.
+
+    ``budget`` is the number of curves that :func:`dualdiff.weights.learn` may try, ``score_draws``
+    the draws per held-out pair, ``oracle`` the samples with which the oracle judges a curve.
+    """
+
+    conditions: int
+    draws: int
+    seeds: int
+    budget: int
+    score_draws: int
+    oracle: int
+
+
+SCALES = Named(
+    {
+        "smoke": Scale(10, 50, 1, 7, 4, 200),
+        "quick": Scale(100, 50, 1, 25, 16, 4_000),
+        "full": Scale(400, 50, 3, 40, 32, 4_000),
+    }
+)
+
+
+def sized(profile: str) -> Profile:
+    """The profile with the conditions, draws and seeds of this study.
+
+    Fine-tuning takes as many epochs as training the specialised network does.
+    """
+    scale, size = SCALES[profile], PROFILES[profile]
+    return replace(
+        size,
+        conditions=scale.conditions,
+        draws=scale.draws,
+        seeds=scale.seeds,
+        finetune_epochs=size.specialised_epochs,
+    )
+
+
+def members(
+    scenario: Scenario, workshop: Workshop | None, method: str = "specialised"
+) -> dict[str, Denoiser]:
+    """General and specialised: the workshop's networks, or exact without one.
+
+    ``method`` is how the specialised network was made, of
+    :data:`dualdiff.experiments.members.METHODS`.
+    """
+    if workshop is None:
+        exact = exact_configurations(scenario)
+        return {name: exact[name] for name in NAMES}
+    small = workshop.specialised(method).network
+    return {"general": workshop.general.network, "specialised": small}
+
+
+class Composed(ScenarioTrial):
+    """A trial whose configuration is a way to compose a general and a specialised model."""
+
+    kind: ClassVar[str]
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        return {**super().config(device), "kind": self.kind}
+
+
+class MethodTrial(Composed):
+    """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
+
+    kind = "method"
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result: a method may be the user's own."""
+        return {**super().code(), "method": digest(METHODS.get(self.configuration))}
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        own = members(self.scenario, workshop)
+        device = torch.device("cpu" if workshop is None else workshop.device)
+        run = METHODS[self.configuration].make(own["general"], own["specialised"])
+        result = run(
+            conditions.to(device),
+            stream(self.seed, "test samples", device=device),
+            draws=self.profile.draws,
+        )
+        notes = {
+            "calls": result.calls,
+            "unique": float(result.unique.mean()),
+            "effective": float(result.effective.mean()),
+            "accepted": float(result.accepted.mean()),
+        }
+        return result.samples.cpu(), notes
+
+
+class MapTrial(Composed):
+    """A weighted sum with constants, whose configuration is ``"general, specialised"``."""
+
+    kind = "map"
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        weights = dict(zip(NAMES, map(float, self.configuration.split(", ")), strict=True))
+        rule = Weighted(members(self.scenario, workshop), weights)
+        device = torch.device("cpu" if workshop is None else workshop.device)
+        source = stream(self.seed, "test samples", device=device)
+        return sample(rule, conditions.to(device), source, draws=self.profile.draws).cpu(), {}
+
+
+class WeightTrial(Composed):
+    """Weights chosen in a way of :data:`WEIGHTINGS`, and their samples.
+
+    The weights are stored like a model. For the choices without the support, the specialised pairs
+    are split into :data:`FOLDS`, and the networks that judge a pair have never seen it; the
+    composition that is sampled has the network of all pairs.
+    """
+
+    kind = "weights"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (*WEIGHTINGS, *FINETUNED)
+        if self.configuration not in known:
+            raise ValueError(
+                f"configuration must be one of {', '.join(known)}, not {self.configuration!r}"
+            )
+
+    @property
+    def scale(self) -> Scale:
+        """Budgets of the trial's profile."""
+        return SCALES[self.profile.name]
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        asked = [self.scale.budget, self.scale.score_draws, self.scale.oracle, FOLDS]
+        return {**super().config(device), "search": asked}
+
+    @property
+    def way(self) -> tuple[str, str, str]:
+        """How the specialised network is made, how weights are chosen, and their shape."""
+        method, _, rest = self.configuration.rpartition(": ")
+        choice, _, shape = rest.partition(" ")
+        return method or "specialised", choice, shape or "curve"
+
+    def sampled(
+        self, workshop: Workshop | None, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        if workshop is None:
+            raise ValueError("weights are learned for trained members, not for exact ones")
+        method, _, shape = self.way
+        table = self.weights(workshop)
+        own = members(self.scenario, workshop, method)
+        rule = Weighted(own, {name: table[name] for name in NAMES})
+        notes = {
+            f"{name} at {t}": float(table[name][t])
+            for name in NAMES
+            for t in range(0, rule.process.steps, 11)
+        }
+        source = stream(self.seed, "test samples", device=workshop.device)
+        there = conditions.to(workshop.device)
+        return DRAWS[shape](rule, there, source, self.profile.draws).cpu(), notes
+
+    def weights(self, workshop: Workshop) -> dict[str, Tensor]:
+        """The weights per timestep by member, learned or loaded."""
+        config = {**self.config(workshop.device), **self.code()}
+        # Sampling and scoring of the trial do not change what was learned.
+        config["profile"] = {
+            k: v for k, v in config["profile"].items() if k not in ("conditions", "draws")
+        }
+        return workshop.store.tensors("weights", config, partial(self._learn, workshop))
+
+    def _learn(self, workshop: Workshop) -> dict[str, Tensor]:
+        label = f"{self.scenario.name}, {self.recipe_name}: {self.configuration}"
+        seed, device = self.seed, workshop.device
+        method, choice, shape = self.way
+        own = members(self.scenario, workshop, method)
+        total = own["general"].process.steps if choice == "stacked" else self.scale.budget
+        with progress_bar(total, label, workshop.quiet) as bar:
+            if choice == "stacked":
+                source = stream(seed, "stacking", device=device)
+                return stacked(folds(workshop, method), source, progress=bar.update)
+            if choice == "learned":
+                objective = held_out_score(
+                    folds(workshop, method),
+                    partial(stream, seed, "weights", device=device),
+                    draws=self.scale.score_draws,
+                    draw=DRAWS[shape],
+                )
+            else:
+                objective = self._oracle(own, workshop, DRAWS[shape])
+            knots = KNOTS[shape]
+            best = learn(
+                objective,
+                NAMES,
+                knots=knots,
+                starts=STARTS,
+                budget=self.scale.budget,
+                progress=bar.update,
+            )
+        return best.curve.weights(own["general"].process)
+
+    def _oracle(
+        self, own: Mapping[str, Denoiser], workshop: Workshop, draw: Draw
+    ) -> Callable[[Curve], float]:
+        """Total variation to the true law, at conditions of its own."""
+        n = self.scale.oracle // 20
+        conditions = self.scenario.conditions(n, stream(self.seed, "oracle conditions"))
+
+        def score(curve: Curve) -> float:
+            source = stream(self.seed, "oracle", device=workshop.device)
+            y = draw(curve.rule(own), conditions.to(workshop.device), source, 20).cpu()
+            bootstrap = stream(self.seed, "oracle bootstrap")
+            law = self.scenario.specialised
+            return total_variation(y, conditions, law, bootstrap, replicates=2).value
+
+        return score
+
+
+def folds(workshop: Workshop, method: str) -> list[Fold]:
+    """The general network and a specialised one per fold, with the pairs that it has not seen."""
+    found = []
+    for k in range(FOLDS):
+        own = replace(workshop, fold=(k, FOLDS))
+        y, c = (rows.to(workshop.device) for rows in own.held_out())
+        small = own.specialised(method).network
+        found.append(Fold({"general": workshop.general.network, "specialised": small}, y, c))
+    return found
+
+
+def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[ScenarioTrial]:
+    """Correctors on both scenarios, for exact members and recipes: :data:`CORRECTED` or fewer."""
+    size = sized(profile)
+    methods = CORRECTED if size.name == "full" else CHEAP
+    return [
+        MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
+        for recipe in recipes
+        for name in SCENARIOS
+        for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
+        for method in methods
+    ]
+
+
+def overlap_trials(profile: str, seed: int) -> list[ScenarioTrial]:
+    """Correctors on exact members over the distances of the overlap study."""
+    size = sized(profile)
+    worlds = [shifted_table(distance) for distance in overlap.SCALES[profile].distances]
+    return [
+        MethodTrial(world, "exact", size, seed, method, targets(world))
+        for world in worlds
+        for method in ("sum", "smc", "rne", "mala", "hmc")
+    ]
+
+
+def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioTrial]:
+    """The weight plane of :data:`MAP` on both scenarios, one seed."""
+    size = sized(profile)
+    return [
+        MapTrial(make_scenario(name), recipe, size, seed, f"{g:g}, {s:g}")
+        for recipe in recipes
+        for name in SCENARIOS
+        for g in MAP
+        for s in MAP
+        if g + s > 0
+    ]
+
+
+def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioTrial]:
+    """Learned weights beside the oracle's: both scenarios, all seeds, and the overlap settings.
+
+    On the overlap settings only constants are learned, with one seed.
+    """
+    size = sized(profile)
+    found: list[ScenarioTrial] = []
+    for recipe in recipes:
+        for name in SCENARIOS:
+            for s in range(seed, seed + size.seeds):
+                for way in (*WEIGHTINGS, *FINETUNED):
+                    found.append(WeightTrial(make_scenario(name), recipe, size, s, way))
+        for distance in SETTINGS.values():
+            for way in ("learned constant", "oracle constant"):
+                found.append(WeightTrial(shifted_table(distance), recipe, size, seed, way))
+    return found
+
+
+def ablation_recipes() -> list[Recipe]:
+    """Recipe ``tuned`` first, then without one of its parts at a time."""
+
+    base = RECIPES["tuned"]
+
+    def network(name: str, **changes: Any) -> Recipe:
+        return replace(base, name=name, architecture=replace(base.architecture, **changes))
+
+    how = base.optimisation
+    return [
+        base,
+        network("no Fourier features", fourier=0),
+        network("five octaves", fourier=5),
+        network("default start", init="uniform"),
+        network("no object frame", object_frame=False),
+        network("no preconditioning", preconditioned=False),
+        network("width 64", width=64),
+        replace(base, name="log-SNR 8 .. -6", log_snr=(8.0, -6.0)),
+        replace(base, name="linear betas", schedule="linear"),
+        replace(base, name="no average", optimisation=replace(how, ema=None)),
+    ]
+
+
+def ablation_trials(profile: str, seed: int) -> list[ScenarioTrial]:
+    """Every recipe of :func:`ablation_recipes` on both scenarios; fine-tuning as in the thesis."""
+    size = replace(sized(profile), finetune_epochs=PROFILES[profile].finetune_epochs)
+    return [
+        ScenarioTrial(make_scenario(name), recipe, size, s, configuration)
+        for recipe in ablation_recipes()
+        for name in SCENARIOS
+        for s in range(seed, seed + size.seeds)
+        for configuration in ("general", "specialised", "finetuned", "joint")
+    ]

@@ -1,0 +1,387 @@
+"""The book: a Sphinx extension that shows every notebook executed, and the command that builds it.
+
+``dualdiff book`` and ``jupyter-book build .`` by hand go the same way: ``_config.yml`` enables this
+module as an extension, which executes what has no executed notebook yet and hands Sphinx the
+executed notebooks in place of the sources. ``dualdiff_pages`` in ``_config.yml`` describes pages
+that are variants of a notebook; the environment variables ``DUALDIFF_PROFILE`` and
+``DUALDIFF_JOBS`` set the profile and how many chapters run at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualdiff.profiles import PARAMETERS
+from dualdiff.publish import declared, download, printing, runner, timing
+from dualdiff.publish.declared import variants
+from dualdiff.publish.runner import Page
+from dualdiff.teaching import labs
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
+
+# Sphinx runs in a child, without the four seconds that `notebooks.nbformat` explains.
+_JUPYTER_BOOK = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
+)
+
+
+LABS = "book/labs"  # the page that offers the labs ...
+GUIDE = "book/labs_guide"  # ... and the one for teachers
+
+
+class BookError(RuntimeError):
+    """Jupyter Book reported an error or a warning."""
+
+
+def build(
+    root: Path, profile: str = "quick", jobs: int | None = None, *, verbose: bool = False
+) -> Path:
+    """Execute what has to be, then build the HTML book with warnings as errors.
+
+    Parameters
+    ----------
+    root : Path
+        The project: the folder of ``_config.yml``.
+    profile : str
+    jobs : int, optional
+        How many chapters run at a time.
+    verbose : bool
+        Show what Sphinx says; otherwise only if it fails.
+
+    Returns
+    -------
+    Path
+        Of the book's first page.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not allowed.
+    ChapterError
+        If a chapter fails.
+    BookError
+        If Sphinx fails or warns.
+    """
+    executed = _execute(root, profile, jobs)
+    stamp, state = root / "_build" / "book.sha256", _state(root, executed.values())
+    # Sphinx keeps parts of pages that did not change (their menus, their warnings), so a book is
+    # built as a whole unless it is the one that is there.
+    fresh = not stamp.exists() or stamp.read_bytes() != state.encode()
+    stamp.unlink(missing_ok=True)
+    environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
+    options = ["--all"] * fresh + ["--quiet"] * (not verbose)
+    _jupyter_book(root, options, environment, verbose)
+    stamp.write_text(state)
+    return root / "_build" / "html" / "index.html"
+
+
+def build_print(
+    root: Path, profile: str = "quick", jobs: int | None = None, *, verbose: bool = False
+) -> tuple[Path, Path]:
+    """Execute what has to be, then write the book as one HTML page and as a PDF.
+
+    Parameters
+    ----------
+    root, profile, jobs, verbose
+        As in :func:`build`.
+
+    Returns
+    -------
+    (Path, Path)
+        The page and the PDF, in ``_build/print``.
+
+    Raises
+    ------
+    ValueError, ChapterError, BookError
+        As in :func:`build`.
+    PrintError
+        If no PDF can be made; the page is there then.
+    """
+    _execute(root, profile, jobs)
+    folder = root / "_build" / "print"
+    shutil.rmtree(folder, ignore_errors=True)
+    environment = {"DUALDIFF_PROFILE": profile, "DUALDIFF_JOBS": str(jobs or "")}
+    # Into a folder of its own: what Sphinx keeps of the pages is not what the HTML book needs.
+    options = ["--builder", printing.BUILDER, "--path-output", str(folder)]
+    _jupyter_book(root, [*options, *["--quiet"] * (not verbose)], environment, verbose)
+    shutil.move(folder / "_build" / printing.BUILDER, folder / "html")
+    shutil.rmtree(folder / "_build")
+    page = printing.at_root(folder / "html", _first(root))
+    return page, printing.to_pdf(page, folder / "dualdiff.pdf")
+
+
+def _first(root: Path) -> str:
+    """The document that the contents begin with."""
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    return next(iter(parse_toc_yaml(root / "_toc.yml")))
+
+
+def _execute(root: Path, profile: str, jobs: int | None) -> dict[str, Path]:
+    """Write the variants and execute what has no executed notebook yet."""
+    PARAMETERS["profile"].check(profile)
+    entries = variants(root)
+    write_variants(root, entries)
+    return runner.run_all(book_pages(root, entries, profile), root=root, jobs=jobs)
+
+
+def _jupyter_book(
+    root: Path, options: list[str], environment: dict[str, str], verbose: bool
+) -> None:
+    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(root), "-W", "-n", "--keep-going"]
+    print("book: building the pages", file=sys.stderr, flush=True)
+    result = subprocess.run(
+        [*command, *options],
+        env=os.environ | environment,
+        stdout=None if verbose else subprocess.PIPE,
+        stderr=None if verbose else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if result.returncode:
+        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
+        raise BookError(f"{result.stdout or ''}\nThe book was not built: see above.")
+
+
+def _state(root: Path, executed: Any) -> str:
+    """A digest of all that the HTML is made from."""
+    digest = hashlib.sha256("\n".join(sorted(map(str, executed))).encode())
+    sources = [root / "_config.yml", root / "_toc.yml", Path(__file__)]
+    folders = [root / "book", root / "notebooks" / "labs"]
+    sources += sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    for path in sources:
+        digest.update(f"\n{path.relative_to(root) if path.is_relative_to(root) else path}".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
+    """The notebooks among the documents of ``_toc.yml``, in reading order."""
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    pages = []
+    for name in parse_toc_yaml(root / "_toc.yml"):
+        notebook = root / f"{name}.ipynb"
+        if not notebook.is_file():
+            continue
+        entry = entries.get(name, {})
+        # A variant has its values in its own file.
+        own = {} if entry.get("source") else entry.get("parameters", {})
+        known = runner.parameters_of(notebook)
+        sizes = {"profile": profile, "quiet": True}
+        pages.append(Page(name, notebook, {k: v for k, v in sizes.items() if k in known} | own))
+    return pages
+
+
+def write_variants(root: Path, entries: dict[str, Any]) -> None:
+    """Write the notebook of each variant, if what it would hold has changed.
+
+    Raises
+    ------
+    ValueError
+        If its source does not exist or has no such parameter.
+    """
+    for name, entry in entries.items():
+        if not entry.get("source"):
+            continue
+        source = root / f"{entry['source']}.ipynb"
+        if not source.is_file():
+            raise ValueError(f"dualdiff_pages: the source of {name!r} is {source}, not a file")
+        parameters = entry.get("parameters", {})
+        declared.validate(source, parameters)
+        notebook = json.loads(source.read_text("utf-8"))
+        # What every variant would say in the same words is said once, on the page of the source.
+        cells = notebook["cells"] = [
+            cell for cell in notebook["cells"] if "once" not in _tags(cell)
+        ]
+        for cell in cells:
+            text = "".join(cell["source"])
+            if "parameters" in _tags(cell):
+                text = _with_values(text, parameters)
+            cell["source"] = text.splitlines(keepends=True)
+        _retitle(cells, entry.get("title"))
+        _rename_labels(cells, "-" + Path(name).name.replace("_", "-"))
+        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        path = root / f"{name}.ipynb"
+        if not path.exists() or path.read_bytes() != text.encode():
+            path.write_text(text, "utf-8")
+
+
+def _tags(cell: dict[str, Any]) -> list[str]:
+    tags: list[str] = cell.get("metadata", {}).get("tags", [])
+    return tags
+
+
+def _with_values(source: str, parameters: dict[str, Any]) -> str:
+    for name, value in parameters.items():
+        line = re.compile(rf"^({name}\s*(?::[^=\n]*)?=[ \t]*)[^#\n]*?([ \t]*(?:#.*)?)$", re.M)
+        source = line.sub(lambda found, value=value: f"{found[1]}{value!r}{found[2]}", source)  # type: ignore[misc]
+    return source
+
+
+def _markdown(cells: list[Any]) -> list[Any]:
+    return [cell for cell in cells if cell["cell_type"] == "markdown"]
+
+
+def _retitle(cells: list[Any], title: str | None) -> None:
+    """Give the page its own title: the source's would appear twice in the contents."""
+    for cell in _markdown(cells):
+        for index, line in enumerate(cell["source"]):
+            if title and line.startswith("# "):
+                cell["source"][index] = f"# {title}\n" if line.endswith("\n") else f"# {title}"
+                return
+
+
+# Where labels of figures, equations and sections are defined ...
+_DEFINED = r"""
+    ^[ \t]*\( ([^()\s]+) \)=                  # (label)=
+    | ^[ \t]*:(?:name|label):[ \t]* (\S+)      # :name: label
+    | ^[ \t]*\$\$[ \t]*\( ([^()\s]+) \)        # $$ (label)
+"""
+# ... and used: between the brackets or quotes of a definition or a reference, not in prose.
+_USED = r"(?<=[(`<#])(?:{names})(?=[)`>])|(?<=name: )(?:{names})$|(?<=label: )(?:{names})$"
+
+
+def _rename_labels(cells: list[Any], suffix: str) -> None:
+    """Give the page labels of its own: a label may exist once in a book."""
+    texts = ["".join(cell["source"]) for cell in _markdown(cells)]
+    defined = re.compile(_DEFINED, re.M | re.X)
+    labels = {label for text in texts for found in defined.findall(text) for label in found}
+    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for cell in cells]
+    labels |= {figure.get("name", "") for figure in figures}
+    names = "|".join(re.escape(label) for label in labels if label)
+    if not names:
+        return
+    used = re.compile(_USED.format(names=names), re.M)
+    for cell, text in zip(_markdown(cells), texts, strict=True):
+        cell["source"] = used.sub(lambda found: found[0] + suffix, text).splitlines(keepends=True)
+    for figure in figures:
+        if "caption" in figure:
+            figure["caption"] = used.sub(lambda found: found[0] + suffix, figure["caption"])
+        if "name" in figure:
+            figure["name"] += suffix
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension with Sphinx."""
+    app.add_config_value("dualdiff_pages", {}, "env")
+    # Before sphinx_external_toc (priority 900) looks for the files that the contents name.
+    app.connect("config-inited", _on_config, priority=500)
+    app.connect("builder-inited", _on_builder)
+    app.connect("env-get-outdated", _on_outdated)
+    app.connect("source-read", _on_source)
+    app.connect("html-page-context", _on_page, priority=900)  # after the theme made its buttons
+    app.connect("build-finished", _on_finished)
+    app.connect("env-purge-doc", _on_purge)
+    app.connect("env-merge-info", _on_merge)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+
+
+def _on_config(app: Sphinx, config: Config) -> None:
+    from sphinx.errors import ConfigError
+
+    # Jupyter Book wires up live code from a content network, twice, which no page here uses and
+    # which leaves an error on every page.
+    for listener in list(app.events.listeners.get("env-before-read-docs", [])):
+        if getattr(listener.handler, "__name__", "") == "init_thebe_core":
+            app.disconnect(listener.id)
+    try:
+        write_variants(Path(app.srcdir), config.dualdiff_pages)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _on_builder(app: Sphinx) -> None:
+    from sphinx.errors import SphinxError
+
+    root = Path(app.srcdir)
+    if app.builder.name != printing.BUILDER:
+        # Another book than the command's may come out of this: see `build`.
+        (root / "_build" / "book.sha256").unlink(missing_ok=True)
+    profile, jobs = os.environ.get("DUALDIFF_PROFILE", "quick"), os.environ.get("DUALDIFF_JOBS")
+    try:
+        pages = book_pages(root, app.config.dualdiff_pages, profile)
+        executed = runner.run_all(pages, root=root, jobs=int(jobs) if jobs else None)
+        list(labs.build(root, root / "_build" / "labs"))
+    except (ValueError, RuntimeError) as error:
+        raise SphinxError(str(error)) from error
+    app.dualdiff_executed = executed  # type: ignore[attr-defined]
+    app.dualdiff_profile = profile  # type: ignore[attr-defined]
+
+
+def _shown(env: BuildEnvironment) -> dict[str, str]:
+    """Which executed notebook each page was last read from; kept between builds."""
+    if not hasattr(env, "dualdiff_shown"):
+        env.dualdiff_shown = {}  # type: ignore[attr-defined]
+    shown: dict[str, str] = env.dualdiff_shown  # type: ignore[attr-defined]
+    return shown
+
+
+def _on_outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
+    executed: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    shown = _shown(env)
+    changed = [name for name, path in executed.items() if shown.get(name) != path.name]
+    return [*changed, *[timing.PAGE] * (bool(changed) and timing.PAGE in env.found_docs)]
+
+
+def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
+    path = app.dualdiff_executed.get(docname)  # type: ignore[attr-defined]
+    if path is not None:
+        content[0] = path.read_text("utf-8")
+        if app.builder.name == printing.BUILDER:
+            content[0] = printing.static(content[0])
+        _shown(app.env)[docname] = path.name
+    elif docname == timing.PAGE:
+        executed, profile = app.dualdiff_executed, app.dualdiff_profile  # type: ignore[attr-defined]
+        content[0] = timing.filled(content[0], executed, profile)
+    elif docname == GUIDE:
+        content[0] = labs.guide(content[0], Path(app.srcdir))
+
+
+def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
+    notebook = Path(app.srcdir) / f"{name}.ipynb"
+    pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    if app.builder.name == printing.BUILDER:
+        return
+    if name in pages:
+        download.offer(context, notebook)
+    elif name == LABS:
+        for copy in _student_copies(app):
+            download.carry(context, copy, copy.stem)
+
+
+def _student_copies(app: Sphinx) -> list[Path]:
+    folder = Path(app.srcdir) / "_build" / "labs" / "student"
+    return [folder / path.name for path in labs.sources(Path(app.srcdir)).values()]
+
+
+def _on_finished(app: Sphinx, exception: Exception | None) -> None:
+    """Put the students' notebooks where the page of the labs links them."""
+    if exception is None and app.builder.name == "html":
+        folder = Path(app.outdir) / "labs"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for copy in _student_copies(app):
+            shutil.copy(copy, folder)
+
+
+def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    _shown(env).pop(docname, None)
+
+
+def _on_merge(
+    app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
+) -> None:
+    _shown(env).update({name: _shown(other)[name] for name in docnames if name in _shown(other)})

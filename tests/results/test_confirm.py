@@ -1,0 +1,133 @@
+"""Committed tables under newer code: trials are computed anew; the table says if they agree."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_results import MAKES, SIZE
+
+from dualdiff.profiles import PROFILES
+from dualdiff.publish import cli
+from dualdiff.results import committed as results
+from dualdiff.results import confirm
+from dualdiff.results.parts import Part
+from dualdiff.store import Store
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    parts = {name: Part(name, f"Table {name}", make) for name, make in MAKES.items()}
+    for module in (results, confirm):
+        monkeypatch.setattr(module, "PARTS", parts)
+    monkeypatch.setitem(PROFILES, "smoke", SIZE)
+    folder = tmp_path / "out"
+    results.run("smoke", ["small"], store=Store(tmp_path / "store"), output=folder, quiet=True)
+    return folder
+
+
+def age(folder: Path) -> None:
+    """Let the provenance name another source of one module."""
+    path = folder / "small.json"
+    record = json.loads(path.read_text())
+    record["sources"]["Weighted"] = "0" * 16
+    path.write_text(json.dumps(record))
+
+
+def test_agreeing_trials_make_an_older_table_current(output: Path) -> None:
+    age(output)
+    assert results.staleness("small", output) == ["changed since: Weighted"]
+    found = list(confirm.compare("small", 2, output))
+    assert [compared.difference for compared in found] == [0.0, 0.0]
+    assert len({compared.trial for compared in found}) == 2
+    assert all(compared.rows > 10 for compared in found)
+    confirm.note("small", 2, confirm.sources("small", output), output)
+    assert results.staleness("small", output) == []
+    assert "2 trials computed anew" in results.describe("small", output)[1]
+    assert len(list(confirm.compare("small", 99, output))) == 4  # each trial once
+
+
+def test_tables_of_older_sources_are_named(output: Path) -> None:
+    assert results.changed_sentence(["small"], output) == ""
+    age(output)
+    assert "`small`" in results.changed_sentence(["small"], output)
+    assert results.changed_sentence([], output) == ""
+
+
+def test_a_later_edit_asks_again(output: Path) -> None:
+    confirm.note("small", 1, confirm.sources("small", output), output)
+    path = output / "small.json"
+    record = json.loads(path.read_text())
+    record["sources"]["Weighted"] = record["confirmed"]["sources"]["Weighted"] = "0" * 16
+    path.write_text(json.dumps(record))
+    assert results.staleness("small", output) == ["changed since: Weighted"]
+
+
+def edit(folder: Path, change) -> None:  # type: ignore[no-untyped-def]
+    """Change the table, with a digest that fits it."""
+    import hashlib
+
+    table = change(pd.read_csv(folder / "small.csv"))
+    data = table.to_csv(index=False).encode()
+    (folder / "small.csv").write_bytes(data)
+    path = folder / "small.json"
+    record = json.loads(path.read_text()) | {"sha256": hashlib.sha256(data).hexdigest()}
+    path.write_text(json.dumps(record))
+
+
+def test_another_number_or_a_missing_row_is_a_difference(output: Path) -> None:
+    edit(output, lambda table: table.assign(value=table["value"] + 1e-3))
+    assert next(confirm.compare("small", 1, output)).difference == pytest.approx(1e-3, rel=1e-3)
+    for row in (0, 3):
+        edit(output, lambda table: table.drop(index=table.index[row]))  # noqa: B023
+        assert next(confirm.compare("small", 1, output)).difference == float("inf")
+
+
+def test_a_number_that_became_nan_is_a_difference(output: Path) -> None:
+    place = 2
+    assert math.isfinite(pd.read_csv(output / "small.csv")["value"][place])
+    edit(output, lambda table: table.assign(value=table["value"].where(table.index != place)))
+    assert next(confirm.compare("small", 1, output)).difference == float("inf")
+
+
+def test_code_edited_while_comparing_is_not_noted(output: Path) -> None:
+    before = {**confirm.sources("small", output), "Weighted": "0" * 16}
+    with pytest.raises(RuntimeError, match="edited meanwhile"):
+        confirm.note("small", 1, before, output)
+    assert "confirmed" not in json.loads((output / "small.json").read_text())
+
+
+def test_the_command_refuses_to_confirm_what_differs(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["results", "--output", str(output), "--confirm", "1", "small"]
+    assert cli.main(arguments) == 0
+    assert "equal" in capsys.readouterr().out
+    edit(output, lambda table: table.assign(value=0.5))
+    path = output / "small.json"
+    before = path.read_text()
+    assert cli.main(arguments) != 0
+    said = capsys.readouterr()
+    assert "differs by" in said.out and "come out differently" in said.err
+    assert path.read_text() == before
+
+
+def test_refusals(output: Path) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        next(confirm.compare("small", 0, output))
+    with pytest.raises(FileNotFoundError, match="other"):
+        next(confirm.compare("other", 1, output))
+    record = json.loads((output / "small.json").read_text()) | {"hashes": "0"}
+    (output / "small.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="stale"):
+        next(confirm.compare("small", 1, output))
+
+
+def test_what_a_run_measures_of_itself_may_differ() -> None:
+    columns = ["target", "metric", "value"]
+    before = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 3.0)], columns=columns)
+    later = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 9.0)], columns=columns)
+    assert confirm._difference(later, before) == 0
+    later.loc[0, "value"] = 8.0
+    assert confirm._difference(later, before) == 1

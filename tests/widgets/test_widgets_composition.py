@@ -1,0 +1,557 @@
+"""The composition widget: its browser sampler equals torch, its controls move its samples."""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from browser import needs_chromium
+from conftest import generator
+from scipy import stats as laws
+from widget_page import (
+    frames,
+    nothing_is_presented,
+    overflow,
+    pixels,
+    said,
+    saves,
+    settled,
+    shown,
+    state,
+    theme,
+)
+
+from dualdiff import metrics
+from dualdiff.chunks import chunked
+from dualdiff.compose import Weighted
+from dualdiff.correct import product
+from dualdiff.experiments.members import RECIPES, Workshop, stream
+from dualdiff.experiments.scenes import ring_and_bar
+from dualdiff.profiles import PROFILES
+from dualdiff.regions import Region
+from dualdiff.robot.members import Workshop as RobotWorkshop
+from dualdiff.robot.settings import SCALES, SETTINGS
+from dualdiff.samplers import DDPM
+from dualdiff.scenarios import make_scenario
+from dualdiff.store import Store
+from dualdiff.widgets import mirror
+from dualdiff.widgets.assemble import assembled
+from dualdiff.widgets.base import Refused
+from dualdiff.widgets.bundle import FOLDER, bundle
+from dualdiff.widgets.composition import ASKED, Composition, Playground
+from dualdiff.widgets.mirror import RULES, SAMPLERS, HashNoise, Request, normals, run, uniforms
+from dualdiff.widgets.robot import robot_stage
+from dualdiff.widgets.stages import Grid, Stage, grid_floor, network_stage, plane_stage
+from dualdiff.widgets.wire import wire
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
+    """A stage of every kind, with networks that were trained a little."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    smoke = PROFILES["smoke"]
+
+    def shop(scenario: str, recipe: str) -> Workshop:
+        return Workshop(make_scenario(scenario), RECIPES[recipe], smoke, 0, store)
+
+    return {
+        "cabinet": network_stage(shop("cabinet", "plain")),
+        "round_table": network_stage(shop("round_table", "tuned")),
+        "ring_and_bar": plane_stage(ring_and_bar(), "A ring and a bar."),
+        "robot": robot_stage(RobotWorkshop(SETTINGS["metric"], SCALES["smoke"], 0, store)),
+    }
+
+
+SCENES = ("cabinet", "round_table", "ring_and_bar", "robot")
+
+
+def request(stage: Stage, rule: str, **changed: Any) -> Request:
+    plain = Request(rule, 0.7, 1.2, 1.4, "dpm++", 12, 100, 3, stage.condition)
+    return replace(plain, **changed)
+
+
+def double(stage: Stage) -> Stage:
+    """The stage with networks in float64."""
+    return replace(stage, members={k: copy.deepcopy(m).double() for k, m in stage.members.items()})
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+def test_hashed_numbers_are_uniform_and_normal_and_do_not_repeat() -> None:
+    u = uniforms(0, 0, 100_000)
+    assert u.min() > 0 and u.max() < 1 and len(np.unique(u)) > 99_990
+    assert laws.kstest(u, "uniform").pvalue > 1e-3
+    z = normals(5, 2, 50_000, 2).numpy()
+    assert laws.kstest(z.ravel(), "norm").pvalue > 1e-3
+    # Neighbours, steps and seeds have nothing to do with each other: 4 / sqrt(n).
+    others = (normals(5, 3, 50_000, 2).numpy(), normals(6, 2, 50_000, 2).numpy())
+    pairs = [(z[:, 0], z[:, 1]), (z[1:, 0], z[:-1, 0]), *((z[:, 0], o[:, 0]) for o in others)]
+    for a, b in pairs:
+        assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
+
+
+def test_fewer_samples_are_the_first_of_many_and_noise_counts_its_calls() -> None:
+    assert torch.equal(normals(1, 4, 100, 3), normals(1, 4, 500, 3)[:100])
+    assert not torch.equal(normals(1, 4, 100, 3), normals(2, 4, 100, 3))
+    noise = HashNoise(1, 4, 2, torch.float64)
+    assert torch.equal(noise(), normals(1, 0, 4, 2)) and torch.equal(noise(), normals(1, 1, 4, 2))
+    assert not torch.equal(noise.uniform(), noise.uniform())
+
+
+# --- torch's side -------------------------------------------------------------------------------
+
+
+def test_the_corrected_chain_is_that_of_the_module(
+    stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = stages["ring_and_bar"]
+    asked = request(stage, "smc", points=200)
+    rule = Weighted(stage.members, asked.weights)
+    c = torch.tensor([stage.condition])
+    way = {"resampling": mirror.RESAMPLING, "sampler": DDPM(asked.steps)}
+    ours = product(rule, c, generator(4), draws=200, **way)
+    block = mirror.RESAMPLING.group * 20  # as `in_chunks` cuts it
+    ((_, _, noise),) = chunked(stage.process, c, generator(4), 200, None, block)
+    monkeypatch.setattr(mirror, "HashNoise", lambda *_: noise)
+    torch.testing.assert_close(run(stage, asked).samples, ours.samples[0])
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_one_weight_gives_one_model(stages: dict[str, Stage], name: str) -> None:
+    stage = stages[name]
+    alone = run(stage, request(stage, "sum", w_general=0.0, w_specialised=1.0)).samples
+    for rule in ("composable", "guidance"):
+        same = request(stage, rule, w_general=0.0, w_specialised=1.0, guidance=1.0)
+        torch.testing.assert_close(run(stage, same).samples, alone)
+    other = run(stage, request(stage, "sum", w_general=1.0, w_specialised=0.0)).samples
+    assert not torch.allclose(other, alone, atol=1e-3)
+
+
+def test_weights_without_a_product_are_refused(stages: dict[str, Stage]) -> None:
+    stage = stages["ring_and_bar"]
+    with pytest.raises(Refused, match="positive sum.*-1 and 0.5"):
+        run(stage, request(stage, "sum", w_general=-1.0, w_specialised=0.5))
+
+
+def test_the_floor_of_a_grid_is_what_perfect_samples_score() -> None:
+    source = generator()
+    masses = torch.rand(6, 6, generator=source).double() ** 3
+    masses /= masses.sum() * 1.25  # a fifth lies outside the grid
+    n, p = 80, torch.cat([masses.flatten(), torch.tensor([0.2])])
+    drawn = torch.multinomial(p, n * 4000, replacement=True, generator=source).view(4000, n)
+    counts = torch.nn.functional.one_hot(drawn, 37).sum(1).double() / n
+    seen = 0.5 * (counts - p).abs().sum(1)
+    assert abs(float(seen.mean()) - grid_floor(masses, n)) < 4 * float(seen.std()) / 4000**0.5
+
+
+# --- the widget in Python -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def widget(stages: dict[str, Stage]) -> Iterator[Composition]:
+    found = Composition(stages, scene="ring_and_bar", steps=20, points=200)
+    yield found
+    found.close()
+
+
+def test_wrong_starts_are_refused(stages: dict[str, Stage]) -> None:
+    with pytest.raises(Refused, match="weight is not one of scene, rule"):
+        Composition(stages, weight=1.0)
+    with pytest.raises(Refused, match="at least one scene"):
+        Composition({})
+
+
+def test_a_kernel_answers_every_change(widget: Composition) -> None:
+    assert "numbers" not in widget.torch
+    widget.source = "both"
+    first = widget.torch
+    assert first["settings"] == {name: getattr(widget, name) for name in ASKED}
+    samples = np.frombuffer(first["numbers"], "<f4").reshape(200, 2)
+    np.testing.assert_allclose(samples, run(widget.stage, widget.request()).samples.numpy())
+    widget.w_general = 0.25
+    assert widget.torch["settings"]["w_general"] == 0.25
+    assert widget.torch["numbers"] != first["numbers"]
+    with pytest.raises(Refused, match="condition must have 2 numbers"):
+        widget.condition = [1.0]
+        widget.request()
+
+
+def test_a_kernel_tells_a_view_that_it_is_there(widget: Composition) -> None:
+    sent: list[Any] = []
+    widget.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
+    for message in ({"ask": "kernel"}, {"ask": "else"}):
+        widget._handle_custom_msg(message, [])
+    assert sent == [{"kernel": True}]
+
+
+def test_weights_without_a_product_have_a_picture_without_samples(stages: dict[str, Stage]) -> None:
+    found = Playground(stages, scene="ring_and_bar", w_general=-1.0, w_specialised=1.0)
+    assert "no samples, the weights must have a positive sum" in found.describe()
+    (axes,) = found.picture().axes
+    assert sum(len(dots.get_offsets()) for dots in axes.collections) == 0
+    assert "image/png" in found._repr_mimebundle_()[0]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_the_picture_and_its_words(stages: dict[str, Stage], name: str) -> None:
+    found = Playground({name: stages[name]}, points=100, steps=5)
+    data, metadata = found._repr_mimebundle_()
+    assert data["image/png"] and "application/vnd.jupyter.widget-view+json" in data
+    assert stages[name].title in metadata["image/png"]["alt"]
+
+
+def test_what_the_browser_gets_is_small_and_plain(stages: dict[str, Stage]) -> None:
+    for name, stage in stages.items():
+        sent = wire(stage)
+        assert len(sent["numbers"]) < 1_800_000, name
+        plain = {key: value for key, value in sent.items() if key != "numbers"}
+        assert len(json.dumps(plain)) < 150_000, name
+
+
+# --- the widget in the browser ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A page with all scenes, and ``window.core`` with the sampler's functions."""
+    found = Composition(stages, scene="ring_and_bar", points=200, steps=20)
+    with shown(found, tmp_path_factory.mktemp("page")) as view:
+        view.evaluate(
+            """async (text) => {
+              const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+              window.core = await import(address);
+            }""",
+            bundle("core.js", exports=True),
+        )
+        settled(view)
+        yield view
+
+
+def sampled(
+    view: Any,
+    name: str,
+    asked: Request,
+    ancestors: list[Any] | None = None,
+    floats: str = "Float64Array",
+) -> Any:
+    """The browser's samples, by default in float64, and the scores that it gives them."""
+    return view.evaluate(
+        """([name, settings, floats]) => {
+          const { openStage, reverse, scores } = window.core;
+          const stage = openStage(window.model.get("scenes")[name]);
+          const chain = reverse(stage, settings, window[floats]);
+          let step = chain.next();
+          while (!step.done) step = chain.next();
+          const { last, states, timesteps } = step.value;
+          const shown = states.subarray(states.length - last.length);
+          return {
+            samples: [...last], timesteps, shown: [...shown],
+            scores: scores(stage, shown, settings.points),
+          };
+        }""",
+        [
+            name,
+            {
+                "corrected": asked.rule == "smc",
+                "ancestral": asked.sampler == "ancestral",
+                "group": mirror.RESAMPLING.group,
+                "threshold": mirror.RESAMPLING.threshold,
+                **{k: getattr(asked, k) for k in ("weights", "steps", "points", "seed")},
+                "condition": list(asked.condition),
+                **({"ancestors": [a.tolist() for a in ancestors]} if ancestors else {}),
+            },
+            floats,
+        ],
+    )
+
+
+@needs_chromium
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", SCENES)
+def test_the_browser_samples_what_torch_samples(
+    page: Any, stages: dict[str, Stage], name: str, rule: str, sampler: str
+) -> None:
+    asked = request(stages[name], rule, sampler=sampler)
+    if name in ("cabinet", "round_table"):
+        moved = tuple(c + d for c, d in zip(asked.condition, (1.3, -2.1, 0.0), strict=True))
+        asked = replace(asked, condition=moved)
+    ours = run(double(stages[name]), asked, torch.float64)
+    theirs = sampled(page, name, asked, ours.ancestors)
+    samples = torch.tensor(theirs["samples"], dtype=torch.float64).view(ours.samples.shape)
+    assert float((samples - ours.samples).abs().max()) < 1e-4
+    assert theirs["timesteps"][-1] == -1 and len(theirs["timesteps"]) == asked.steps + 1
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["cabinet", "round_table", "robot"])  # ReLU and SiLU
+def test_single_precision_differs_by_rounding(
+    page: Any, stages: dict[str, Stage], name: str
+) -> None:
+    assert page.evaluate("window.core.isFast()")  # or this compares nothing
+    asked = request(stages[name], "sum", sampler="ancestral", points=150)
+    exact = sampled(page, name, asked)["samples"]
+    single = sampled(page, name, asked, floats="Float32Array")["samples"]
+    away = torch.tensor(exact) - torch.tensor(single)
+    assert 0 < float(away.abs().max()) < 2e-3
+
+
+def test_the_compiled_loops_are_those_of_their_source() -> None:
+    assert (FOLDER / "dense.js").read_text() == assembled()
+
+
+@needs_chromium
+def test_the_browser_chooses_the_same_ancestors(page: Any, stages: dict[str, Stage]) -> None:
+    asked = request(stages["ring_and_bar"], "smc", points=500, steps=30)
+    ours = run(stages["ring_and_bar"], asked, torch.float64).samples.flatten()
+    theirs = torch.tensor(sampled(page, "ring_and_bar", asked)["samples"], dtype=torch.float64)
+    # A weight next to a border may fall on the other side of it.
+    assert float(((ours - theirs).abs() < 1e-4).double().mean()) > 0.95
+
+
+@needs_chromium
+@pytest.mark.parametrize("rule", ["sum", "smc"])
+@pytest.mark.parametrize("name", SCENES)
+def test_the_browser_scores_as_the_module_does(
+    page: Any, stages: dict[str, Stage], name: str, rule: str
+) -> None:
+    stage = stages[name]
+    asked = request(stage, rule, points=200)
+    found = sampled(page, name, asked)
+    points = torch.tensor(found["shown"], dtype=torch.float32).view(200, -1)
+    ours = found["scores"]
+    assert ours["unique"] == len(points.unique(dim=0)) / 200
+    if isinstance(stage.target, Region):
+        y, c = points[None], torch.zeros(1, 3)
+        source = stream(0, "bootstrap")
+        variation = metrics.total_variation(y, c, stage.target, source).value
+        hits = metrics.accuracy(y, c, stage.target).value
+    else:
+        variation, hits = on_grid(stage.target, points)
+    assert ours["accuracy"] == pytest.approx(hits, abs=1e-9)
+    assert ours["total_variation"] == pytest.approx(variation, abs=1e-6)
+
+
+def on_grid(target: Grid, points: torch.Tensor) -> tuple[float, float]:
+    """Total variation and accuracy by numpy's histogram."""
+
+    def share(bins: int) -> np.ndarray:
+        ends = [[target.low[k], target.high[k]] for k in range(2)]
+        return np.histogram2d(*points.double().numpy().T, bins=bins, range=ends)[0] / len(points)
+
+    seen = share(len(target.masses))
+    variation = 0.5 * (np.abs(seen - target.masses.numpy()).sum() + 1 - seen.sum())
+    return float(variation), float(share(len(target.inside))[target.inside.numpy()].sum())
+
+
+@needs_chromium
+def test_a_weight_moves_the_samples(page: Any) -> None:
+    page.evaluate("window.model.set('rule', 'sum')")
+    settled(page)
+    before, seen = state(page, "scores"), pixels(page)
+    page.evaluate("window.model.set('w_general', 0.2)")
+    settled(page)
+    after = state(page, "scores")
+    assert after != before and pixels(page) != seen
+    assert after["points"] == 200 and after["steps"] == 20
+    # Something rough came first.
+    times = page.evaluate("document.querySelector('.dualdiff').view.times.slice(-2)")
+    assert [t["points"] for t in times] == [100, 200]
+    page.evaluate("window.model.set('w_general', 1)")
+    settled(page)
+    assert state(page, "scores") == before and pixels(page) == seen
+
+
+REFUSED = {
+    "sum zero": ({"w_general": -1, "w_specialised": 1}, "positive sum"),
+    "sum below zero": ({"w_general": -1, "w_specialised": -0.5}, "positive sum"),
+    "smc": ({"rule": "smc", "w_general": 0, "w_specialised": 0}, "positive sum"),
+    "no number": ({"w_general": None}, "no number for w_general"),
+    "scene": ({"scene": "moon"}, "no scene “moon”"),
+    "rule": ({"rule": "magic"}, "no rule “magic”"),
+    "sampler": ({"sampler": "heun"}, "no sampler “heun”"),
+    "steps": ({"steps": 0}, "number of steps"),
+    "condition": ({"condition": [1]}, "condition needs 2 numbers"),
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_sampled_presents_no_number(page: Any, what: str) -> None:
+    """Set by a slider, or by a linked widget on a page without a kernel that would refuse it."""
+    values, why = REFUSED[what]
+    settled(page)
+    before = pixels(page)
+    page.evaluate(
+        "values => { for (const [k, v] of Object.entries(values)) window.model.set(k, v) }", values
+    )
+    nothing_is_presented(page, why)
+    page.wait_for_timeout(300)  # what was on its way is not presented either
+    nothing_is_presented(page, why)
+    if page.locator("[role=img]").count():
+        assert pixels(page) != before
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+    assert why not in said(page) and "%" in said(page)
+    assert state(page, "w_general") == 1 and pixels(page) == before
+
+
+@needs_chromium
+def test_a_weight_dragged_too_far_says_so_at_once(page: Any) -> None:
+    settled(page)
+    for weight in (0.5, 0, -0.5, -0.95, -1):
+        page.evaluate("w => window.model.set('w_general', w)", weight)
+        page.wait_for_timeout(20)
+    nothing_is_presented(page, "positive sum")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+
+
+@needs_chromium
+def test_another_scene_shows_nothing_of_the_one_before(page: Any) -> None:
+    settled(page)
+    worker = "document.querySelector('.dualdiff').view.worker"
+    page.evaluate(f"{worker}.postMessage = () => 0")
+    page.evaluate("window.model.set('scene', 'robot')")
+    frames(page)
+    assert "Computing" in said(page) and not page.locator(".dualdiff-score").count()
+    page.evaluate(f"delete {worker}.postMessage")
+    page.evaluate("document.querySelector('.dualdiff').view.opened.delete('robot')")
+    page.evaluate("document.querySelector('.dualdiff').view.answered()")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+
+
+@needs_chromium
+def test_numbers_are_those_of_the_points_that_are_shown(page: Any) -> None:
+    settled(page)
+    for frame in (0, 7, 20):
+        page.evaluate("frame => window.model.set('frame', frame)", frame)
+        frames(page)
+        share, variation = page.evaluate(
+            """(frame) => {
+              const { result } = document.querySelector(".dualdiff").view;
+              const stage = window.core.openStage(window.model.get("scenes").ring_and_bar);
+              const size = result.states.length / result.timesteps.length;
+              const now = result.states.subarray(frame * size, (frame + 1) * size);
+              const found = window.core.scores(stage, now, result.points);
+              return [found.accuracy, found.total_variation];
+            }""",
+            frame,
+        )
+        assert f"{100 * share:.1f} %" in said(page) and f"{variation:.2f}" in said(page)
+        # What chance alone would give is told of samples only.
+        floor = page.evaluate("window.model.get('scenes').ring_and_bar.floors[200]")
+        assert (f"{floor:.2f}, noise of 200 samples" in said(page)) == (frame == 20)
+
+
+@needs_chromium
+def test_time_can_be_played_stopped_and_stepped(page: Any) -> None:
+    last = state(page, "frame")
+    assert last == 20
+    page.get_by_title("One step back").click()
+    assert state(page, "frame") == 19
+    end = pixels(page)
+    page.get_by_title("Play the reverse process").click()
+    page.wait_for_function("window.model.get('frame') === 20", timeout=10_000)
+    page.get_by_title("Play the reverse process").click()  # from the start again
+    page.wait_for_function("window.model.get('frame') >= 3")
+    page.get_by_title("Play the reverse process").click()
+    stopped = state(page, "frame")
+    assert stopped < 20 and pixels(page) != end
+    page.wait_for_timeout(400)
+    assert state(page, "frame") == stopped
+    page.get_by_role("slider", name="step").focus()
+    page.keyboard.press("End")
+    assert state(page, "frame") == 20
+
+
+@needs_chromium
+def test_the_condition_moves_by_keyboard_and_by_pointer(
+    page: Any, stages: dict[str, Stage]
+) -> None:
+    page.get_by_role("combobox", name="scene").select_option("round_table")
+    settled(page)
+    assert state(page, "condition") == list(stages["round_table"].condition)
+    pad = page.get_by_role("application")
+    pad.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    x, y, z = stages["round_table"].condition
+    assert state(page, "condition") == [x + 0.25, y + 1, z]
+    box = pad.bounding_box()
+    page.mouse.click(box["x"] + 1, box["y"] + 1)
+    low, high = stages["round_table"].movable[:2]
+    assert state(page, "condition")[:2] == pytest.approx([low[0], high[1]], abs=0.3)
+    settled(page)
+    times = "document.querySelector('.dualdiff').view.times.length"
+    before = page.evaluate(times)
+    page.get_by_role("combobox", name="scene").select_option("ring_and_bar")
+    settled(page)
+    assert page.get_by_role("application").count() == 0
+    # Two results: nothing was sampled at the condition of the scene before.
+    assert page.evaluate(times) == before + 2
+
+
+@needs_chromium
+def test_torch_beside_the_browser(page: Any, stages: dict[str, Stage]) -> None:
+    own = pixels(page)
+    # Without a kernel torch cannot be chosen, nor is it waited for where the state asks for it.
+    assert not page.get_by_role("combobox", name="computed by").count()
+    page.evaluate("window.model.set('source', 'torch')")
+    assert "orch" not in said(page) and pixels(page) == own
+    assert page.evaluate("window.model.sent") == [{"ask": "kernel"}]
+    page.evaluate("window.model.set('source', 'browser'); window.model.receive({ kernel: true })")
+    frames(page)
+    page.get_by_role("combobox", name="computed by").select_option("both")
+    assert "Waiting for torch" in said(page)
+    page.get_by_text("Torch does not answer").wait_for(timeout=10_000)
+    page.evaluate("window.model.set('seed', 5)")  # and it is waited for no second time
+    settled(page)
+    assert "does not answer" in said(page) and "Waiting" not in said(page)
+    page.evaluate("window.model.set('seed', 0)")
+    settled(page)
+    # What a kernel would send.
+    stage = stages["ring_and_bar"]
+    values = {name: state(page, name) for name in ASKED}
+    plain = {k: v for k, v in values.items() if k not in ("scene", "condition")}
+    asked = Request(**plain, condition=tuple(values["condition"]))
+    numbers = run(stage, asked).samples.flatten().tolist()
+    page.evaluate(
+        """([settings, numbers]) => window.model.set("torch", {
+          settings, numbers: new DataView(new Float32Array(numbers).buffer), points: 200, ms: 5,
+        })""",
+        [values, numbers],
+    )
+    frames(page)
+    assert "torch: 5 ms" in said(page)
+    assert pixels(page) != own
+    page.get_by_role("combobox", name="computed by").select_option("browser")
+    frames(page)
+    assert pixels(page) == own
+
+
+@needs_chromium
+def test_dark_pages_and_phones(page: Any) -> None:
+    light = pixels(page)
+    theme(page, "dark")
+    assert pixels(page) != light
+    theme(page, "light")
+    assert pixels(page) == light
+    page.set_viewport_size({"width": 390, "height": 800})
+    frames(page)
+    assert overflow(page) <= 0
+    page.set_viewport_size({"width": 800, "height": 900})
+
+
+@needs_chromium
+def test_linked_widgets_hear_of_it(page: Any) -> None:
+    page.get_by_role("button", name="new noise").click()
+    assert any("seed" in saved for saved in saves(page))
