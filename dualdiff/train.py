@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from dualdiff.networks import MLP
 from dualdiff.process import Process, floating
+from dualdiff.randomness import one_thread
 
 
 @dataclass(frozen=True)
@@ -131,21 +131,6 @@ def noise_loss(
         masked = chance < p_uncond
     error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, masked)) ** 2
     return (error * denoiser.loss_weight(t)).mean()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in a single thread.
-
-    How many threads share a sum decides its rounding, and training amplifies a rounding to another
-    network; for networks and batches as small as ours more threads are hardly faster.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fit(

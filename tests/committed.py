@@ -13,7 +13,7 @@ from dualdiff.experiments.overlap import SETTINGS, shifted_table
 from dualdiff.experiments.trial import COLUMNS, Trial
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES
-from dualdiff.results import committed as results
+from dualdiff.results import making
 from dualdiff.results.parts import PARTS, SYNTHETIC
 from dualdiff.results.thesis import overlap_table, thesis_table
 
@@ -67,6 +67,6 @@ def write(folder: Path, *parts: str, scale: Callable[[Trial], pd.DataFrame] = ta
     for name in parts or SYNTHETIC:
         part = PARTS[name]
         some = part.trials(PROFILES["full"])
-        lines = {trial.key: results._lines(trial, scale(trial)) for trial in some}
-        results._write(part, some, lines, "full", folder, results.Kept({}, [1.5], {}))
+        lines = {trial.key: making._lines(trial, scale(trial)) for trial in some}
+        making._write(part, some, lines, "full", folder, making.Kept({}, [1.5], {}))
         assert json.loads((folder / f"{name}.json").read_text())["trials"] == len(some)

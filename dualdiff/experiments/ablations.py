@@ -13,10 +13,10 @@ from dualdiff.aggregate import INTERPOLATIONS, amdm
 from dualdiff.compose import joint
 from dualdiff.correct import Corrected, product
 from dualdiff.experiments.composition import SIZES, tidy
-from dualdiff.experiments.members import stream
 from dualdiff.experiments.scenes import Boxes, Scene
 from dualdiff.mcmc import HMC
 from dualdiff.process import Process
+from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.store import Store
 

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from dualdiff.experiments.members import LORA_RANK, METHODS, RECIPES, Workshop, stream
+from dualdiff.experiments.members import LORA_RANK, METHODS, RECIPES, Workshop
 from dualdiff.experiments.overlap import distance_for, shifted_table
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.profiles import PROFILES, Named, Profile
+from dualdiff.randomness import stream
 from dualdiff.scenarios import Scenario, cabinet
 from dualdiff.store import Store
 from dualdiff.train import add_lora

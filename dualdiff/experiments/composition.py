@@ -13,13 +13,14 @@ from torch import Tensor
 
 from dualdiff.compose import RULES
 from dualdiff.correct import Corrected, Progress, product
-from dualdiff.definitions import digest
-from dualdiff.experiments.members import progress_bar, stream
+from dualdiff.experiments.definitions import digest
+from dualdiff.experiments.members import progress_bar
+from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.scenes import SCENES, Scene
 from dualdiff.methods import METHODS
 from dualdiff.metrics import Estimate
 from dualdiff.profiles import Named
-from dualdiff.provenance import version_of
+from dualdiff.randomness import stream
 from dualdiff.store import Store, versions
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from dualdiff.compose import joint
 from dualdiff.correct import product
-from dualdiff.experiments.members import Workshop, stream
+from dualdiff.experiments.members import Workshop
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.trial import Scores
 from dualdiff.metrics import Estimate, energy_score
+from dualdiff.randomness import stream
 from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
 from dualdiff.store import Store

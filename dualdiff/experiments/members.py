@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dualdiff.definitions import added, digest, ours, own
+from dualdiff.experiments.definitions import added, digest, ours, own
+from dualdiff.experiments.provenance import version_of
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.profiles import Named, Profile
-from dualdiff.provenance import version_of
+from dualdiff.randomness import stream
 from dualdiff.regions import Region
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario
@@ -133,12 +133,6 @@ RECIPES = Named(
 )
 """The thesis's recipe, and the one whose networks resolve the edges of their laws: the ablation
 (part ``ablation`` of the results) says what each of its choices is for."""
-
-
-def stream(seed: int, *labels: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own for every purpose, so that no step's numbers depend on another's."""
-    digest = hashlib.sha256(repr((seed, *labels)).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def progress_bar(total: int, label: str, quiet: bool) -> Any:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.diagnosis import HELD_OUT, Diagnosis
-from dualdiff.experiments.members import RECIPES, Workshop, stream
+from dualdiff.experiments.members import RECIPES, Workshop
 from dualdiff.experiments.study import ScenarioTrial, configuration, exact_configurations, trials
 from dualdiff.experiments.trial import tidy
 from dualdiff.lens import Lens, lens_area
 from dualdiff.pooling import over_seeds
 from dualdiff.profiles import PROFILES, Named, Profile
+from dualdiff.randomness import stream
 from dualdiff.regions import Disc, Region
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table

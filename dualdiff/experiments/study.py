@@ -12,20 +12,15 @@ from torch import Tensor
 
 from dualdiff import metrics
 from dualdiff.compose import joint
-from dualdiff.definitions import added, own
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import exact_denoiser
-from dualdiff.experiments.members import (
-    Recipe,
-    Workshop,
-    law,
-    progress_bar,
-    stream,
-)
+from dualdiff.experiments.definitions import added, own
+from dualdiff.experiments.members import Recipe, Workshop, law, progress_bar
 from dualdiff.experiments.trial import Scores, Trial, known
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.profiles import Profile
+from dualdiff.randomness import stream
 from dualdiff.regions import Region
 from dualdiff.samplers import DDPM, sample
 from dualdiff.scenarios import Scenario

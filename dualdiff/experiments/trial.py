@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 
 from dualdiff.experiments.members import progress_bar
+from dualdiff.experiments.provenance import version_of
 from dualdiff.metrics import Estimate
-from dualdiff.provenance import version_of
 from dualdiff.store import Store, versions
 
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from dualdiff.compose import Weighted
-from dualdiff.definitions import digest
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments import overlap
-from dualdiff.experiments.members import RECIPES, Recipe, Workshop, progress_bar, stream
+from dualdiff.experiments.definitions import digest
+from dualdiff.experiments.members import RECIPES, Recipe, Workshop, progress_bar
 from dualdiff.experiments.overlap import SETTINGS, shifted_table, targets
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations
 from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.profiles import PROFILES, Named, Profile
+from dualdiff.randomness import stream
 from dualdiff.samplers import sample
 from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.experiments.members import stream
 from dualdiff.experiments.overlap import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
 from dualdiff.experiments.study import exact_configurations
 from dualdiff.plots import COLOURS, LABELS
+from dualdiff.randomness import stream
 from dualdiff.readings.overlap import places
 from dualdiff.samplers import sample
 

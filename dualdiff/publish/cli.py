@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dualdiff import __version__
+from dualdiff.experiments.provenance import PROJECT
 from dualdiff.profiles import PROFILES, parse
-from dualdiff.provenance import PROJECT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -345,17 +345,17 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _results(options: argparse.Namespace) -> None:
-    from dualdiff.results import committed as results
+    from dualdiff.results import committed, making
     from dualdiff.results.parts import PARTS
     from dualdiff.store import Store
 
     options.profile = parse("profile", options.profile)
     parts = options.parts or list(PARTS)
-    folder = options.output or (results.FOLDER if options.profile == "full" else None)
+    folder = options.output or (committed.FOLDER if options.profile == "full" else None)
     folder = folder or project_root() / "_build" / "results" / options.profile
     if options.list:
         for name in parts:
-            title, state = results.describe(name, folder)
+            title, state = committed.describe(name, folder)
             print(f"{name:<20} {title:<45} {state}")
         return
     if options.confirm is not None:
@@ -363,7 +363,7 @@ def _results(options: argparse.Namespace) -> None:
             _confirm(name, options.confirm, folder)
         return
     sizes = {"jobs": options.jobs, "quiet": options.quiet, "extend": options.extend}
-    paths = results.run(options.profile, parts, store=Store(), output=_writable(folder), **sizes)
+    paths = making.run(options.profile, parts, store=Store(), output=_writable(folder), **sizes)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dualdiff.provenance import PROJECT, definitions_of, reached_by
+from dualdiff.experiments.provenance import PROJECT, definitions_of, reached_by
 from dualdiff.publish import declared, notebooks
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -14,10 +14,11 @@ import pandas as pd
 
 from dualdiff.experiments.trial import KEY
 from dualdiff.profiles import PROFILES
+from dualdiff.randomness import one_thread
 from dualdiff.results import committed as results
+from dualdiff.results import making
 from dualdiff.results.parts import PARTS
 from dualdiff.store import Store, write
-from dualdiff.train import one_thread
 
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""
@@ -103,7 +104,7 @@ def note(
     record["confirmed"] = {
         "sources": compared_under,
         "trials": count,
-        "revision": results.revision(),
+        "revision": making.revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     write(folder / f"{part}.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -12,16 +12,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.definitions import digest
-from dualdiff.experiments.members import progress_bar, stream
+from dualdiff.experiments.definitions import digest
+from dualdiff.experiments.members import progress_bar
+from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.workers import check_jobs, in_processes
-from dualdiff.provenance import version_of
+from dualdiff.randomness import one_thread, stream
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
 from dualdiff.store import Store, versions
-from dualdiff.train import one_thread
 
 CHUNK = 2_000
 """Tasks that share one stream of random numbers and one file."""

@@ -11,18 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.experiments.members import (
-    Rows,
-    Trained,
-    kept,
-    progress_bar,
-    stream,
-)
+from dualdiff.experiments.definitions import added
+from dualdiff.experiments.members import Rows, Trained, kept, progress_bar
+from dualdiff.experiments.provenance import version_of
 from dualdiff.networks import MLP
 from dualdiff.process import Process
-from dualdiff.provenance import version_of
+from dualdiff.randomness import stream
 from dualdiff.robot.dataset import (
     SPECIAL,
     Split,

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted, guided, joint
 from dualdiff.correct import product
-from dualdiff.definitions import added
 from dualdiff.denoisers import Denoiser
-from dualdiff.experiments.members import stream
+from dualdiff.experiments.definitions import added
+from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.metrics import Estimate, energy_score
-from dualdiff.provenance import version_of
+from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.judge import law_scores, oracle_places, success_rates, uniform_places

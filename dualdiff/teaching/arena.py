@@ -19,13 +19,12 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from dualdiff.experiments.members import stream
+from dualdiff.randomness import one_thread, stream
 from dualdiff.robot.dataset import SPECIAL
 from dualdiff.robot.judge import success_rates
 from dualdiff.robot.kinds import KINDS, environment_of
 from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform
-from dualdiff.train import one_thread
 
 BALL = KINDS[SPECIAL]
 TASKS = 60

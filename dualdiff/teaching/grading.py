@@ -23,6 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dualdiff.experiments.workers import check_jobs
+from dualdiff.randomness import one_thread
 from dualdiff.teaching import arena, confine, sheet
 from dualdiff.teaching.collected import Piece
 from dualdiff.teaching.handover import Closed
@@ -32,7 +33,6 @@ from dualdiff.teaching.matching import Past
 from dualdiff.teaching.playing import Names, mark
 from dualdiff.teaching.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
 from dualdiff.teaching.submission import Lab, Marked, Outcome, plain
-from dualdiff.train import one_thread
 
 ROBOT_LAB = "lab5_robot"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dualdiff.experiments.members import stream
+from dualdiff.randomness import stream
 from dualdiff.robot.dataset import SPECIAL, decode, from_world
 from dualdiff.robot.judge import column_of, oracle_places
 from dualdiff.robot.kinds import KINDS, RADIUS, SIDE

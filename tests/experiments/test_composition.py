@@ -6,7 +6,7 @@ from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.correct import product
 from dualdiff.experiments import composition
 from dualdiff.experiments.composition import SIZES
-from dualdiff.experiments.members import stream
+from dualdiff.randomness import stream
 from dualdiff.store import Store
 
 

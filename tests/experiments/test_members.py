@@ -9,8 +9,9 @@ import torch
 from test_study import TINY
 
 from dualdiff.experiments import members
-from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Recipe, Workshop, stream
+from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Recipe, Workshop
 from dualdiff.process import Process
+from dualdiff.randomness import stream
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.store import Store

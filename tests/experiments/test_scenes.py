@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import default_dtype
 
-from dualdiff.experiments.members import stream
 from dualdiff.experiments.scenes import SCENES, Boxes, Plane, ring_and_bar
+from dualdiff.randomness import stream
 
 RING = ring_and_bar()
 

@@ -9,10 +9,11 @@ import torch
 from dualdiff import metrics
 from dualdiff.compose import Weighted
 from dualdiff.experiments import weighting
-from dualdiff.experiments.members import RECIPES, Workshop, stream
+from dualdiff.experiments.members import RECIPES, Workshop
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial, sized
 from dualdiff.methods import METHODS, Method, corrected
 from dualdiff.profiles import PROFILES
+from dualdiff.randomness import stream
 from dualdiff.results.parts import PARTS
 from dualdiff.samplers import sample
 from dualdiff.scenarios import cabinet

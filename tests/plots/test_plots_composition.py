@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dualdiff.compose import RULES, Rule, weighted
-from dualdiff.experiments.members import stream
 from dualdiff.experiments.scenes import SCENES, Boxes, Plane
 from dualdiff.pages.names import label
 from dualdiff.plots import composition as figures
+from dualdiff.randomness import stream
 
 RING, BOXES = SCENES["ring_and_bar"](), SCENES["boxes"]()
 assert isinstance(RING, Plane) and isinstance(BOXES, Boxes)

@@ -125,7 +125,7 @@ def test_usage_errors(words, capsys):
 
 def test_outside_of_a_project(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "dualdiff" / "cli.py"))
+    monkeypatch.setattr(cli, "PROJECT", tmp_path)
     assert cli.main(["list"]) == 2
     assert "not inside the project" in capsys.readouterr().err
 

@@ -219,7 +219,7 @@ def test_fingerprint_follows_what_is_reached(tmp_path, monkeypatch):
 
 def test_fingerprint_follows_the_committed_tables(tmp_path, monkeypatch):
     notebook = write(tmp_path / "a.ipynb", "1 + 1")
-    monkeypatch.setattr(runner, "__file__", str(tmp_path / "dualdiff" / "runner.py"))
+    monkeypatch.setattr(runner, "PROJECT", tmp_path)
     folder = tmp_path / "book" / "results"
     prints = [runner.fingerprint(notebook, {})]
     folder.mkdir(parents=True)

@@ -7,8 +7,8 @@ import torch
 
 from dualdiff.compose import RULES, Weighted
 from dualdiff.exact import ExactMixture
-from dualdiff.experiments.members import stream
 from dualdiff.experiments.scenes import SCENES, Plane
+from dualdiff.randomness import stream
 from dualdiff.readings import composition as reading
 
 RING = SCENES["ring_and_bar"]()

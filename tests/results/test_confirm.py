@@ -11,7 +11,7 @@ from test_results import MAKES, SIZE
 from dualdiff.profiles import PROFILES
 from dualdiff.publish import cli
 from dualdiff.results import committed as results
-from dualdiff.results import confirm
+from dualdiff.results import confirm, making
 from dualdiff.results.parts import Part
 from dualdiff.store import Store
 
@@ -19,11 +19,11 @@ from dualdiff.store import Store
 @pytest.fixture
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     parts = {name: Part(name, f"Table {name}", make) for name, make in MAKES.items()}
-    for module in (results, confirm):
+    for module in (results, confirm, making):
         monkeypatch.setattr(module, "PARTS", parts)
     monkeypatch.setitem(PROFILES, "smoke", SIZE)
     folder = tmp_path / "out"
-    results.run("smoke", ["small"], store=Store(tmp_path / "store"), output=folder, quiet=True)
+    making.run("smoke", ["small"], store=Store(tmp_path / "store"), output=folder, quiet=True)
     return folder
 
 

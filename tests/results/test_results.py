@@ -13,13 +13,14 @@ import pytest
 from committed import write as write_made_up
 from test_study import TINY
 
-from dualdiff import provenance
+from dualdiff.experiments import provenance
 from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES
 from dualdiff.results import committed as results
+from dualdiff.results import making
 from dualdiff.results.parts import PARTS, Part
 from dualdiff.scenarios import cabinet
 from dualdiff.store import Store
@@ -45,7 +46,8 @@ SIZE = replace(TINY, name="smoke", conditions=6, draws=2)
 @pytest.fixture
 def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {name: Part(name, f"Table {name}", make) for name, make in MAKES.items()}
-    monkeypatch.setattr(results, "PARTS", parts)
+    for module in (results, making):
+        monkeypatch.setattr(module, "PARTS", parts)
     monkeypatch.setitem(PROFILES, "smoke", SIZE)
 
 
@@ -56,7 +58,7 @@ def _run(tmp_path: Path, folder: str = "out", **options: Any) -> Path:
     output = tmp_path / folder
     store = Store(tmp_path / options.pop("store", "store"))
     options = {"quiet": True, **options}
-    results.run("smoke", ["small", "other"], store=store, output=output, **options)
+    making.run("smoke", ["small", "other"], store=store, output=output, **options)
     return output
 
 
@@ -149,7 +151,7 @@ def test_bad_requests(
     profile: str, parts: list[str], jobs: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        results.run(profile, parts, store=Store(tmp_path), output=tmp_path, jobs=jobs)
+        making.run(profile, parts, store=Store(tmp_path), output=tmp_path, jobs=jobs)
     with pytest.raises(ValueError, match="part must be one of"):
         results.load("tiny")
     with pytest.raises(FileNotFoundError, match="dualdiff results --profile full small"):
@@ -238,14 +240,14 @@ def test_a_table_that_lacks_trials_is_extended(
     _tiny(monkeypatch, "small", lambda _: more)
     assert results.staleness("small", folder)[0].startswith("stale: 1 trials differ")
     made = _work_counted(monkeypatch)
-    results.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
+    making.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
     after = (folder / "small.csv").read_text().splitlines()
     assert [trial.configuration for trial in made] == ["joint"]
     assert after[0] == before[0] and after[-len(before) + 1 :] == before[1:]
     assert len(after) == len(before) + len(METRICS) and results.staleness("small", folder) == []
     # What is no trial any more leaves the table, and nothing is computed for that.
     _tiny(monkeypatch, "small", lambda _: every)
-    results.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
+    making.run("smoke", ["small"], store=Store(tmp_path / "new"), output=folder, quiet=True)
     assert (folder / "small.csv").read_text().splitlines() == before and len(made) == 1
 
 
@@ -258,7 +260,7 @@ def test_trials_of_edited_code_are_computed_anew_unless_the_table_is_extended(
     made = _work_counted(monkeypatch)
     every = results.PARTS["small"].trials(PROFILES["smoke"])
     _tiny(monkeypatch, "small", lambda _: [*every, replace(every[0], configuration="joint")])
-    run = partial(results.run, "smoke", ["small"], output=folder, quiet=True)
+    run = partial(making.run, "smoke", ["small"], output=folder, quiet=True)
     run(store=Store(tmp_path / "one"), extend=True)
     assert len(made) == 1
     assert results.staleness("small", folder) == ["changed since: fit"]  # until it is confirmed
@@ -277,7 +279,8 @@ def edit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _tiny(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
-    monkeypatch.setattr(results, "PARTS", {name: Part(name, f"Table {name}", make)})
+    for module in (results, making):
+        monkeypatch.setattr(module, "PARTS", {name: Part(name, f"Table {name}", make)})
     monkeypatch.setitem(PROFILES, "smoke", SIZE)
 
 

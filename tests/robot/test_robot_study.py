@@ -13,6 +13,7 @@ from dualdiff.compose import Weighted
 from dualdiff.experiments.trial import KEY
 from dualdiff.profiles import PROFILES
 from dualdiff.results import committed as results
+from dualdiff.results import making
 from dualdiff.results.parts import PARTS
 from dualdiff.robot import study
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
@@ -311,7 +312,7 @@ def test_the_robots_parts_run_and_are_not_run_again(
 
     def run(folder: str) -> Path:
         output = tmp_path / folder
-        results.run("smoke", ROBOT_PARTS, store=store, output=output, quiet=True)
+        making.run("smoke", ROBOT_PARTS, store=store, output=output, quiet=True)
         return output
 
     first = run("first")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dualdiff.experiments.members import stream
+from dualdiff.randomness import stream
 from dualdiff.robot.judge import column_of, oracle_places, success_rates, uniform_places
 from dualdiff.robot.kinds import RADIUS, REACH, SIDE
 from dualdiff.robot.scenes import fresh_scenes

@@ -30,9 +30,10 @@ from dualdiff import metrics
 from dualdiff.chunks import chunked
 from dualdiff.compose import Weighted
 from dualdiff.correct import product
-from dualdiff.experiments.members import RECIPES, Workshop, stream
+from dualdiff.experiments.members import RECIPES, Workshop
 from dualdiff.experiments.scenes import ring_and_bar
 from dualdiff.profiles import PROFILES
+from dualdiff.randomness import stream
 from dualdiff.regions import Region
 from dualdiff.robot.members import Workshop as RobotWorkshop
 from dualdiff.robot.settings import SCALES, SETTINGS

@@ -13,12 +13,12 @@ from robot_sizes import SMALL
 from robot_sizes import TINY as ROBOT
 from test_study import TINY
 
-from dualdiff import provenance
+from dualdiff.experiments import provenance
 from dualdiff.experiments.diagnosis import Diagnosis
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.provenance import definitions_of, reached_by, version_of
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial
-from dualdiff.provenance import definitions_of, reached_by, version_of
 from dualdiff.publish import cli, notebooks
 from dualdiff.robot.rows import DataTrial
 from dualdiff.robot.study import RobotTrial
@@ -200,7 +200,7 @@ class Seen:
             if path.is_relative_to(provenance.FOLDER):
                 module = path.relative_to(provenance.FOLDER).with_suffix("").parts
                 name = code.co_qualname.partition(".")[0]
-                if module[-1] not in provenance.LEFT_OUT and not name.startswith("<"):
+                if ".".join(module) not in provenance.LEFT_OUT and not name.startswith("<"):
                     yield ".".join(module), name
 
 

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1]
 """Of the package."""
 PROJECT = FOLDER.parent
 """The checkout, if the package is installed from one."""
 PACKAGE = FOLDER.name
-LEFT_OUT = {"store", "definitions", "provenance"}
+LEFT_OUT = {"store", "experiments.definitions", "experiments.provenance"}
 """Modules that keep results and make their keys: they decide no result."""
 MODULE = rf"{PACKAGE}(\.\w+)+"
 """A module that is started or loaded by its name."""

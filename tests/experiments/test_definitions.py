@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dualdiff import denoisers, process, samplers, scenarios
 from dualdiff.compose import RULES
-from dualdiff.definitions import digest, own
+from dualdiff.experiments.definitions import digest, own
 from dualdiff.experiments.members import RECIPES, law
 from dualdiff.experiments.scenes import SCENES
 from dualdiff.lens import Lens
@@ -154,7 +154,7 @@ def test_a_definition_made_anew_has_the_same_key() -> None:
 
 def test_the_key_is_the_same_in_another_process() -> None:
     code = f"""
-from dualdiff.definitions import digest
+from dualdiff.experiments.definitions import digest
 space = {{"__name__": "__main__"}}
 exec({SOURCE!r}, space)
 print(digest(space["law"]))

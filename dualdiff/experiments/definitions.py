@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor, uint8
 
-from dualdiff.provenance import PACKAGE, version_of
+from dualdiff.experiments.provenance import PACKAGE, version_of
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented))
 UNTOLD = {"eval", "exec", "compile", "globals", "open", "__import__", "import_module"}
@@ -40,7 +40,7 @@ def digest(value: object) -> str:
     Data count by value. Functions and classes of the user's own count by their compiled code (not
     by comments or their place), with all that it reaches: bases, defaults, closures, globals,
     helpers in other modules. Definitions of libraries count by name and installed version, those of
-    this package by the definitions that they reach (:mod:`dualdiff.provenance`).
+    this package by the definitions that they reach (:mod:`dualdiff.experiments.provenance`).
 
     An object with a method ``store_key()`` counts by the class's name and what that returns. What
     code reads while it runs (files, the clock) is not seen: let ``store_key`` tell of it.
