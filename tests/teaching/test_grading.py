@@ -63,7 +63,7 @@ def graded(lab, tmp_path_factory):
     """A folder of submissions that has been marked."""
     folder = hand_in(tmp_path_factory.mktemp("class") / "in", lab)
     out = folder.parent / "marks"
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), SHORT, quiet=True)
     return folder, out
 
 
@@ -71,31 +71,26 @@ def rows(out: Path) -> pd.DataFrame:
     return pd.read_csv(out / "marks.csv", index_col="submission", keep_default_na=False)
 
 
+def enter(out: Path, column: str, entries: str | list[str], **options) -> bytes:
+    """Save the table with other entries in a column, as a spreadsheet program does."""
+    frame = pd.read_csv(out / "marks.csv", dtype=str, keep_default_na=False)
+    frame.assign(**{column: entries}).to_csv(out / "marks.csv", index=False, **options)
+    return (out / "marks.csv").read_bytes()
+
+
 @needs_box
 def test_the_table_has_a_row_for_each_and_a_column_for_each_question(graded):
     table = rows(graded[1])
-    names = [
-        "'=cleo.ipynb",
-        "ada/lab.ipynb",
-        "ben/lab.ipynb",
-        "dan.ipynb",
-        "eve.ipynb",
-        "fay.ipynb",
-    ]
+    names = [f"{name}.ipynb" for name in ("'=cleo", "ada/lab", "ben/lab", "dan", "eve", "fay")]
     assert sorted(table.index) == names
     assert list(table.columns[-3:]) == ["q1", "q2", "open1"]
-    assert table["marks"].to_dict() == dict(zip(names, [2, 4, 0, 4, 0, 0], strict=True))
-    assert table["of"].to_dict() == dict(zip(names, [4, 4, 4, 4, 0, 0], strict=True))
-    words = ["marked"] * 4 + ["unreadable"] * 2
-    assert table["status"].to_dict() == dict(zip(names, words, strict=True))
+    assert table.loc[names, "marks"].tolist() == [2, 4, 0, 4, 0, 0]
+    assert table.loc[names, "of"].tolist() == [4, 4, 4, 4, 0, 0]
+    assert table.loc[names, "status"].tolist() == ["marked"] * 4 + ["unreadable"] * 2
     assert table.loc["ada/lab.ipynb", ["q1", "q2", "open1"]].tolist() == ["3", "1", ""]
     assert table.loc["'=cleo.ipynb", ["q1", "q2"]].tolist() == ["1", "1"]
     assert table.loc["eve.ipynb", ["q1", "q2"]].tolist() == ["", ""]
-
-
-@needs_box
-def test_every_reason_can_be_read(graded):
-    remarks = rows(graded[1])["remarks"]
+    remarks = table["remarks"]
     assert remarks["ada/lab.ipynb"] == ""
     left_out = "cell 1 of the code: left out, because its process ended"
     assert remarks["dan.ipynb"].startswith(left_out)
@@ -104,19 +99,16 @@ def test_every_reason_can_be_read(graded):
 
 
 @needs_box
-def test_each_author_gets_a_page(graded):
+def test_each_author_gets_a_page_and_answers_in_words_stand_side_by_side(graded):
     pages = {path.stem: path.read_text() for path in (graded[1] / "feedback").iterdir()}
     assert set(pages) == {"ada__lab", "ben__lab", "=cleo", "dan", "eve", "fay"}
     assert "lab0_small: **4 of 4 points**" in pages["ada__lab"]
     assert "## q1: 1 of 3" in pages["=cleo"] and "It works on tensors" in pages["=cleo"]
     assert "lab0_small: **4 of 4 points**" in pages["dan"] and "left out" in pages["dan"]
-
-
-@needs_box
-def test_answers_in_words_stand_side_by_side(graded):
     text = (graded[1] / "open_answers.md").read_text()
     assert "## lab0_small, open1" in text and "> Nobody *knows*." in text
     assert text.index("### ada/lab.ipynb") < text.index("### ben/lab.ipynb")
+    assert not (graded[1] / "leaderboard.csv").exists()  # nobody competes
 
 
 @needs_box
@@ -137,51 +129,25 @@ def test_a_second_call_marks_only_what_is_new_or_was_not_completed(
     (folder / "gus.ipynb").write_text(json.dumps(load(lab / "student" / f"{NAME}.ipynb")))
     (folder / "hal.ipynb").write_text((folder / "ada" / "lab.ipynb").read_text())
     (out / "marks.csv").unlink()
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
+    grade(handed_in(folder), out, labs_of(lab), SHORT, quiet=True)
     assert played == ["gus.ipynb"]
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
+    for _ in range(2):
+        grade(handed_in(folder), out, labs_of(lab), SHORT, quiet=True)
     assert played == ["gus.ipynb"] * 2
     after = rows(out)
     same = ["marks", "of", "status", "remarks", "q1", "q2"]
     assert after.loc[before.index, same].equals(before[same])
     assert after.loc["hal.ipynb", "marks"] == 4  # the same file as another's is the same result
-
-
-@needs_box
-def test_what_the_marker_entered_is_kept_and_a_foreign_table_too(graded, lab, tmp_path):
-    folder, out = graded[0], tmp_path / "out"
-    shutil.copytree(graded[1], out)
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
-    before = pd.read_csv(out / "marks.csv", dtype=str, keep_default_na=False)
-    before.loc[before["submission"] == "ben/lab.ipynb", "open1"] = "1.5"
-    before.to_csv(out / "marks.csv", index=False)
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
-    assert rows(out)["open1"].to_dict() == dict.fromkeys(before["submission"], "") | {
-        "ben/lab.ipynb": "1.5"
-    }
-    foreign = "submission;open1\nben/lab.ipynb;2.5\n"
-    (out / "marks.csv").write_text(foreign)
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
-    assert foreign in [path.read_text() for path in out.glob("marks-*.csv")]
-    assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
-    assert rows(out).loc["ben/lab.ipynb", "open1"] == "2.5"
-
-
-@needs_box
-def test_a_damaged_result_is_made_anew(graded, lab, tmp_path):
-    folder, out = graded[0], tmp_path / "out"
-    shutil.copytree(graded[1], out)
-    for path in (out / ".done").iterdir():
+    for path in (out / ".done").iterdir():  # what is damaged is made anew
         path.write_text(path.read_text()[:50])
-    grade(handed_in(folder), out, labs_of(lab), Limits(seconds=60), quiet=True)
-    assert rows(out).loc["ada/lab.ipynb", "marks"] == 4
+    grade(handed_in(folder), out, labs_of(lab), SHORT, quiet=True)
+    assert len(played) > 6 and rows(out).loc["ada/lab.ipynb", "marks"] == 4
 
 
 @needs_box
 def test_the_marks_do_not_depend_on_how_many_play_at_a_time(graded, lab, tmp_path):
     folder, out = graded
-    grade(handed_in(folder), tmp_path, labs_of(lab), Limits(seconds=60), jobs=1, quiet=True)
+    grade(handed_in(folder), tmp_path, labs_of(lab), SHORT, jobs=1, quiet=True)
     measured = ["seconds", "memory_mib"]
     assert rows(tmp_path).drop(columns=measured).equals(rows(out).drop(columns=measured))
 
@@ -197,7 +163,7 @@ def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, l
         return shares | {"rows": 90, "tasks": 10, "game": "a game", "name": name}
 
     chosen = {"competitions": {NAME: compete}, "quiet": True}
-    grade(handed_in(folder), tmp_path, labs_of(lab), Limits(seconds=60), **chosen)
+    grade(handed_in(folder), tmp_path, labs_of(lab), SHORT, **chosen)
     board = pd.read_csv(tmp_path / "leaderboard.csv")
     found = board[["place", "name", "success"]].to_numpy().tolist()
     assert found == [[1, "'=top", 1.0], [2, "ada__lab", 0.25], [2, "dan", 0.25]]
@@ -215,10 +181,6 @@ def test_the_robots_game_is_the_same_in_every_call_and_another_elsewhere(tmp_pat
     assert seeds[0] == seeds[1] != seeds[2]
 
 
-def test_a_leaderboard_without_a_competitor_is_not_written(graded):
-    assert not (graded[1] / "leaderboard.csv").exists()
-
-
 def test_what_goes_wrong_in_marking_one_does_not_stop_the_others(lab, tmp_path, monkeypatch):
     folder = hand_in(tmp_path / "in", lab)
     mark = grading.mark
@@ -229,13 +191,11 @@ def test_what_goes_wrong_in_marking_one_does_not_stop_the_others(lab, tmp_path, 
         mark(result, *rest, **more)
 
     monkeypatch.setattr(grading, "mark", fails)
-    limits = Limits(seconds=60)
-    grade(handed_in(folder), tmp_path / "out", labs_of(lab), limits, confined=False, quiet=True)
-    table = rows(tmp_path / "out")
+    out = tmp_path / "out"
+    grade(handed_in(folder), out, labs_of(lab), SHORT, confined=False, quiet=True)
+    table = rows(out)
     assert table.loc["ada/lab.ipynb", "status"] == "stopped"
-    assert table.loc["ada/lab.ipynb", "remarks"] == (
-        "it could not be marked: ZeroDivisionError: seven"
-    )
+    assert "ZeroDivisionError: seven" in table.loc["ada/lab.ipynb", "remarks"]
     assert table.loc["ben/lab.ipynb", "status"] == "marked"
 
 
@@ -327,14 +287,11 @@ def test_bad_input_is_refused_in_a_sentence(lab, tmp_path, capsys):
     assert "there is no notebook (.ipynb) in" in capsys.readouterr().err
     (tmp_path / "a.ipynb").write_text("{}")
     given = ["grade", str(tmp_path), "--labs", str(lab)]
-    for more, words in {
+    for more, words in {  # more limits that are refused: test_confine
         ("--jobs", "0"): "jobs must be at least 1, not 0",
         ("--size", "tiny"): "size must be one of full, smoke, not 'tiny'",
-        ("--seconds", "0"): "seconds must be at least 1 and at most 1000000, not 0",
-        ("--memory", "0.1"): "memory must be at least",
         ("--seconds", "inf"): "seconds must be at least 1 and at most",
-        ("--seconds", "1e300"): "seconds must be at least 1 and at most",
-        ("--memory", "inf"): "memory must be at least",
+        ("--memory", "0.1"): "memory must be at least",
         ("--memory", "nan"): "memory must be at least",
         ("-o", str(tmp_path)): "choose another folder",
         ("-o", str(tmp_path / "out")): "choose another folder",
@@ -384,31 +341,21 @@ def quick(lab, tmp_path, monkeypatch):
 
 def test_names_in_any_script_and_of_any_length_get_a_row_and_a_page(quick):
     names = ["Müller/l.ipynb", b"M\xfcller/l.ipynb", "mu\u0308ller/l.ipynb", "MÜLLER/l.ipynb"]
-    names += [
-        "ada/b__c.ipynb",
-        "ada__b/c.ipynb",
-        "ada/b/c.ipynb",
-        "x\ny/\u202el.ipynb",
-        "'=1.ipynb",
-    ]
+    names += ["ada/b__c.ipynb", "ada__b/c.ipynb", "ada/b/c.ipynb"]
+    names += ["x\ny/\u202el.ipynb", "'=1.ipynb"]
     names += [f"{'Ж' * 120}/{'щ' * 100}{n}.ipynb" for n in range(3)]
     table = quick(*names)
     assert len(table) == len(names) and set(table["marks"]) == {3}
     written = [path.read_text() for path in (quick.out / "feedback").iterdir()]
-    assert sorted(text.splitlines()[0] for text in written) == sorted(
-        f"# {grading.plain(label.removeprefix(chr(39)) if label[1:2] == chr(39) else label)}"
-        for label in table.index
-    )
+    shown = [label.removeprefix("'") if label[1:2] == "'" else label for label in table.index]
+    heads = sorted(text.splitlines()[0] for text in written)
+    assert heads == sorted(f"# {grading.plain(label)}" for label in shown)
     entered = {label: f"entry {n}" for n, label in enumerate(table.index)}
-    frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
-    frame["open1"] = [entered[label] for label in frame["submission"]]
-    frame.to_csv(quick.out / "marks.csv", index=False, encoding="cp1252", errors="replace", sep=";")
-    kept = (quick.out / "marks.csv").read_bytes()
+    how = {"encoding": "cp1252", "errors": "replace", "sep": ";"}
+    kept = enter(quick.out, "open1", [*entered.values()], **how)
     again = quick()
-    there = again["open1"].tolist()
-    assert set(entered.values()) <= set(
-        there
-    )  # what cannot be told apart stays in a row of its own
+    # What cannot be told apart stays in a row of its own.
+    assert set(entered.values()) <= set(again["open1"].tolist())
     for label, entry in again["open1"].items():
         assert entry in ("", entered.get(label, entry))
     assert kept in [path.read_bytes() for path in quick.out.glob("marks-*.csv")]
@@ -453,8 +400,7 @@ def test_all_that_is_ignored_can_be_seen(quick, tmp_path):
 
 def test_the_untouched_copy_of_another_takes_no_entry_along(quick, tmp_path):
     quick("ada.ipynb")
-    frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
-    frame.assign(open1="4").to_csv(quick.out / "marks.csv", index=False)
+    enter(quick.out, "open1", "4")
     (tmp_path / "in" / "ada.ipynb").rename(tmp_path / "in" / "ben.ipynb")
     assert quick()["open1"].astype(str).to_dict() == {"ben.ipynb": "", "ada.ipynb": "4"}
 
@@ -482,8 +428,7 @@ def test_what_was_entered_while_it_was_marking_counts(quick, monkeypatch):
     mark = grading.mark
 
     def slow(result, *rest, **more):
-        frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
-        frame.assign(open1="4").to_csv(quick.out / "marks.csv", index=False)
+        enter(quick.out, "open1", "4")
         mark(result, *rest, **more)
 
     monkeypatch.setattr(grading, "mark", slow)
@@ -493,21 +438,20 @@ def test_what_was_entered_while_it_was_marking_counts(quick, monkeypatch):
 
 def test_a_corrected_question_counts_in_the_sum(quick):
     quick("ada.ipynb", "ben.ipynb")
-    frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
-    frame.loc[0, "q2"] = "0,5"
-    frame.to_csv(quick.out / "marks.csv", index=False)
+    enter(quick.out, "q2", ["0,5", "0"])
     for _ in range(2):
         assert quick()["marks"].tolist() == [3.5, 3]
 
 
-def test_every_version_that_differs_is_kept(quick):
+def test_every_version_that_differs_is_kept_and_a_foreign_table_too(quick):
     quick("ada.ipynb")
     versions = []
     for entry in ("1", "2", "1", "3"):
-        frame = pd.read_csv(quick.out / "marks.csv", dtype=str, keep_default_na=False)
-        frame.assign(open1=entry).to_csv(quick.out / "marks.csv", index=False, sep=";")
-        versions.append((quick.out / "marks.csv").read_bytes())
+        versions.append(enter(quick.out, "open1", entry, sep=";"))
         assert quick()["open1"].astype(str).tolist() == [entry]
+    versions.append(b"submission;open1\nada.ipynb;2.5\n")
+    (quick.out / "marks.csv").write_bytes(versions[-1])
+    assert quick()[["marks", "open1"]].to_numpy().tolist() == [[3, 2.5]]
     kept = [path.read_bytes() for path in sorted(quick.out.glob("marks-*.csv"))]
     assert set(versions) <= set(kept) and len(set(kept)) == len(kept)
 
@@ -523,11 +467,8 @@ def test_a_table_under_another_name_is_named(quick):
 def test_what_is_not_marked_has_a_row_a_page_and_is_counted(quick, tmp_path):
     (tmp_path / "in" / "gus").mkdir(parents=True)
     table = quick("ada.ipynb", "ben/lab.ipynb.txt")
-    assert table["status"].to_dict() == {
-        "ada.ipynb": "marked",
-        "ben/lab.ipynb.txt": "marked",
-        "gus/": "not marked",
-    }
+    states = {"ada.ipynb": "marked", "ben/lab.ipynb.txt": "marked", "gus/": "not marked"}
+    assert table["status"].to_dict() == states
     assert "empty" in table.loc["gus/", "remarks"]
     assert "empty" in (quick.out / "feedback" / "gus.md").read_text()
     assert quick.said[-1] == "3 handed in: 2 marked, 1 not marked (gus/)"

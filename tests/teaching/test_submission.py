@@ -47,6 +47,9 @@ def marks(result: Marked) -> dict[str, float]:
 
 @needs_box
 def test_the_solution_gets_all_and_the_untouched_copy_nothing(lab, solved, tmp_path):
+    assert marks(marked(solved, lab, tmp_path, confined=False)) == {"q1": 3, "q2": 1}
+    sized = marked(with_cell(solved, "raise ValueError(size())"), lab, tmp_path)
+    assert sized.remarks == [f"cell {LAST} of the code: ValueError: smoke"]
     full = marked(solved, lab, tmp_path)
     assert full.complete and full.remarks == [] and marks(full) == {"q1": 3, "q2": 1}
     assert full.memory > 50 * 2**20 and full.seconds > 0
@@ -66,26 +69,10 @@ def test_a_wrong_answer_loses_its_own_points_and_says_why(lab, solved, tmp_path)
     assert failed.reason.startswith("AssertionError")
 
 
-@needs_box
-def test_without_a_box_the_marks_are_the_same(lab, solved, tmp_path):
-    assert marks(marked(solved, lab, tmp_path, confined=False)) == {"q1": 3, "q2": 1}
-
-
-@needs_box
-def test_the_size_reaches_the_notebook(lab, solved, tmp_path):
-    result = marked(with_cell(solved, "raise ValueError(size())"), lab, tmp_path)
-    assert result.remarks == [f"cell {LAST} of the code: ValueError: smoke"]
-
-
 # What an honest student gets wrong, and what only looks strange: the rest of the notebook counts.
 HONEST = {
     "while True:\n    pass": r"stopped after 2 s",
-    "while True:\n"
-    "    try:\n"
-    "        while True:\n"
-    "            pass\n"
-    "    except Exception:\n"
-    "        pass": r"stopped after 2 s",
+    "while True:\n  try:\n    while True: pass\n  except Exception: pass": r"stopped after 2 s",
     "import sys\nsys.exit(3)": r"SystemExit: 3",
     "def f(:": r"SyntaxError: .*",
     "1 / 0": r"ZeroDivisionError: division by zero",
@@ -125,18 +112,12 @@ def test_a_function_that_hangs_loses_its_own_tests(lab, solved, tmp_path, monkey
 
 
 @needs_box
-def test_a_deleted_cell_is_named(lab, solved, tmp_path):
-    notebook = json.loads(json.dumps(solved))
+def test_a_deleted_cell_is_named_and_the_last_cell_decides_what_a_name_is(lab, solved, tmp_path):
+    notebook = with_cell(solved, "seven = object()")
     notebook["cells"] = [c for c in notebook["cells"] if "def twice" not in "".join(c["source"])]
     result = marked(notebook, lab, tmp_path)
-    assert marks(result) == {"q1": 0, "q2": 1}
+    assert marks(result) == {"q1": 0, "q2": 0}
     assert result.remarks == ["q1: twice is not defined"]
-
-
-@needs_box
-def test_the_last_cell_decides_what_a_name_is(lab, solved, tmp_path):
-    result = marked(with_cell(solved, "seven = object()"), lab, tmp_path)
-    assert marks(result) == {"q1": 3, "q2": 0}
     assert "a object cannot be handed" in result.questions["q2"][0].reason
 
 
@@ -147,16 +128,12 @@ HOSTILE = {
     "memory of children": (
         "import subprocess, sys, time\n"
         "code = 'x = bytearray(400 * 2**20); import time; time.sleep(60)'\n"
-        "for _ in range(5):\n"
-        "    subprocess.Popen([sys.executable, '-c', code])\n"
-        "time.sleep(60)",
+        "for _ in range(5): subprocess.Popen([sys.executable, '-c', code])\ntime.sleep(60)",
         "it took more than 1 GiB of memory",
     ),
     "many processes": (
         "import subprocess, time\n"
-        "for _ in range(200):\n"
-        "    subprocess.Popen(['sleep', '60'])\n"
-        "time.sleep(60)",
+        "for _ in range(200): subprocess.Popen(['sleep', '60'])\ntime.sleep(60)",
         "it started more than 32 processes",
     ),
     "an end without a word": ("import os\nos._exit(0)", "its process ended"),
@@ -319,9 +296,7 @@ def test_a_spy_finds_no_tests_no_network_and_no_other_process(lab, solved, tmp_p
     assert result.complete and result.remarks == []
     assert seen["secret"] == []
     assert len(seen["processes"]) <= 3  # the box's first process, the player, and none of ours
-    assert "/usr" in seen["found"] and not {"PYTEST_CURRENT_TEST", "PWD"} & set(
-        seen["environment"]
-    ) - {"PWD"}
+    assert "/usr" in seen["found"]
     assert not any(name.startswith("PYTEST") for name in seen["environment"])
 
 
@@ -335,9 +310,7 @@ def test_outside_the_box_the_spy_would_find_them(lab, solved, tmp_path):
 
 @needs_box
 def test_a_box_keeps_nothing_of_the_one_before(lab, solved, tmp_path):
-    code = (
-        "import os\nseven = 7 * (not os.path.exists('/tmp/left'))\nopen('/tmp/left', 'w').close()"
-    )
+    code = "import os\nseven = 7 * (not os.path.exists('/tmp/left'))\nopen('/tmp/left', 'w')"
     for _ in range(2):
         assert marks(marked(with_cell(solved, code), lab, tmp_path))["q2"] == 1
 
