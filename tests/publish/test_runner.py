@@ -12,8 +12,8 @@ import time
 import nbformat
 import pytest
 
-from dualdiff.publish import runner
-from dualdiff.publish.runner import ChapterError, Page
+from dualdiff.publish import children, runner
+from dualdiff.publish.children import ChapterError, Page
 
 PARAMETERS = """\
 profile: str = "smoke"  # how much is computed
@@ -295,7 +295,7 @@ def test_lines_come_whole_however_they_are_cut() -> None:
 
     writer = threading.Thread(target=write_in_parts)
     writer.start()
-    assert b"".join(line + b"\n" for line in runner._lines(there)) == text
+    assert b"".join(line + b"\n" for line in children._lines(there)) == text
     writer.join()
     os.close(there)
 
