@@ -46,6 +46,7 @@ grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
 
 bench: $(VENV)/.installed-dev ## measure the speed of sampling
 	@$(BIN)/dualdiff bench
+	@$(BIN)/python tests/widget_speed.py
 
 clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
 	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi

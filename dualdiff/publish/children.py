@@ -45,6 +45,7 @@ class Page:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class ChapterError(RuntimeError):
     """A notebook did not run to its end.
 
@@ -60,18 +61,12 @@ class ChapterError(RuntimeError):
         The notebook as far as it got.
     """
 
-    def __init__(
-        self,
-        page: str,
-        error: str,
-        message: str,
-        cell: int | None = None,
-        source: str = "",
-        partial: Path | None = None,
-    ) -> None:
-        self.page, self.error, self.message = page, error, message
-        self.cell, self.source, self.partial = cell, source, partial
-        super().__init__(page, error, message, cell, source, partial)
+    page: str
+    error: str
+    message: str
+    cell: int | None = None
+    source: str = ""
+    partial: Path | None = None
 
     def __str__(self) -> str:
         where = f" in cell {self.cell}" if self.cell is not None else ""

@@ -61,24 +61,19 @@ def record(table: pd.DataFrame | Mapping[str, float]) -> None:
     """
     import pandas as pd
 
-    frame = table if isinstance(table, pd.DataFrame) else _from_mapping(table)
-    words = f"the table has {len(frame)} rows and the columns {list(frame.columns)}"
-    if frame.empty or "value" not in frame or not frame.columns.is_unique:
+    if isinstance(table, Mapping):
+        table = pd.DataFrame({"metric": [*table], "value": [*table.values()]})
+    words = f"the table has {len(table)} rows and the columns {list(table.columns)}"
+    if table.empty or "value" not in table or not table.columns.is_unique:
         raise ValueError(f"{words}; it must have rows, a column 'value', and each name once")
-    if not all(isinstance(name, str) for name in frame.columns):
+    if not all(isinstance(name, str) for name in table.columns):
         raise ValueError(f"{words}; names must be text")
-    if not pd.api.types.is_numeric_dtype(frame["value"]):
-        raise ValueError(f"column 'value' is {frame['value'].dtype}; it must be numbers")
+    if not pd.api.types.is_numeric_dtype(table["value"]):
+        raise ValueError(f"column 'value' is {table['value'].dtype}; it must be numbers")
     if path := os.environ.get(VARIABLE):
         if Path(path).exists():
             raise RuntimeError("record was called before; a notebook hands over one table")
-        frame.reset_index(drop=True).to_parquet(path)
-
-
-def _from_mapping(numbers: Mapping[str, float]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"metric": list(numbers), "value": list(numbers.values())})
+        table.reset_index(drop=True).to_parquet(path)
 
 
 def check_folder(folder: Path, *given: Path) -> None:
