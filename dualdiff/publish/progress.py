@@ -70,7 +70,7 @@ class Progress:
             self.running[name] = {"since": time.monotonic(), "worker": worker}
             if not self.table:
                 self.say(f"{name}: started" + f" on worker {worker}" * bool(worker))
-        if state := self.running.get(name):
+        elif state := self.running.get(name):
             state["cell"] = f"{cell} of {cells}"
         self.refresh()
 
@@ -78,10 +78,9 @@ class Progress:
         """A piece is done."""
         since = self.running.pop(name, {}).get("since", self.start)
         self.done += 1
-        if not self.table:
-            took, count = time.monotonic() - since, self.kept + self.done
-            so_far = f" ({count} of {self.total}, {self._left()})" if self.total > 1 else ""
-            self.say(f"{name}: done in {took:.0f} s{so_far}")
+        took, count = time.monotonic() - since, self.kept + self.done
+        so_far = f" ({count} of {self.total}, {self._left()})" if self.total > 1 else ""
+        self.say(f"{name}: done in {took:.0f} s{so_far}")
         self.bar.update()
         self.refresh()
 

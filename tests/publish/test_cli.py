@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 
 import nbformat
 import pytest
@@ -127,6 +128,19 @@ def test_usage_errors(words, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(words.split())
     assert caught.value.code == 2 and "usage: dualdiff" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize(("name", "extra"), cli.EXTRAS.items())
+def test_a_command_says_which_extra_it_lacks(name, extra, monkeypatch, capsys):
+    def lacking(_):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(cli, "writable", lacking)
+    assert cli.main(["grade", "."]) == 1
+    said = capsys.readouterr().err
+    assert f"pip install 'dualdiff[{extra}]'" in said and said.count("\n") == 1
+    extras = tomllib.loads((projects.PROJECT / "pyproject.toml").read_text())["project"]
+    assert any(asked.startswith(name) for asked in extras["optional-dependencies"][extra])
 
 
 def test_outside_of_a_project(tmp_path, monkeypatch, capsys):
