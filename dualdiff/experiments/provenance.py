@@ -12,6 +12,7 @@ import functools
 import hashlib
 import re
 import symtable
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ LEFT_OUT = {"store", "experiments.definitions", "experiments.provenance"}
 """Modules that keep results and make their keys: they decide no result."""
 MODULE = rf"{PACKAGE}(\.\w+)+"
 """A module that is started or loaded by its name."""
+_PARSING = threading.Lock()
 Place = tuple[str, str]
 """A module of the package, as ``robot.study``, and a definition at its top; "" stands for all."""
 Chain = tuple[str, ...]
@@ -53,6 +55,12 @@ class Source(NamedTuple):
 
     own: dict[str, Definition]
     taken: dict[str, Chain]
+
+
+def parse(source: str | bytes) -> ast.Module:
+    """:func:`ast.parse`, in one thread at a time: in Python 3.11 two of them disturb each other."""
+    with _PARSING:
+        return ast.parse(source)
 
 
 def definitions_of(*roots: object) -> dict[str, str]:
@@ -196,7 +204,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=512)
 def _read(path: Path, *_: int) -> Source:
     """A file, taken apart once for as long as it stays the same."""
-    return _taken_apart(ast.parse(path.read_text("utf-8")))
+    return _taken_apart(parse(path.read_text("utf-8")))
 
 
 def _taken_apart(tree: ast.Module) -> Source:
