@@ -313,14 +313,14 @@ def _make_labs(folder: Path, names: list[str] | None = None) -> None:
 
 
 def _grade(options: argparse.Namespace) -> None:
-    from dualdiff.teaching import collected, confine, grading
+    from dualdiff.teaching import collected, grading, sandbox
 
     given = options.submissions.resolve()
     out = _writable(options.output or given.with_name(f"{given.name}-marks"))
     if _stopped:
         raise KeyboardInterrupt
     found = collected.handed_in(options.submissions, out)  # before work is put into anything
-    limits = confine.Limits(options.seconds, options.memory * 2**30)
+    limits = sandbox.Limits(options.seconds, options.memory * 2**30)
     if (folder := options.labs) is None:
         _make_labs(folder := project_root() / "_build" / "labs")
     labs = grading.labs_of(folder)
