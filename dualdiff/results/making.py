@@ -185,7 +185,7 @@ def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     lines: dict[tuple[Any, ...], str] = {}
     for trial in some:
         key, now = trial.key, sources_of([trial])
-        same = now.items() <= known.items() and record["versions"]["torch"] == version("torch")
+        same = now.items() <= known.items() and record["versions"]["torch"] == versions()["torch"]
         if hashes.get(key) == trial_hash(trial) and (same or extend):
             own = [line for line, of in zip(text[1:], keys, strict=True) if of == key]
             lines[key] = "\n".join([text[0], *own, ""])

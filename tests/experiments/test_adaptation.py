@@ -8,7 +8,6 @@ from conftest import generator
 from test_study import TINY
 
 from dualdiff import metrics
-from dualdiff.experiments import adaptation
 from dualdiff.experiments.adaptation import (
     EPOCH_METHODS,
     POINTS,
@@ -24,7 +23,7 @@ from dualdiff.experiments.adaptation import (
 )
 from dualdiff.experiments.members import METHODS, RECIPES
 from dualdiff.experiments.overlap import overlap_fraction
-from dualdiff.experiments.trial import Trial, tidy
+from dualdiff.experiments.trial import KEY, Trial, tidy
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.store import Store
@@ -135,7 +134,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, store: Store) -> None:
     some = epoch_trials("smoke", 0, 4)
     table = tidy([*some, *some[:2]], store)
-    trials = table.drop_duplicates([*adaptation.TRIAL, "seed"])
+    trials = table.drop_duplicates(KEY)
     assert len(trials) == len(some)
     assert set(table["n_specialised"]) == {4} and set(table["finetune_epochs"]) == {1, 2}
     assert "seconds" not in table

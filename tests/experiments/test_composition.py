@@ -19,7 +19,7 @@ def test_tables_have_every_rule_and_method_and_are_stored(tmp_path, monkeypatch)
     assert set(methods["name"]) == set(composition.METHODS)
     calls = methods[methods["metric"] == "calls"].set_index("name")["value"]
     assert calls["sum"] == calls["smc"] == 200 and calls["amdm"] == 140
-    monkeypatch.setattr(composition, "_scored", pytest.fail)  # made again, it would fail
+    monkeypatch.setattr(composition, "seen", pytest.fail)  # made again, it would fail
     again = composition.methods_table("smoke", 0, store=store, scenes=["ring_and_bar"])
     assert again.equals(methods)
 
