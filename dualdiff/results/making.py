@@ -21,8 +21,8 @@ from dualdiff.experiments.workers import check_jobs, in_processes
 from dualdiff.profiles import PROFILES
 from dualdiff.results.committed import (
     FOLDER,
+    as_written,
     check_part,
-    load,
     some_of,
     sources_of,
     staleness,
@@ -175,7 +175,7 @@ class Kept(NamedTuple):
 
 def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     try:
-        table, record = load(part, output)
+        table, record = as_written(part, output)
         text = (output / f"{part}.csv").read_text("utf-8").splitlines()
     except (FileNotFoundError, ValueError):
         return Kept({}, [], {})

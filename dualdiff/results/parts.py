@@ -8,7 +8,8 @@ from typing import Any
 
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.members import RECIPES, Recipe
-from dualdiff.experiments.overlap import SETTINGS, shifted_table, sweep_trials, targets
+from dualdiff.experiments.overlap import sweep_trials, targets
+from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
 from dualdiff.profiles import Profile
@@ -59,8 +60,8 @@ def _scenario(name: str, recipe: str) -> Callable[[Profile], list[ScenarioTrial]
 def _overlap(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 10_000, 5)
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
-    found = [t for w in worlds for t in trials(w, [RECIPES["plain"]], size, 0, targets(w))]
-    return [t for t in found if t.configuration in ("general", "specialised", "joint")]
+    names, plain = ("general", "specialised", "joint"), [RECIPES["plain"]]
+    return [t for w in worlds for t in trials(w, plain, size, 0, targets(w), names)]
 
 
 def _sweep(*recipes: str) -> Callable[[Profile], list[ScenarioTrial]]:
