@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-NEEDS  := requirements.txt requirements-labs.txt constraints.txt pyproject.toml
+NEEDS  := requirements.txt constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lab labs grade bench clean system sound
@@ -79,7 +79,7 @@ $(VENV)/.installed: $(NEEDS) | sound $(VENV)/pyvenv.cfg
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || \
 		$(call unfit,has no pip and cannot get it (with uv: uv pip install --python $(BIN)/python pip))
 	@echo "Installing into $(VENV): some minutes the first time."
-	@$(PIP) --editable . --requirement requirements-labs.txt
+	@$(PIP) --editable ".[labs,sweep]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

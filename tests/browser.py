@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dualdiff.publish.cli import project_root
+from dualdiff.publish.project import project_root
 
 # What the theme and docutils do and neither settings nor a style sheet can undo: rule of axe, and
 # the beginning of the selector of the elements that may break it.

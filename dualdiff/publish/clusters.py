@@ -1,10 +1,10 @@
-"""Where a sweep runs: in this process, at a Dask scheduler, or in the queue of a cluster."""
+"""Where a sweep runs: in this process, or at a Dask scheduler."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,7 @@ PATIENCE = 5
 
 @contextmanager
 def connect(
-    workers: int | None = None, scheduler: str | None = None, jobqueue: Path | None = None
+    workers: int | None = None, scheduler: str | None = None, scheduler_file: Path | None = None
 ) -> Iterator[Client]:
     """A Dask client, whose cluster ends with the block if it began with it.
 
@@ -32,9 +32,8 @@ def connect(
         since every point has a process of its own.
     scheduler : str, optional
         Address of a running scheduler, such as ``tcp://10.0.0.1:8786``; workers are its own.
-    jobqueue : Path, optional
-        YAML file for dask-jobqueue: ``cluster`` names the class, ``jobs`` how many jobs to submit,
-        the rest goes to the class.
+    scheduler_file : Path, optional
+        The file in which a running scheduler says where it is (its ``--scheduler-file``).
 
     Raises
     ------
@@ -43,8 +42,10 @@ def connect(
     ConnectionError
         If the scheduler does not answer.
     """
-    if sum(given is not None for given in (workers, scheduler, jobqueue)) > 1:
-        raise ValueError("only one of workers, scheduler and jobqueue may be given")
+    if sum(given is not None for given in (workers, scheduler, scheduler_file)) > 1:
+        raise ValueError("only one of workers, scheduler and scheduler_file may be given")
+    if scheduler_file is not None:
+        scheduler = _written_in(scheduler_file)
     from distributed import Client, LocalCluster
     from distributed.utils import silence_logging_cmgr
 
@@ -54,8 +55,6 @@ def connect(
         if scheduler is not None:
             _check_scheduler(scheduler)
             where: Any = scheduler
-        elif jobqueue is not None:
-            where = stack.enter_context(_jobqueue(jobqueue))
         else:
             count = min(2, os.cpu_count() or 1) if workers is None else workers
             if count < 1:
@@ -78,6 +77,17 @@ def connect(
         yield stack.enter_context(client)
 
 
+def _written_in(file: Path) -> str:
+    """The address in the file of a scheduler."""
+    try:
+        return str(json.loads(file.read_text("utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"scheduler_file is {file}; it must be a file that a Dask scheduler has written: "
+            f"{error!r}"
+        ) from error
+
+
 def _check_scheduler(address: str) -> None:
     """Refuse an address where nothing answers, before Dask begins to wait for it."""
     try:
@@ -92,38 +102,3 @@ def _check_scheduler(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), PATIENCE).close()
     except OSError as error:
         raise ConnectionError(f"no scheduler answers at {address}: {error}") from error
-
-
-def _jobqueue(file: Path) -> Any:
-    """The cluster that a file describes, its jobs submitted."""
-    from dualdiff.publish.grid import read_yaml
-
-    try:
-        import dask_jobqueue
-    except ImportError as error:
-        raise ValueError(
-            "jobqueue needs dask-jobqueue; install it with: pip install 'dualdiff[cluster]'"
-        ) from error
-    spec = read_yaml(file)
-    known = {kind.__name__: kind for kind in _kinds(dask_jobqueue.core.JobQueueCluster)}
-    spec = spec if isinstance(spec, dict) else {}
-    name, jobs = spec.pop("cluster", None), spec.pop("jobs", 1)
-    if name not in known:
-        raise ValueError(f"{file}: cluster is {name!r}; it must be one of {', '.join(known)}")
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise ValueError(f"{file}: jobs is {jobs!r}; it must be an integer from 1")
-    command = known[name].job_cls.submit_command
-    if command and not shutil.which(command):
-        raise ValueError(f"{file}: {name} needs the command {command}, which is not here")
-    try:
-        cluster = known[name](**spec)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from error
-    cluster.scale(jobs=jobs)
-    return cluster
-
-
-def _kinds(base: Any) -> Iterator[Any]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _kinds(kind)

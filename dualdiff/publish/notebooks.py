@@ -17,8 +17,10 @@ from dualdiff.experiments.provenance import parse
 def nbformat() -> Any:
     """The library, loaded when it is needed."""
     # On import jsonschema builds a grammar of internationalised addresses: four seconds for each
-    # process that reads a notebook. Where that package is missing it leaves out this one check.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    # process that reads a notebook. Where such a package is missing it leaves out this one check;
+    # notebooks hold no addresses and no spans of time.
+    for name in ("rfc3987_syntax", "rfc3986_validator", "isoduration"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     import nbformat
 
     return nbformat

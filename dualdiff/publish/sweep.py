@@ -206,7 +206,7 @@ def run(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
-    jobqueue: Path | None = None,
+    scheduler_file: Path | None = None,
     retries: int = 1,
     threads: int = 1,
     quiet: bool = False,
@@ -220,7 +220,7 @@ def run(
     folder : Path
         Holds what comes out: ``table.parquet`` with its provenance ``table.json``, ``points``,
         and in ``runs`` the notebook and the log of every point.
-    workers, scheduler, jobqueue
+    workers, scheduler, scheduler_file
         Where the points run, see :func:`dualdiff.publish.clusters.connect`.
     retries : int
         How often a point that failed is run again.
@@ -262,7 +262,7 @@ def run(
         todo = [point for point in points if point.name not in tables]
         status.begin(kept=len(tables))
         if todo:
-            with connect(workers, scheduler, jobqueue) as client:
+            with connect(workers, scheduler, scheduler_file) as client:
                 tables |= _execute(client, job, todo, retries, status)
     path = folder / "table.parquet"
     if tables:

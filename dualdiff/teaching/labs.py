@@ -99,7 +99,7 @@ def _otter() -> str:
         return version("otter-grader")
     except PackageNotFoundError:
         raise RuntimeError(
-            "the labs need otter-grader: install it with `pip install -r requirements-labs.txt`"
+            "the labs need otter-grader: install it with `pip install 'dualdiff[labs]'`"
         ) from None
 
 

@@ -19,7 +19,7 @@ from dualdiff.experiments.overlap import Diagnosis
 from dualdiff.experiments.provenance import definitions_of, reached_by, version_of
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial
-from dualdiff.publish import cli, notebooks
+from dualdiff.publish import notebooks, project
 from dualdiff.robot.rows import DataTrial
 from dualdiff.robot.study import RobotTrial
 from dualdiff.scenarios import cabinet
@@ -237,6 +237,6 @@ def test_chapters_reach_what_they_show() -> None:
         "09_results": {"show_table", "readings/advice.yaml"},
         "11_rerun": {"record", "sweep_trials"},  # of the notebook that it sweeps
     }.items():
-        found = reached_by(notebooks.code(cli.find_notebook(notebook)))
+        found = reached_by(notebooks.code(project.find_notebook(notebook)))
         assert names <= set(found), (notebook, names - set(found))
         assert not {"bench", "assembled"} & set(found)

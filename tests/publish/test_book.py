@@ -31,7 +31,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 from dualdiff.pages.names import CONFIGURATIONS
 from dualdiff.publish import book
-from dualdiff.publish.cli import project_root
+from dualdiff.publish.project import project_root
 
 PAGES = (
     "notebooks/01_theory",

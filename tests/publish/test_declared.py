@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_runner import printed, write
 
 from dualdiff.publish import declared, notebooks, runner
-from dualdiff.publish.cli import chapters, project_root
+from dualdiff.publish.project import chapters, project_root
 
 OTHERS = [
     {},

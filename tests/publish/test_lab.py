@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from browser import launched, needs_chromium
 
-from dualdiff.publish.cli import project_root
+from dualdiff.publish.project import project_root
 
 CELL = """
 from dualdiff.experiments.scenes import ring_and_bar

@@ -17,7 +17,7 @@ INSTALL = "echo installed"  # in the place of pip, which would ask a network
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-labs.txt", "constraints.txt"):
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / "pyproject.toml").touch()
     return folder

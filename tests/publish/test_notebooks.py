@@ -15,7 +15,8 @@ import pytest
 
 from dualdiff.profiles import PARAMETERS, check
 from dualdiff.publish import runner
-from dualdiff.publish.cli import chapters, main, project_root
+from dualdiff.publish.cli import main
+from dualdiff.publish.project import chapters, project_root
 
 NOTEBOOKS = chapters(project_root())
 COMMON = {"profile", "seed", "device", "quiet"}

@@ -1,6 +1,5 @@
 """Sweeps: what is refused, what runs where, what survives, and that numbers never change."""
 
-import importlib.util
 import json
 import os
 import random
@@ -417,9 +416,6 @@ def test_a_key_given_twice_is_refused(text, name, lines, tmp_path):
     message = f"grid.yaml .*{name} is given twice, in lines {lines[0]} and {lines[1]}"
     with pytest.raises(ValueError, match=message):
         grid.points_of(file, notebook)
-    if sys.modules.get("dask_jobqueue") or importlib.util.find_spec("dask_jobqueue"):
-        with pytest.raises(ValueError, match=message), connect(jobqueue=file):
-            pass
 
 
 KEYS = st.text("abc<", max_size=2) | st.integers(0, 3) | st.booleans()
@@ -475,34 +471,27 @@ def test_an_unreachable_scheduler_is_said_at_once(tmp_path, capsys):
         assert "it must be like tcp://host:8786" in capsys.readouterr().err
 
 
-def test_bad_clusters(tmp_path, capsys, monkeypatch):
+def test_where_a_sweep_cannot_run(tmp_path, capsys, monkeypatch):
     notebook, _, file = asked(tmp_path, THREE)
     words = ["sweep", str(notebook), "-f", str(file), "-o", str(tmp_path / "out")]
-    spec = tmp_path / "spec.yaml"
-    spec.write_text("{cluster: SLURMCluster, cores: 1, memory: 1GB}")
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    nothing, bad, good = (tmp_path / name for name in ("nothing", "bad.json", "good.json"))
+    bad.write_text('{"id": 1}')
+    good.write_text('{"address": "tcp://127.0.0.1:9"}')
     for given, message in (
         (["--workers", "0"], "workers is 0; it must be at least 1"),
         (["--retries", "-1"], "retries is -1"),
-        (["--jobqueue", str(spec)], r"pip install 'dualdiff\[cluster\]'"),
+        (["--workers", "1", "--scheduler", "tcp://a:1"], "only one of workers, scheduler and"),
+        (["--scheduler-file", str(nothing)], "scheduler_file is .*nothing; it must be a file that"),
+        (["--scheduler-file", str(bad)], "scheduler_file is .*bad.json; it must be a file that"),
     ):
         assert cli.main([*words, *given]) == 2
         assert re.search(message, capsys.readouterr().err)
-
-
-def test_jobqueue_files(tmp_path):
-    pytest.importorskip("dask_jobqueue")
-    spec = tmp_path / "spec.yaml"
-    for text, message in (
-        ("{cluster: SlurmCluster}", "cluster is 'SlurmCluster'; it must be one of .*SLURMCluster"),
-        ("[1]", "cluster is None; it must be one of"),
-        ("{cluster: SLURMCluster, jobs: many}", "jobs is 'many'; it must be an integer from 1"),
-        ("{cluster: SLURMCluster, cores: 1}", "needs the command sbatch, which is not here"),
-        ("{", "cannot be read"),
-    ):
-        spec.write_text(text)
-        with pytest.raises(ValueError, match=message), connect(jobqueue=spec):
-            pass
+    assert cli.main([*words, "--scheduler-file", str(good)]) == 1
+    assert "no scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.main([*words, "--scheduler", "tcp://127.0.0.1:9"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("install it with: pip install 'dualdiff[sweep]'\n")
 
 
 def test_record(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dualdiff.publish import timing
-from dualdiff.publish.cli import chapters, project_root
+from dualdiff.publish.project import chapters, project_root
 
 RUNNING = Path(__file__).parent.parent.parent / "book" / "running.md"
 

@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from ipywidgets._version import __jupyter_widgets_base_version__ as base_version
 from ipywidgets._version import __jupyter_widgets_controls_version__ as controls_version
 
-from dualdiff.publish.cli import project_root
+from dualdiff.publish.project import project_root
 
 
 def _load() -> ModuleType:

@@ -211,7 +211,7 @@ def test_without_otter_the_error_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setattr(labs, "version", missing)
     small(tmp_path)
-    with pytest.raises(RuntimeError, match=r"pip install -r requirements-labs\.txt"):
+    with pytest.raises(RuntimeError, match=r"pip install \'dualdiff\[labs\]\'"):
         list(labs.build(tmp_path, tmp_path / "out"))
 
 
