@@ -75,9 +75,14 @@ def definitions_of(*roots: object) -> dict[str, str]:
     Returns
     -------
     dict
-        Sorted by name. Definitions of the same name share an entry.
+        Sorted by name. Definitions of the same name share an entry, their hashes in order.
     """
     return _gathered(place for root in roots for place in _places(root))
+
+
+def missing(needed: dict[str, str], known: dict[str, str]) -> list[str]:
+    """Names of the definitions among those that are needed which are not known, or edited."""
+    return [n for n in needed if not {*needed[n].split()} <= {*known.get(n, "").split()}]
 
 
 def version_of(*roots: object) -> str:
@@ -120,10 +125,7 @@ def _gathered_once(starts: frozenset[Place], _: object) -> dict[str, str]:
     named: dict[str, set[str]] = {}
     for module, name in _closure(starts):
         named.setdefault(name, set()).add(_source(module).own[name].hash)
-    return {
-        name: min(some) if len(some) == 1 else _hash(sorted(some))
-        for name, some in sorted(named.items())
-    }
+    return {name: " ".join(sorted(some)) for name, some in sorted(named.items())}
 
 
 def _places(root: object) -> Iterator[Place]:
