@@ -22,7 +22,7 @@ from dualdiff.metrics import total_variation
 from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
+from dualdiff.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 FOLDS = 4
@@ -278,7 +278,7 @@ def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
         for method in methods
     ]
@@ -301,7 +301,7 @@ def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioT
     return [
         MapTrial(make_scenario(name), recipe, size, seed, f"{g:g}, {s:g}")
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for g in MAP
         for s in MAP
         if g + s > 0
@@ -316,7 +316,7 @@ def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Scenar
     size = sized(profile)
     found: list[ScenarioTrial] = []
     for recipe in recipes:
-        for name in SCENARIOS:
+        for name in BOOK:
             for s in range(seed, seed + size.seeds):
                 for way in (*WEIGHTINGS, *FINETUNED):
                     found.append(WeightTrial(make_scenario(name), recipe, size, s, way))
@@ -355,7 +355,7 @@ def ablation_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     return [
         ScenarioTrial(make_scenario(name), recipe, size, s, configuration)
         for recipe in ablation_recipes()
-        for name in SCENARIOS
+        for name in BOOK
         for s in range(seed, seed + size.seeds)
         for configuration in ("general", "specialised", "finetuned", "joint")
     ]
