@@ -13,15 +13,15 @@ from torch import Tensor
 from dualdiff import metrics
 from dualdiff.compose import joint
 from dualdiff.denoisers import Denoiser
-from dualdiff.exact import exact_denoiser
-from dualdiff.experiments.definitions import added, own
+from dualdiff.exact import EXACT, exact_denoiser
+from dualdiff.experiments.definitions import added, digest, own
 from dualdiff.experiments.members import ADAPTATIONS, Recipe, Workshop, law, progress_bar
 from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
-from dualdiff.regions import Region
+from dualdiff.regions import Box, Disc, Region
 from dualdiff.samplers import DDPM, sample
 from dualdiff.scenarios import Scenario
 from dualdiff.store import Store
@@ -52,7 +52,7 @@ def configurations(workshop: Workshop) -> dict[str, Denoiser]:
 
 def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
     """General, specialised and joint with exact noise predictions: what no training can beat."""
-    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dim)
+    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dc)
     general = exact_denoiser(scenario.general, process)
     specialised = exact_denoiser(scenario.specialised, process)
     return {
@@ -157,6 +157,12 @@ class ScenarioTrial(Trial):
             "device": torch.device(device).type,
             **added(self, ScenarioTrial),
         }
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result: exact members may be the user's own."""
+        laws = {type(self.scenario.general), type(self.scenario.specialised)} - {Box, Disc}
+        makers = [EXACT.get(kind) for kind in sorted(laws, key=str) if self.recipe == "exact"]
+        return {**super().code(), **({"exact": digest(makers)} if makers else {})}
 
     @property
     def cost(self) -> float:

@@ -24,7 +24,7 @@ from dualdiff.metrics import total_variation
 from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
+from dualdiff.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 FOLDS = 4
@@ -243,7 +243,7 @@ def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
         for method in methods
     ]
@@ -266,7 +266,7 @@ def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioT
     return [
         MapTrial(make_scenario(name), recipe, size, seed, f"{g:g}, {s:g}")
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for g in MAP
         for s in MAP
         if g + s > 0
@@ -281,7 +281,7 @@ def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Scenar
     size = sized(profile)
     found: list[ScenarioTrial] = []
     for recipe in recipes:
-        for name in SCENARIOS:
+        for name in BOOK:
             for s in range(seed, seed + size.seeds):
                 for way in WAYS:
                     found.append(WeightTrial(make_scenario(name), recipe, size, s, way))
@@ -318,6 +318,6 @@ def ablation_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Every recipe of :func:`ablation_recipes` on both scenarios; fine-tuning as in the thesis."""
     size = sizes.sized("weighting", profile)
     names = ("general", "specialised", "finetuned", "joint")
-    worlds = [make_scenario(name) for name in SCENARIOS]
+    worlds = [make_scenario(name) for name in BOOK]
     recipes = ablation_recipes()
     return [t for r in recipes for w in worlds for t in trials(w, [r], size, seed, None, names)]

@@ -194,7 +194,7 @@ def browser_times(repeats: int) -> dict[str, tuple[float, float]]:
 
 def _scene() -> dict[str, Any]:
     """The cabinet for the widget, with untrained networks."""
-    from dualdiff.widgets.stages import Stage, moments
+    from dualdiff.widgets.stages import Stage, unconditional
     from dualdiff.widgets.wire import wire
 
     world, recipe = cabinet(), RECIPES["tuned"]
@@ -208,7 +208,7 @@ def _scene() -> dict[str, Any]:
     members = {
         "general": general,
         "specialised": specialised,
-        "unconditional": moments(world.general, process),
+        "unconditional": unconditional(world.general, process, y),
     }
     return wire(Stage("", "", "", members, world.specialised, [], (1.0, 1.0, 1.5)))
 

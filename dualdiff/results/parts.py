@@ -16,7 +16,7 @@ from dualdiff.profiles import Profile
 from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import ablation_trials, main_trials
-from dualdiff.scenarios import SCENARIOS, make_scenario
+from dualdiff.scenarios import BOOK, make_scenario
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def variations() -> list[Recipe]:
 
 def _sensitivity(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 1_000, 2)
-    worlds = [make_scenario(name) for name in SCENARIOS]
+    worlds = [make_scenario(name) for name in BOOK]
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 
 
