@@ -46,10 +46,11 @@ grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
 
 bench: $(VENV)/.installed-dev ## measure the speed of sampling
 	@$(BIN)/dualdiff bench
+	@$(BIN)/python tests/widget_speed.py
 
 clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)
 	@if [ -x $(BIN)/dualdiff ]; then $(BIN)/dualdiff clean $(ARGS); fi
-	@# The command may be missing, and what it kept (--k is the least that it takes for --keep-store) stays.
+	@# The command may be missing, and what --keep-store keeps stays, however short it is written.
 	@if [ -d _build ]; then \
 		find _build -mindepth 1 -maxdepth 1 $(if $(findstring --k,$(ARGS)),! -name store) -exec rm -rf {} +; \
 		rmdir _build 2>/dev/null || true; \

@@ -1,15 +1,9 @@
-"""How fast we sample, beside the reference library and the bare matrix products, in one run.
-
-And how fast the composition widget does in a browser.
-"""
+"""How fast we sample, beside the reference library and the bare matrix products, in one run."""
 
 from __future__ import annotations
 
-import base64
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -17,11 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dualdiff.chunks import in_threads
-from dualdiff.experiments.members import RECIPES
 from dualdiff.networks import MLP, Architecture
-from dualdiff.process import Process, spread
+from dualdiff.process import Process
 from dualdiff.samplers import sample
-from dualdiff.scenarios import cabinet
 
 CHUNKS = (1024, 2048, 4096, 8192)
 STEPS = 100
@@ -132,87 +124,6 @@ def measure(sizes: Sequence[int], repeats: int, quiet: bool = False) -> list[dic
     return rows
 
 
-# --- the widget's sampler in a browser ----------------------------------------------------------
-
-SETTINGS = {
-    "while dragging, ancestral": (100, 30, True),
-    "while dragging, DPM-Solver++": (100, 12, False),
-    "at rest, ancestral": (500, 30, True),
-}
-"""Points, steps and kind of the composition widget's requests."""
-_TIMED = """async ([script, scene, numbers, settings, repeats]) => {
-  const core = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
-  const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
-  const stage = core.openStage({ ...scene, numbers: new DataView(bytes.buffer) });
-  const once = (Floats) => {
-    const began = performance.now();
-    const chain = core.reverse(stage, settings, Floats);
-    while (!chain.next().done);
-    return performance.now() - began;
-  };
-  const median = (Floats) => {
-    once(Floats); // compiles
-    const times = Array.from({ length: repeats }, () => once(Floats)).sort((a, b) => a - b);
-    return times[Math.floor(repeats / 2)];
-  };
-  return [median(Float32Array), median(Float64Array), core.isFast()];
-}"""
-
-
-def browser_times(repeats: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds of a request of the widget: two networks of recipe ``tuned``, joint sampling.
-
-    In WebAssembly, single precision, and in plain JavaScript, double precision; medians.
-
-    Raises
-    ------
-    RuntimeError
-        Without playwright (``pip install dualdiff[dev]``) or without Chromium.
-    """
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    if chromium is None or find_spec("playwright") is None:
-        raise RuntimeError("the widget was not timed: that needs Chromium and playwright")
-    from playwright.sync_api import sync_playwright
-
-    from dualdiff.widgets.bundle import bundle
-
-    scene, found = _scene(), {}
-    numbers = base64.b64encode(scene.pop("numbers")).decode()
-    weights = {"general": 1.0, "specialised": 1.0, "unconditional": 0.0}
-    common = {"weights": weights, "corrected": False, "seed": 0, "condition": scene["condition"]}
-    script = bundle("core.js", exports=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        for name, (points, steps, ancestral) in SETTINGS.items():
-            asked = {**common, "points": points, "steps": steps, "ancestral": ancestral}
-            fast, plain, _ = page.evaluate(_TIMED, [script, scene, numbers, asked, repeats])
-            found[name] = (fast, plain)
-        browser.close()
-    return found
-
-
-def _scene() -> dict[str, Any]:
-    """The cabinet for the widget, with untrained networks."""
-    from dualdiff.widgets.stages import Stage, unconditional
-    from dualdiff.widgets.wire import wire
-
-    world, recipe = cabinet(), RECIPES["tuned"]
-    generator = torch.Generator().manual_seed(0)
-    y, c = world.pairs("general", 1_000, generator)
-    process = recipe.process(y, c)
-    general, specialised = (
-        MLP(process, recipe.architecture, generator, (y - c).mean(0), spread(y - c))
-        for _ in range(2)
-    )
-    members = {
-        "general": general,
-        "specialised": specialised,
-        "unconditional": unconditional(world.general, process, y),
-    }
-    return wire(Stage("", "", "", members, world.specialised, [], (1.0, 1.0, 1.5)))
-
-
 def main(sizes: Sequence[int], repeats: int, quiet: bool = False) -> None:
     """Print the table (``dualdiff bench``, ``make bench``)."""
     if min(*sizes, repeats) < 1:
@@ -230,12 +141,3 @@ def main(sizes: Sequence[int], repeats: int, quiet: bool = False) -> None:
         "diffusers: its loop over the whole batch; in chunks: the same in chunks of 2,048; "
         "products: the matrix products alone, at the best chunk size and use of threads"
     )
-    print("\ncomposition widget in Chromium, two networks; milliseconds per request")
-    try:
-        times = browser_times(max(repeats, 5))
-    except RuntimeError as error:
-        print(error)
-        return
-    print(f"{'':>30} {'WebAssembly':>15} {'JavaScript':>15}")
-    for name, (fast, plain) in times.items():
-        print(f"{name:>30} {fast:>15.0f} {plain:>15.0f}")

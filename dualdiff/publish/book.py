@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from dualdiff.profiles import PARAMETERS
 from dualdiff.publish import declared, download, printing, runner, timing
+from dualdiff.publish.children import Page
 from dualdiff.publish.declared import variants
-from dualdiff.publish.runner import Page
 from dualdiff.teaching import labs
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dualdiff import __version__
 from dualdiff.profiles import PROFILES, parse
 from dualdiff.publish.project import chapters, clean, find_notebook, project_root, writable
 
-EXTRAS = {"distributed": "sweep", "otter": "labs", "psutil": "labs"}
+EXTRAS = {"diffusers": "dev", "distributed": "sweep", "otter": "labs", "psutil": "labs"}
 """What a command may lack, and the extra of the package that has it."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 _stopped: list[bool] = []

@@ -1,9 +1,9 @@
-"""One notebook at many points of its parameters, through Dask, into one tidy table.
+"""One notebook at many points of its parameters, into one tidy table.
 
 A notebook takes part by handing over a tidy table with :func:`record`. A point is one run of it:
-the notebook executed in a child process of a Dask worker, its table stored under the hash of all
-that it depends on (cells, parameters, module). Points that are stored are not run again. Workers
-see the folders of the notebook and of the sweep under the same paths as whoever starts it.
+the notebook executed in a child process, here or of a Dask worker, its table stored under the hash
+of all that it depends on (cells, parameters, module). Points that are stored are not run again.
+Workers see the folders of the notebook and of the sweep under the same paths as whoever starts it.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from __future__ import annotations
 import json
 import os
 import platform
-import queue
 import tempfile
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiff.publish import runner
+from dualdiff.publish.children import THREADS, Children, Page, Report, complete, environment
 from dualdiff.publish.grid import Point
-from dualdiff.publish.runner import Children, Page
+from dualdiff.publish.progress import Progress
+from dualdiff.publish.scheduler import connect, written_in
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client, Future
-
-    from dualdiff.publish.sweep_status import Status
 
 VARIABLE = "DUALDIFF_RESULTS"
 """Environment variable of a notebook in a sweep: the file that its table goes to."""
@@ -61,24 +61,19 @@ def record(table: pd.DataFrame | Mapping[str, float]) -> None:
     """
     import pandas as pd
 
-    frame = table if isinstance(table, pd.DataFrame) else _from_mapping(table)
-    words = f"the table has {len(frame)} rows and the columns {list(frame.columns)}"
-    if frame.empty or "value" not in frame or not frame.columns.is_unique:
+    if isinstance(table, Mapping):
+        table = pd.DataFrame({"metric": [*table], "value": [*table.values()]})
+    words = f"the table has {len(table)} rows and the columns {list(table.columns)}"
+    if table.empty or "value" not in table or not table.columns.is_unique:
         raise ValueError(f"{words}; it must have rows, a column 'value', and each name once")
-    if not all(isinstance(name, str) for name in frame.columns):
+    if not all(isinstance(name, str) for name in table.columns):
         raise ValueError(f"{words}; names must be text")
-    if not pd.api.types.is_numeric_dtype(frame["value"]):
-        raise ValueError(f"column 'value' is {frame['value'].dtype}; it must be numbers")
+    if not pd.api.types.is_numeric_dtype(table["value"]):
+        raise ValueError(f"column 'value' is {table['value'].dtype}; it must be numbers")
     if path := os.environ.get(VARIABLE):
         if Path(path).exists():
             raise RuntimeError("record was called before; a notebook hands over one table")
-        frame.reset_index(drop=True).to_parquet(path)
-
-
-def _from_mapping(numbers: Mapping[str, float]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"metric": list(numbers), "value": list(numbers.values())})
+        table.reset_index(drop=True).to_parquet(path)
 
 
 def check_folder(folder: Path, *given: Path) -> None:
@@ -121,64 +116,60 @@ class _Job:
     threads: int
 
 
-# What runs in this process, by sweep: Dask cannot end a task that has begun, `_end` can.
-_running: dict[str, set[Children]] = {}
-_ended: set[str] = set()
+# What runs in this process, by sweep: no executor can end what has begun, `_end` can.
+_running: dict[str, Children] = {}
 _lock = threading.Lock()
 
 
-def _end(sweep: str) -> None:
-    """At a worker: let no point of a sweep start, end those that run."""
+def _children(sweep: str) -> Children:
     with _lock:
-        _ended.add(sweep)
-        running = list(_running.get(sweep, ()))
-    for children in running:
-        children.close()
+        return _running.setdefault(sweep, Children())
 
 
-@contextmanager
-def _children(job: _Job, handed: Path) -> Iterator[Children]:
-    # The limits are ours even where the user's environment has others: the number of threads
-    # decides how sums are rounded, and the same point shall give the same numbers everywhere.
-    own = {**dict.fromkeys(runner.THREADS, str(job.threads)), VARIABLE: str(handed)}
-    with Children(job.threads, own) as children:
-        with _lock:
-            if job.sweep in _ended:
-                raise RuntimeError("the sweep was ended")
-            _running.setdefault(job.sweep, set()).add(children)
-        try:
-            yield children
-        finally:
-            with _lock:
-                _running[job.sweep].discard(children)
+def _end(sweep: str) -> None:
+    """Where the workers are: let no point of a sweep start, end those that run."""
+    _children(sweep).close()
 
 
-def _work(job: _Job, point: Point) -> None:
-    """At a worker: run a point, store its table, keep the notebook and a log."""
+Tell = Callable[[dict[str, Any]], object]
+"""Hands what a point has come to to whoever started the sweep."""
+
+
+def _in_a_thread(job: _Job, tell: Tell, point: Point) -> None:
+    _work(job, point, threading.current_thread().name.rpartition("_")[2], tell)
+
+
+def _at_a_worker(job: _Job, point: Point) -> None:
     from distributed import get_worker
 
-    worker, files, begun = get_worker(), job.folder / "runs" / point.name, time.monotonic()
-    who = str(worker.name).removeprefix("inproc://")
+    worker = get_worker()
+    _work(job, point, str(worker.name), partial(worker.log_event, job.sweep))
+
+
+def _work(job: _Job, point: Point, worker: str, tell: Tell) -> None:
+    """Run a point, store its table, keep the notebook and a log."""
+    files, begun = job.folder / "runs" / point.name, time.monotonic()
     files.parent.mkdir(parents=True, exist_ok=True)
 
-    def say(words: str, **event: Any) -> None:
-        with open(f"{files}.log", "a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}\n")
-        worker.log_event(job.sweep, {"point": point.name, "worker": who, **event})
+    def log(words: str) -> None:
+        with open(f"{files}.log", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}\n")
 
     def report(cell: int, cells: int) -> None:
-        say(f"cell {cell} of {cells}", cell=cell, cells=cells)
+        log(f"cell {cell} of {cells}")
+        tell({"name": point.name, "worker": worker, "cell": cell, "cells": cells})
 
-    say(f"started on worker {who} of {platform.node()}", cell=0, cells=0)
+    log(f"started on worker {worker} of {platform.node()}")
+    tell({"name": point.name, "worker": worker})
     try:
         _run(job, point, files, report)
     except Exception as error:
-        say(f"failed: {error}", failed=str(error))
+        log(f"failed: {error}")
         raise
-    say(f"done in {time.monotonic() - begun:.1f} s")
+    log(f"done in {time.monotonic() - begun:.1f} s")
 
 
-def _run(job: _Job, point: Point, files: Path, report: runner.Report) -> None:
+def _run(job: _Job, point: Point, files: Path, report: Report) -> None:
     import pandas as pd
 
     from dualdiff.store import Store
@@ -189,10 +180,14 @@ def _run(job: _Job, point: Point, files: Path, report: runner.Report) -> None:
             "were edited, or the worker has others; start it again"
         )
     page = Page(point.name, job.notebook, point.parameters)
+    done, failed = Path(f"{files}.ipynb"), Path(f"{files}-failed.ipynb")
     with tempfile.TemporaryDirectory() as scratch:
         handed = Path(scratch) / "table.parquet"
-        with _children(job, handed) as children:
-            children.execute(page, Path(f"{files}.ipynb"), Path(f"{files}-failed.ipynb"), report)
+        # The limits are ours even where the user's environment has others: the number of threads
+        # decides how sums are rounded, and the same point shall give the same numbers everywhere.
+        own = {**dict.fromkeys(THREADS, str(job.threads)), VARIABLE: str(handed)}
+        variables = environment(job.threads, own)
+        _children(job.sweep).execute(page, done, failed, report, variables)
         if not handed.exists():
             raise RuntimeError(f"{point.name} ran to its end and never called record")
         table = pd.read_parquet(handed)
@@ -220,8 +215,12 @@ def run(
     folder : Path
         Holds what comes out: ``table.parquet`` with its provenance ``table.json``, ``points``,
         and in ``runs`` the notebook and the log of every point.
-    workers, scheduler, scheduler_file
-        Where the points run, see :func:`dualdiff.publish.clusters.connect`.
+    workers : int, optional
+        Points at a time on this computer (2, or 1 on a single core).
+    scheduler : str, optional
+        Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``; workers are its own.
+    scheduler_file : Path, optional
+        In place of the address: the file in which the scheduler wrote it.
     retries : int
         How often a point that failed is run again.
     threads : int
@@ -237,37 +236,48 @@ def run(
     Raises
     ------
     ValueError
-        If a number is too small.
+        If a number is too small, or more than one place is given.
     ConnectionError
         If the scheduler cannot be reached, or is lost; finished points are stored.
     SweepError
         At the end, if points failed.
     """
-    from dualdiff.publish.clusters import connect
-    from dualdiff.publish.sweep_status import Status
-
     if retries < 0 or threads < 1:
         raise ValueError(
             f"retries is {retries} and threads is {threads}; they must be at least 0 and 1"
         )
+    if sum(given is not None for given in (workers, scheduler, scheduler_file)) > 1:
+        raise ValueError("only one of workers, scheduler and scheduler_file may be given")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
     job = _Job(f"sweep-{uuid.uuid4().hex}", notebook.resolve(), folder.resolve(), threads)
     tables: dict[str, pd.DataFrame] = {}
-    with Status(len(points), quiet) as status:
+
+    def collect(point: Point) -> None:
+        table, wrong = kept(point, folder)
+        if table is None:
+            raise RuntimeError(wrong or "its table is not there")
+        tables[point.name] = table
+
+    with Progress("sweep", "point", len(points), quiet) as progress:
         for point in points:
             table, wrong = kept(point, folder)
             if table is not None:
                 tables[point.name] = table
             elif wrong:
-                status.say(f"{point.name}: {wrong}")
-        todo = [point for point in points if point.name not in tables]
-        status.begin(kept=len(tables))
+                progress.say(f"{point.name}: {wrong}")
+        todo = {point.name: point for point in points if point.name not in tables}
+        progress.say(f"{len(points)} points: {len(tables)} kept, {len(todo)} to run")
+        progress.begin(len(tables))
         if todo:
-            with connect(workers, scheduler, scheduler_file) as client:
-                tables |= _execute(client, job, todo, retries, status)
+            address = scheduler if scheduler_file is None else written_in(scheduler_file)
+            with _place(job, workers or min(2, os.cpu_count() or 1), address, progress) as place:
+                executor, work, end = place
+                complete(executor, work, todo, progress, end, check=collect, retries=retries)
     path = folder / "table.parquet"
     if tables:
         gather(notebook, [point for point in points if point.name in tables], tables, folder)
-    if failed := status.failed:
+    if failed := progress.failed:
         raise SweepError(
             "\n".join(f"{name} failed: {words}" for name, words in failed.items())
             + f"\n{len(failed)} of {len(points)} points failed; their logs are in {folder / 'runs'}"
@@ -275,54 +285,33 @@ def run(
     return path
 
 
-def _execute(
-    client: Client, job: _Job, todo: list[Point], retries: int, status: Status
-) -> dict[str, pd.DataFrame]:
-    """Run points and return their tables; whatever happens, none runs on after this."""
-    messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    client.subscribe_topic(job.sweep, lambda event: messages.put(event[1]))
-    futures: dict[str, Future[None]] = {}
-    tables: dict[str, pd.DataFrame] = {}
-    damaged: dict[str, int] = {}
+Place = tuple[Executor, Callable[[Point], None], Callable[[], None]]
+"""Who works, what with a point, and how all of it ends."""
 
-    def start(point: Point) -> None:
-        options = {"key": f"{point.name}-{uuid.uuid4().hex}", "pure": False, "retries": retries}
-        futures[point.name] = client.submit(_work, job, point, **options)
-        futures[point.name].add_done_callback(lambda _: messages.put(point))
 
-    try:
-        for point in todo:
-            start(point)
-        while futures:
-            try:
-                message = messages.get(timeout=0.5)
-            except queue.Empty:
-                status.refresh(len(client.scheduler_info()["workers"]))
-                continue
-            if isinstance(message, dict):
-                status.event(message)
-                continue
-            future = futures.pop(message.name)
-            if future.status in ("cancelled", "lost"):  # by nobody here
-                raise ConnectionError("the scheduler is gone; finished points are stored")
-            if future.status == "error":
-                status.fail(message.name, str(future.exception()))
-                continue
-            table, wrong = kept(message, job.folder)
-            if table is not None:
-                tables[message.name] = table
-                status.finish(message.name)
-            elif damaged.setdefault(message.name, 0) < retries:
-                damaged[message.name] += 1
-                status.say(f"{message.name}: {wrong or 'its table is not there'}; run again")
-                start(message)
-            else:
-                status.fail(message.name, wrong or "its table is not there")
-    finally:
-        with suppress(OSError, RuntimeError, ValueError):  # what is lost cannot be ended
-            client.cancel(list(futures.values()))
-            client.run(_end, job.sweep, on_error="ignore")
-    return tables
+@contextmanager
+def _place(job: _Job, workers: int, address: str | None, progress: Progress) -> Iterator[Place]:
+    """So many threads here, as every point has a process of its own, or a scheduler's workers."""
+    if address is None:
+        with ThreadPoolExecutor(workers) as pool:
+
+            def end() -> None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                _end(job.sweep)
+
+            yield pool, partial(_in_a_thread, job, lambda said: progress.at(**said)), end
+        return
+    with connect(address) as client:
+        client.subscribe_topic(job.sweep, lambda event: progress.at(**event[1]))
+        progress.workers = lambda: len(client.scheduler_info()["workers"])
+        executor = client.get_executor(pure=False)
+
+        def end() -> None:
+            with suppress(OSError, RuntimeError, ValueError):  # what is lost cannot be ended
+                executor.shutdown(wait=False)
+                client.run(_end, job.sweep, on_error="ignore")
+
+        yield executor, partial(_at_a_worker, job), end
 
 
 def gather(
@@ -369,8 +358,8 @@ def _scalar(value: Any) -> Any:
 
 def report(table: Path) -> Path:
     """Execute the report notebook on the table of a sweep, beside it; returns its path."""
-    done, partial = (table.with_name(f"report{end}.ipynb") for end in ("", "-failed"))
+    done, failed = (table.with_name(f"report{end}.ipynb") for end in ("", "-failed"))
     page = Page("report", REPORT, {"table": str(table.resolve())})
-    with Children(1) as children:
-        children.execute(page, done, partial, lambda *_: None)
+    with Children() as children:
+        children.execute(page, done, failed, lambda *_: None, environment(1))
     return done

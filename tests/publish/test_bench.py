@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import widget_speed
 from browser import needs_chromium
 from conftest import generator
 
@@ -64,12 +65,12 @@ def test_bad_values_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 @needs_chromium
 def test_the_widget_is_timed_in_the_browser() -> None:
-    times = bench.browser_times(1)
-    assert set(times) == set(bench.SETTINGS)
+    times = widget_speed.browser_times(1)
+    assert set(times) == set(widget_speed.SETTINGS)
     assert all(fast > 0 and plain > 0 for fast, plain in times.values())
 
 
 def test_without_a_browser_the_widget_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(RuntimeError, match="needs Chromium"):
-        bench.browser_times(1)
+        widget_speed.browser_times(1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,8 +13,8 @@ import time
 import nbformat
 import pytest
 
-from dualdiff.publish import runner
-from dualdiff.publish.runner import ChapterError, Page
+from dualdiff.publish import children, runner
+from dualdiff.publish.children import ChapterError, Page
 
 PARAMETERS = """\
 profile: str = "smoke"  # how much is computed
@@ -295,7 +296,7 @@ def test_lines_come_whole_however_they_are_cut() -> None:
 
     writer = threading.Thread(target=write_in_parts)
     writer.start()
-    assert b"".join(line + b"\n" for line in runner._lines(there)) == text
+    assert b"".join(line + b"\n" for line in children._lines(there)) == text
     writer.join()
     os.close(there)
 
@@ -313,3 +314,30 @@ def test_the_end_of_the_runner_leaves_no_kernel(end, code, tmp_path):
     errors = process.communicate(timeout=30)[1]
     assert process.returncode == code and "Traceback" not in errors
     until(lambda: not alive(kernel), 10)
+
+
+ALL = """\
+from pathlib import Path
+from dualdiff.publish import children, runner
+pages = [children.Page(name, Path(f"{name}.ipynb")) for name in "abcd"]
+runner.run_all(pages, root=Path.cwd(), jobs=2)"""
+
+
+def test_an_interruption_ends_all_pages_and_starts_none(tmp_path):
+    code = "import os, pathlib, time\nme = pathlib.Path(f'pid-{os.getpid()}')\nme.touch()"
+    for name in "abcd":
+        write(tmp_path / f"{name}.ipynb", f"{code}\ntime.sleep(600)")
+    process = interruptible([sys.executable, "-c", ALL], tmp_path)
+    until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    kernels = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
+    assert len(kernels) == 2
+    until(lambda: not any(map(alive, kernels)), 10)
+    assert not list((tmp_path / "_build").glob("executed/*.ipynb"))
+
+
+def test_an_error_travels_whole(tmp_path):
+    """From a worker of Dask, pickled."""
+    error = ChapterError("a", "KeyError", "'x'", 3, "x['x']", tmp_path)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) and "cell 3" in str(error)

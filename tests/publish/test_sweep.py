@@ -25,7 +25,7 @@ from test_runner import alive, interruptible, until, write
 
 from dualdiff.plots.sweep import small_multiples
 from dualdiff.publish import cli, grid, sweep
-from dualdiff.publish.clusters import connect
+from dualdiff.publish.scheduler import connect
 from dualdiff.readings import sweep as readings
 from dualdiff.store import Store
 
@@ -96,7 +96,7 @@ def cluster(tmp_path_factory):
 def eight(cluster, tmp_path_factory):
     """Eight points over two workers; gives the folders of the notebook and of the sweep."""
     folder = tmp_path_factory.mktemp("eight")
-    with connect(scheduler=cluster.address) as client:
+    with connect(cluster.address) as client:
         client.wait_for_workers(2, timeout=60)
     notebook, points, _ = asked(folder, EIGHT)
     out = folder / "out"
@@ -195,6 +195,35 @@ def test_interrupted_and_resumed(tmp_path, capsys, monkeypatch):
     report = nbformat.read(tmp_path / "grid-sweep" / "report.ipynb", 4)
     kinds = [out.get("data", {}) for cell in report.cells for out in cell.get("outputs", [])]
     assert any("image/png" in data for data in kinds) and any("text/html" in d for d in kinds)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["interrupted", "scheduler lost"])
+def test_the_end_of_a_sweep_at_a_scheduler_leaves_no_kernel(lost, tmp_path, request):
+    """By Ctrl-C the workers go on to serve others; without a scheduler they end, too."""
+    ours = Cluster(tmp_path) if lost else request.getfixturevalue("cluster")
+    notebook, _, file = asked(tmp_path, TWO)
+    (tmp_path / "hold").touch()
+    command = [sys.executable, "-m", "dualdiff.publish.cli", "sweep", str(notebook)]
+    command += ["-f", str(file), "--scheduler", ours.address]
+    process = interruptible(command, tmp_path)
+    try:
+        stored, begun = tmp_path / "grid-sweep" / "points", tmp_path / "begun-1-3"
+        until(lambda: len(list(stored.glob("*.parquet"))) == 1 and begun.exists())
+        kernel, chapter = map(int, begun.read_text().split())
+        assert alive(kernel)
+        if lost:
+            ours.processes[0].kill()
+        else:
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+        assert process.returncode == (1 if lost else 130) and "Traceback" not in errors
+        assert ("the scheduler is gone" if lost else "interrupted") in errors
+        until(lambda: not alive(kernel) and not alive(chapter), 30)
+        assert lost or all(worker.poll() is None for worker in ours.processes)
+    finally:
+        process.kill()
+        if lost:
+            ours.close()
 
 
 def test_a_worker_that_is_killed_loses_nothing(eight, cluster, tmp_path):

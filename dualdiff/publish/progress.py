@@ -1,43 +1,48 @@
-"""What a sweep says while it runs: a bar and a table on a terminal, lines elsewhere."""
+"""What a run says while it goes on: a bar and a table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import datetime
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 
 ROWS = 8
-"""Running points that the table shows; the others are counted."""
-_BAR = (
-    "{desc}: {percentage:3.0f} %|{bar:20}| {n_fmt} of {total_fmt} points, {elapsed} so far{postfix}"
-)
+"""Running pieces that the table shows; the others are counted."""
 
 
-class Status:
-    """The state of every point, shown on standard error.
+class Progress:
+    """The state of every piece of a run (pages, points), shown on standard error.
 
     Parameters
     ----------
+    title, piece : str
+        Of the run, and of what it is made of.
     total : int
-        Points in all.
+        Pieces in all.
     quiet : bool
         Keep count, but say nothing.
     """
 
-    def __init__(self, total: int, quiet: bool) -> None:
-        self.total, self.quiet = total, quiet
+    def __init__(self, title: str, piece: str, total: int, quiet: bool) -> None:
+        self.piece, self.total, self.quiet = piece, total, quiet
         self.table = sys.stderr.isatty() and not quiet
         self.running: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
         self.kept = self.done = 0
-        self.start, self.last_workers = time.monotonic(), -1
-        self.bar = tqdm(total=total, desc="sweep", disable=not self.table, bar_format=_BAR)
+        self.start = time.monotonic()
+        self.workers: Callable[[], int] | None = None
+        """How many workers there are, if they can come and go."""
+        self._waiting = False
+        form = "{desc}: {percentage:3.0f} %|{bar:20}| {n_fmt} of {total_fmt} "
+        form += f"{piece}s, {{elapsed}} so far{{postfix}}"
+        self.bar = tqdm(total=total, desc=title, disable=not self.table, bar_format=form)
         self.rows: list[tqdm[Any]] = []
 
-    def __enter__(self) -> Status:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,72 +55,77 @@ class Status:
         if not self.quiet:
             tqdm.write(words, file=sys.stderr)
 
-    def begin(self, kept: int) -> None:
-        """The clock starts: so many points need not run."""
+    def begin(self, kept: int = 0) -> None:
+        """The clock starts: so many pieces need not run."""
         self.kept, self.start = kept, time.monotonic()
         self.bar.update(kept)
-        self.say(f"{self.total} points: {kept} kept, {self.total - kept} to run")
         rows = min(ROWS, self.total - kept) + 1 if self.table else 0
         self.rows = [
             tqdm(position=row + 1, bar_format="{desc}", leave=False) for row in range(rows)
         ]
 
-    def event(self, message: dict[str, Any]) -> None:
-        """What a worker says of a point."""
-        name = message["point"]
-        if "failed" in message:
-            self.say(f"{name}: an attempt failed: {_first(message['failed'])}")
-        if "cell" not in message:
-            return
-        if not message["cells"]:
-            self.running[name] = {"since": time.monotonic()}
+    def at(self, name: str, cell: int = 0, cells: int = 0, worker: str = "") -> None:
+        """A piece has come to a cell; without one it begins. May be called in any thread."""
+        if not cells:
+            self.running[name] = {"since": time.monotonic(), "worker": worker}
             if not self.table:
-                self.say(f"{name}: started on worker {message['worker']}")
-        self.running.setdefault(name, {"since": time.monotonic()}).update(message)
+                self.say(f"{name}: started" + f" on worker {worker}" * bool(worker))
+        if state := self.running.get(name):
+            state["cell"] = f"{cell} of {cells}"
         self.refresh()
 
     def finish(self, name: str) -> None:
-        """A point is done and stored."""
+        """A piece is done."""
         since = self.running.pop(name, {}).get("since", self.start)
         self.done += 1
         if not self.table:
             took, count = time.monotonic() - since, self.kept + self.done
-            self.say(f"{name}: done in {took:.0f} s ({count} of {self.total}, {self._left()})")
+            so_far = f" ({count} of {self.total}, {self._left()})" if self.total > 1 else ""
+            self.say(f"{name}: done in {took:.0f} s{so_far}")
         self.bar.update()
         self.refresh()
 
+    def again(self, name: str, words: str) -> None:
+        """A piece failed and is run again."""
+        self.running.pop(name, None)
+        self.say(f"{name}: an attempt failed: {_first(words)}; run again")
+
     def fail(self, name: str, words: str) -> None:
-        """A point failed for good."""
+        """A piece failed for good."""
         self.running.pop(name, None)
         self.failed[name] = words
         self.say(f"{name}: failed: {_first(words)}")
         self.bar.update()
         self.refresh()
 
-    def refresh(self, workers: int | None = None) -> None:
-        """Draw the table anew; `workers` is how many there are, if that is known."""
-        if workers is not None and workers != self.last_workers:
-            if not workers:
+    def tick(self) -> None:
+        """Nothing happened for a while."""
+        if self.workers is not None:
+            before, self._waiting = self._waiting, not self.workers()
+            if self._waiting and not before:
                 self.say("no worker yet: waiting for one")
-            self.last_workers = workers
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the table anew."""
         failed = f"{len(self.failed)} failed" if self.failed else ""
         said = ", ".join(filter(None, [self._left(), failed]))
         self.bar.set_postfix_str(said, refresh=False)
         self.bar.refresh()
         if not self.rows:
             return
-        lines = [f"{'point':<44} {'cell':>9} {'seconds':>8}  worker"]
+        lines = [f"{self.piece:<44} {'cell':>9} {'seconds':>8}  worker"]
         for name, state in list(self.running.items())[: len(self.rows) - 1]:
-            cell = f"{state.get('cell', 0)} of {state.get('cells', 0)}"
             seconds = time.monotonic() - state["since"]
-            lines.append(f"{name[:44]:<44} {cell:>9} {seconds:>8.0f}  {state.get('worker', '')}")
+            cell = state.get("cell", "")
+            lines.append(f"{name[:44]:<44} {cell:>9} {seconds:>8.0f}  {state['worker']}")
         if len(self.running) >= len(self.rows):
             lines[0] += f"; {len(self.running) - len(self.rows) + 1} more are running"
         for row, line in zip(self.rows, [*lines, *[""] * len(self.rows)], strict=False):
             row.set_description_str(line)
 
     def _left(self) -> str:
-        """The time left, as far as finished points tell."""
+        """The time left, as far as finished pieces tell."""
         ended = self.done + len(self.failed)
         if not ended:
             return ""
