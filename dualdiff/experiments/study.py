@@ -45,11 +45,6 @@ def configuration(workshop: Workshop, name: str) -> Denoiser:
     return joint(workshop.general.network, small) if name in SUMS else small
 
 
-def configurations(workshop: Workshop) -> dict[str, Denoiser]:
-    """All :data:`CONFIGURATIONS` by name."""
-    return {name: configuration(workshop, name) for name in CONFIGURATIONS}
-
-
 def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
     """General, specialised and joint with exact noise predictions: what no training can beat."""
     process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dc)
