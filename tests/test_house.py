@@ -7,14 +7,14 @@ from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
     ".": 3_175,
-    "experiments": 1_960,
-    "robot": 1_450,
-    "results": 480,
-    "pages": 450,
-    "readings": 410,
+    "experiments": 1_920,
+    "robot": 1_430,
+    "results": 500,
+    "pages": 400,
+    "readings": 395,
     "plots": 1_010,
     "widgets": 1_240,
-    "publish": 2_050,
+    "publish": 1_920,
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
@@ -23,7 +23,7 @@ BUDGETS = {
 @pytest.mark.parametrize("wing", BUDGETS)
 def test_a_wing_keeps_its_budget(wing: str) -> None:
     """The flat files (".") are the core, which knows nothing of studies, pages and tools."""
-    assert wings(ROOT / "dualdiff")[f"dualdiff/{wing}"] <= BUDGETS[wing]
+    assert 0 < wings(ROOT / "dualdiff")[wing] <= BUDGETS[wing]
 
 
 def test_the_top_of_the_package_is_the_core() -> None:
