@@ -86,6 +86,23 @@ class Lens(Region):
         centre = start + axes[0] * float(np.trapezoid(1 - mass, a) + a[0])  # E a = a_0 + int 1 - F
         return (*centre.tolist(), self.first.height)
 
+    @property
+    def slack(self) -> tuple[float, ...]:
+        return self.first.slack
+
+    def frame(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        (rim,), height = self.outlines(), self.first.height
+        return (*rim.amin(0).tolist(), height), (*rim.amax(0).tolist(), height)
+
+    def outlines(self, axes: tuple[int, int] = (0, 1)) -> list[Tensor]:
+        if axes != (0, 1):
+            return [torch.tensor([[end[k] for k in axes] for end in self.frame()]).double()]
+        start, turn = self._axes
+        a = torch.from_numpy(self._profile[0][::64])
+        half = torch.stack([a, -self._half_width(a)], -1)
+        other = half[1:-1].flip(0) * half.new_tensor([1, -1])
+        return [start + torch.cat([half, other]) @ turn]
+
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         unit = uniform(n, (0.0, -1.0), (1.0, 1.0), generator).double().cpu()
         places, mass = self._profile

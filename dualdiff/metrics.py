@@ -1,6 +1,6 @@
 """Scores of samples against a region, each with a 95 % confidence interval over conditions.
 
-Samples `y` have shape [n_conditions, k, d] and conditions `c` [n_conditions, d], in original units.
+Samples `y` have shape [n_conditions, k, d] and conditions `c` [n_conditions, dc], original units.
 The k samples of a condition are not independent, so the condition is the unit of every interval:
 by per-condition values (`accuracy`, `support_distance`, `miss_distance`, `energy_score`), by a
 bootstrap over conditions (`total_variation`), or by disjoint groups of conditions (`over_groups`)
@@ -85,7 +85,7 @@ def miss_distance(
     """
     y, c = _samples(y, c, region)
     miss = ~region.contains(y, c[:, None])
-    point = c if origin is None else c + c.new_tensor(origin)
+    point = region.anchor(c) if origin is None else region.anchor(c) + c.new_tensor(origin)
     a = (torch.linalg.vector_norm(y - point[:, None], dim=-1) * miss).sum(1).numpy()
     m = miss.sum(1).numpy()
     n, total = len(m), m.sum()
@@ -315,7 +315,7 @@ def over_groups(
     shuffled = torch.randperm(n, generator=generator, device=generator.device).cpu()
     results = []
     for rows in shuffled[: groups * size].view(groups, size):
-        frame = c[rows, None]
+        frame = region.anchor(c[rows])[:, None]
         x, z = y[rows, :k] - frame, region.draw(c[rows], generator, k) - frame
         results.append(statistic(x.numpy(), z.numpy()))
     return {name: _mean(np.array([result[name] for result in results])) for name in results[0]}
@@ -370,7 +370,7 @@ def _mean(values: np.ndarray) -> Estimate:
 
 def _samples(y: Tensor, c: Tensor, region: Region) -> tuple[Tensor, Tensor]:
     y = _tensor("y", y, None, None, region.dim)
-    return y, _tensor("c", c, len(y), region.dim)
+    return y, _tensor("c", c, len(y), region.dc)
 
 
 def _clouds(x: Any, z: Any) -> list[np.ndarray]:

@@ -31,7 +31,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """
     names = [name for name in table.columns if name not in OF_A_RUN]
     pooled = (
-        table.groupby(names, sort=False)
+        table.groupby(names, sort=False, dropna=False)
         .agg(
             value=("value", "mean"),
             low=("low", "first"),

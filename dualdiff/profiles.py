@@ -6,11 +6,14 @@ imports nothing heavy: the command line checks a value before anything else is l
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from numbers import Integral, Real
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -82,6 +85,46 @@ PROFILES = Named(
 )
 
 
+BOOK = ("cabinet", "round_table")
+"""The scenarios of the book and of its tables."""
+SCENARIOS: dict[str, Any] = {name: f"dualdiff.scenarios:{name}" for name in BOOK}
+"""Functions that make a scenario, by name: each itself, or where it stands (``module:function``).
+
+An entry of one's own holds in its process; :func:`scenarios` has those of installed packages, too.
+"""
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    return {found.name: found.value for found in entry_points(group="dualdiff.scenarios")}
+
+
+def scenarios() -> dict[str, Any]:
+    """All of :data:`SCENARIOS`, and the entry points ``dualdiff.scenarios`` of other packages.
+
+    These hold in every process: for the command line, chapters and the workers of a sweep.
+    """
+    return {**SCENARIOS, **{k: v for k, v in _installed().items() if k not in SCENARIOS}}
+
+
+def maker_of(scenario: str) -> Callable[..., Any]:
+    """What makes a scenario of :func:`scenarios`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and if what it stands for cannot be loaded.
+    """
+    known = scenarios()
+    if scenario not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, got {scenario!r}")
+    make: Any = known[scenario]
+    try:
+        return resolve_name(make) if isinstance(make, str) else make
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"scenario {scenario!r} stands for {make}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of the notebooks: its type, what it does and what it may be.
@@ -92,8 +135,8 @@ class Parameter:
     type : {str, int, float, bool}
         An int is accepted where a float is asked, a bool is a number nowhere.
     help : str
-    choices : tuple of str
-        For strings: the allowed values.
+    choices : tuple of str, or function
+        For strings: the allowed values, or what gives them.
     minimum, maximum : float
         For numbers: the closed range of allowed values.
     above : float, optional
@@ -103,10 +146,15 @@ class Parameter:
     name: str
     type: type
     help: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[], Collection[str]] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
     above: float | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The choices as they are now."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
 
     @property
     def allowed(self) -> str:
@@ -114,7 +162,7 @@ class Parameter:
         if self.type is bool:
             return "True or False"
         if self.choices:
-            return "one of " + ", ".join(map(repr, self.choices))
+            return "one of " + ", ".join(map(repr, self.known))
         kind = "an integer" if self.type is int else "a number"
         if self.above is not None:
             return f"{kind} above {self.above:g} and at most {self.maximum:g}"
@@ -125,7 +173,7 @@ class Parameter:
         if self.type is bool or isinstance(value, bool):
             return self.type is bool and isinstance(value, bool)
         if self.type is str:
-            return isinstance(value, str) and value in Named.fromkeys(self.choices)
+            return isinstance(value, str) and value in Named.fromkeys(self.known)
         if not isinstance(value, Integral if self.type is int else Real):
             return False
         number: Any = value
@@ -142,7 +190,7 @@ class Parameter:
         """
         if not self.accepts(value):
             raise ValueError(f"parameter {self.name!r} is {value!r}; it must be {self.allowed}")
-        return present(value, self.choices) if self.choices else value
+        return present(value, self.known) if self.choices else value
 
     def parse(self, text: str) -> Any:
         """The value that `text` spells on a command line, checked."""
@@ -162,7 +210,7 @@ PARAMETERS = {
         Parameter("seed", int, "of every random number", minimum=0, maximum=2**31 - 1),
         Parameter("device", str, "where torch computes", choices=("auto", "cpu", "cuda")),
         Parameter("quiet", bool, "no progress bars"),
-        Parameter("scenario", str, "which experiment", choices=("cabinet", "round_table")),
+        Parameter("scenario", str, "which experiment", choices=scenarios),
         Parameter("recipe", str, "network and training", choices=("plain", "tuned")),
         Parameter(
             "height_tolerance",

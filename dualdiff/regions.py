@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import torch
+from contourpy import contour_generator
 from torch import Tensor
 
 from dualdiff.process import floating
@@ -18,19 +19,26 @@ from dualdiff.process import floating
 # Forming c + u and then y - c rounds twice in float32, up to 2e-6 an axis for coordinates below 32.
 # Points this close to a region count as inside, so that no drawn point is ever thrown out.
 ATOL = 1e-5
+DRAWS = 20_000  # behind the moments and the frame of a region that does not know its own
 
 
 class Region(ABC):
     """Uniform law on a set of offsets ``u = y - c``, cut into cells of equal mass.
 
-    A subclass describes the set in offsets (`_draw`, `_distance`, `_cells`); this class turns
-    points and conditions into offsets, so that all regions treat shapes, devices and misses alike.
+    A subclass describes the set in offsets (`dim`, `n_cells`, `_draw`, `_distance`, `_cells`); this
+    class turns points and conditions into offsets, so that all regions treat shapes, devices and
+    misses alike, and finds what else is asked from draws. What it knows better it overrides.
     """
 
     @property
     @abstractmethod
     def dim(self) -> int:
-        """Number of coordinates of a point and of a condition."""
+        """Number of coordinates of a point."""
+
+    @property
+    def dc(self) -> int:
+        """Number of coordinates of a condition; another one than `dim` needs an `anchor`."""
+        return self.dim
 
     @property
     @abstractmethod
@@ -38,9 +46,18 @@ class Region(ABC):
         """Number of equal-mass cells."""
 
     @property
-    @abstractmethod
     def middle(self) -> tuple[float, ...]:
         """Mean offset of the law."""
+        return tuple(self.moments()[0].tolist())
+
+    @property
+    def slack(self) -> tuple[float, ...]:
+        """How far beyond the law, along each axis, a point still counts as inside."""
+        return (0.0,) * self.dim
+
+    def anchor(self, c: Tensor) -> Tensor:
+        """The point from which offsets at conditions ``c [..., dc]`` count, ``[..., dim]``."""
+        return c
 
     @abstractmethod
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
@@ -76,32 +93,33 @@ class Region(ABC):
             c is not [n, dim] numbers, or k is not a positive integer.
         """
         c = floating("c", c)
-        if c.ndim != 2 or c.shape[1] != self.dim:
-            raise ValueError(f"c must have shape [n, {self.dim}], got {list(c.shape)}")
+        if c.ndim != 2 or c.shape[1] != self.dc:
+            raise ValueError(f"c must have shape [n, {self.dc}], got {list(c.shape)}")
+        start = self.anchor(c)
         if k is None:
-            return c + self._draw(len(c), generator).to(c)
+            return start + self._draw(len(c), generator).to(c)
         count("k", k)
-        return c[:, None] + self._draw(len(c) * k, generator).to(c).view(len(c), k, self.dim)
+        return start[:, None] + self._draw(len(c) * k, generator).to(c).view(len(c), k, self.dim)
 
     def offsets(self, y: Tensor, c: Tensor) -> Tensor:
-        """Points in the frame of their condition, ``u = y - c``.
+        """Points in the frame of their condition, ``u = y - c``, or ``y - anchor(c)``.
 
         Parameters
         ----------
         y : Tensor [..., dim]
-        c : Tensor broadcastable to y; for several points per condition pass ``c[:, None]``
+        c : Tensor [..., dc], broadcastable to y; for several points per condition ``c[:, None]``
 
         Raises
         ------
         ValueError
-            The last dimension is not `dim`, or the shapes do not broadcast.
+            The last dimension is not `dim` or `dc`, or the shapes do not broadcast.
         """
         y, c = floating("y", y), floating("c", c)
-        for name, x in (("y", y), ("c", c)):
-            if x.ndim == 0 or x.shape[-1] != self.dim:
-                raise ValueError(f"{name} must have shape [..., {self.dim}], got {list(x.shape)}")
+        for name, x, size in (("y", y, self.dim), ("c", c, self.dc)):
+            if x.ndim == 0 or x.shape[-1] != size:
+                raise ValueError(f"{name} must have shape [..., {size}], got {list(x.shape)}")
         try:
-            return y - c
+            return y - self.anchor(c)
         except RuntimeError as error:
             if y.device != c.device:
                 raise
@@ -129,6 +147,53 @@ class Region(ABC):
     def _measured(self, u: Tensor) -> Tensor:
         distance = self._distance(u)
         return torch.where(distance <= ATOL, torch.zeros_like(distance), distance)
+
+    def _some(self) -> Tensor:
+        """Always the same offsets, float64 [DRAWS, dim]."""
+        return self._draw(DRAWS, torch.Generator().manual_seed(0)).double()
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean ``[dim]`` and covariance ``[dim, dim]`` of the offsets, float64."""
+        u = self._some()
+        return u.mean(0), torch.atleast_2d(u.T.cov())
+
+    def frame(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Corners of the box around all offsets of the law; where it is flat they are equal."""
+        u = self._some()
+        return tuple(u.amin(0).tolist()), tuple(u.amax(0).tolist())
+
+    def outlines(self, axes: tuple[int, int] = (0, 1)) -> list[Tensor]:
+        """The law seen along the axes that are left out: closed lines, float64 [k, 2] each.
+
+        Lines around holes run the other way round. Where the law is flat there are two points.
+        By default found from distances on a grid, about 1 % of the size too wide.
+
+        Parameters
+        ----------
+        axes : (int, int)
+            Those that are seen, in rising order.
+
+        Raises
+        ------
+        ValueError
+            With less than two or more than three dimensions.
+        """
+        if self.dim not in (2, 3):
+            raise ValueError(f"a region of {self.dim} dimensions has no outlines; 2 or 3 are seen")
+        low, high = (torch.tensor(corner) for corner in self.frame())
+        side = 401 if self.dim == 2 else 121
+        room = float((high - low).max()) / 20
+        ends = zip((low - room).tolist(), (high + room).tolist(), strict=True)
+        lines = [torch.linspace(a, b, side, dtype=torch.float32) for a, b in ends]
+        far = self._distance(torch.stack(torch.meshgrid(*lines, indexing="ij"), -1))
+        hidden = [k for k in range(self.dim) if k not in axes]
+        seen = far.amin(hidden) if hidden else far
+        # Between a point inside and one outside the distance has a kink: half a step further on it
+        # has none, so that the line is smooth.
+        level = max(float(lines[k][1] - lines[k][0]) for k in range(self.dim))
+        x, y = (lines[k].numpy() for k in axes)
+        grid = contour_generator(x, y, seen.T.numpy())
+        return [torch.from_numpy(line[:-1:2].copy()).double() for line in grid.lines(level)]
 
 
 @dataclass(frozen=True)
@@ -170,6 +235,17 @@ class Box(Region):
     @property
     def middle(self) -> tuple[float, ...]:
         return tuple((a + b) / 2 for a, b in zip(self.low, self.high, strict=True))
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        low, high = torch.tensor([self.low, self.high], dtype=torch.float64)
+        return (low + high) / 2, torch.diag((high - low) ** 2 / 12)
+
+    def frame(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.low, self.high
+
+    def outlines(self, axes: tuple[int, int] = (0, 1)) -> list[Tensor]:
+        (a, b), (c, d) = ((self.low[k], self.high[k]) for k in axes)
+        return [torch.tensor([[a, c], [b, c], [b, d], [a, d]], dtype=torch.float64)]
 
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         return uniform(n, self.low, self.high, generator)
@@ -241,6 +317,25 @@ class Disc(Region):
     @property
     def middle(self) -> tuple[float, ...]:
         return (*self.centre, self.height)
+
+    @property
+    def slack(self) -> tuple[float, ...]:
+        return (0.0, 0.0, self.height_tolerance)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        along = torch.tensor([0.25, 0.25, 0.0], dtype=torch.float64)
+        return torch.tensor(self.middle, dtype=torch.float64), torch.diag(self.radius**2 * along)
+
+    def frame(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        (x, y), r, h = self.centre, self.radius, self.height
+        return (x - r, y - r, h), (x + r, y + r, h)
+
+    def outlines(self, axes: tuple[int, int] = (0, 1)) -> list[Tensor]:
+        if axes != (0, 1):
+            return [torch.tensor([[end[k] for k in axes] for end in self.frame()]).double()]
+        turn = torch.arange(120, dtype=torch.float64) * (2 * math.pi / 120)
+        rim = torch.stack([turn.cos(), turn.sin()], -1)
+        return [self.radius * rim + torch.tensor(self.centre, dtype=torch.float64)]
 
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:
         area, angle = uniform(n, (0.0, 0.0), (1.0, 2 * math.pi), generator).unbind(-1)

@@ -1,13 +1,15 @@
 """The synthetic scenarios: a general and a specialised law, and how conditions are drawn."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dualdiff.profiles import BOOK, SCENARIOS, maker_of
 from dualdiff.regions import Box, Disc, Region, count, ordered, point, uniform
+
+__all__ = ["BOOK", "SCENARIOS", "Scenario", "cabinet", "make_scenario", "round_table"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,15 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for corner in ("condition_low", "condition_high"):
-            value = point(corner, getattr(self, corner), self.general.dim)
+            value = point(corner, getattr(self, corner), self.general.dc)
             object.__setattr__(self, corner, value)
         ordered("condition_low", self.condition_low, "condition_high", self.condition_high)
-        if self.specialised.dim != self.general.dim:
-            raise ValueError(
-                f"specialised must have the {self.general.dim} dimensions of general, "
-                f"got {self.specialised.dim}"
-            )
+        for size, what in (("dim", "dimensions"), ("dc", "numbers in a condition")):
+            wanted, found = getattr(self.general, size), getattr(self.specialised, size)
+            if found != wanted:
+                raise ValueError(
+                    f"specialised must have the {wanted} {what} of general, got {found}"
+                )
 
     def region(self, which: str) -> Region:
         """The 'general' or the 'specialised' region; another name raises ValueError."""
@@ -53,7 +56,7 @@ class Scenario:
     def conditions(
         self, n: int, generator: torch.Generator, device: str | torch.device = "cpu"
     ) -> Tensor:
-        """n uniform conditions, float32 [n, dim]."""
+        """n uniform conditions, float32 [n, dc]."""
         count("n", n)
         return uniform(n, self.condition_low, self.condition_high, generator).to(device)
 
@@ -64,7 +67,7 @@ class Scenario:
         generator: torch.Generator,
         device: str | torch.device = "cpu",
     ) -> tuple[Tensor, Tensor]:
-        """n training pairs (y, c) of the 'general' or 'specialised' law, float32 [n, dim] each."""
+        """n training pairs (y, c) of the 'general' or 'specialised' law, float32."""
         region = self.region(which)
         c = self.conditions(n, generator, device)
         return region.draw(c, generator), c
@@ -88,17 +91,20 @@ def round_table(height_tolerance: float = 0.25) -> Scenario:
     )
 
 
-SCENARIOS: dict[str, Callable[..., Scenario]] = {"cabinet": cabinet, "round_table": round_table}
-
-
 def make_scenario(name: str, **options: float) -> Scenario:
-    """Build a scenario of `SCENARIOS` by name; an unknown name or option raises ValueError."""
-    if name not in SCENARIOS:
-        raise ValueError(f"name must be one of {', '.join(SCENARIOS)}, got {name!r}")
-    known = list(inspect.signature(SCENARIOS[name]).parameters)
+    """Build a scenario by its name, of :func:`dualdiff.profiles.scenarios`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or option, and if what the name stands for cannot be loaded.
+    """
+    make = maker_of(name)
+    taken = list(inspect.signature(make).parameters)
     for option in options:
-        if option not in known:
+        if option not in taken:
             raise ValueError(
-                f"scenario {name!r} has no option {option!r}; it takes {', '.join(known) or 'none'}"
+                f"scenario {name!r} has no option {option!r}; it takes {', '.join(taken) or 'none'}"
             )
-    return SCENARIOS[name](**options)
+    found: Scenario = make(**options)
+    return found

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pandas as pd
 
-from dualdiff.experiments.overlap import SETTINGS, shifted_table
+from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.trial import COLUMNS, Trial
 from dualdiff.metrics import METRICS
 from dualdiff.profiles import PROFILES

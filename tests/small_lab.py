@@ -8,14 +8,14 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from dualdiff.teaching import confine
+from dualdiff.teaching import sandbox
 from dualdiff.teaching.labs import build
 
 
 def _no_box() -> str:
     """Why submissions cannot be shut in on this computer: empty if they can."""
     try:
-        confine.check()
+        sandbox.check()
     except RuntimeError as error:
         return str(error)
     return ""

@@ -6,14 +6,14 @@ import pytest
 from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
-    ".": 3_150,
-    "experiments": 1_950,
-    "robot": 1_450,
-    "results": 480,
-    "pages": 450,
-    "readings": 410,
+    ".": 3_175,
+    "experiments": 1_920,
+    "robot": 1_430,
+    "results": 500,
+    "pages": 400,
+    "readings": 395,
     "plots": 1_010,
-    "widgets": 1_220,
+    "widgets": 1_240,
     "publish": 1_920,
     "teaching": 2_610,
 }
@@ -23,7 +23,7 @@ BUDGETS = {
 @pytest.mark.parametrize("wing", BUDGETS)
 def test_a_wing_keeps_its_budget(wing: str) -> None:
     """The flat files (".") are the core, which knows nothing of studies, pages and tools."""
-    assert wings(ROOT / "dualdiff")[f"dualdiff/{wing}"] <= BUDGETS[wing]
+    assert 0 < wings(ROOT / "dualdiff")[wing] <= BUDGETS[wing]
 
 
 def test_the_top_of_the_package_is_the_core() -> None:

@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from annulus import Ring
 from conftest import generator as make_generator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
-from shapely.geometry import Point
+from shapely.geometry import Point, Polygon
 
 from dualdiff.lens import Lens, lens_area
+from dualdiff.metrics import evaluate
 from dualdiff.regions import ATOL, Box, Disc, Region
 
 # No region is symmetric about its condition, so that a flipped sign shows.
@@ -242,6 +244,123 @@ def test_a_point_that_is_not_a_number_is_outside() -> None:
         y = torch.full((1, region.dim), math.nan)
         c = torch.zeros(1, region.dim)
         assert not region.contains(y, c).any() and region.cells(y, c).item() == -1
+
+
+# ---- what is drawn of a region -------------------------------------------------------------------
+
+
+class Bare(Region):
+    """A region that says no more of itself than it must."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    dim = property(lambda self: self.region.dim)  # type: ignore[assignment]
+    n_cells = property(lambda self: self.region.n_cells)  # type: ignore[assignment]
+
+    def _draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return self.region._draw(n, generator)
+
+    def _distance(self, u: torch.Tensor) -> torch.Tensor:
+        return self.region._distance(u)
+
+    def _cells(self, u: torch.Tensor) -> torch.Tensor:
+        return self.region._cells(u)
+
+
+def area(line: torch.Tensor) -> float:
+    """Signed, of the polygon with these corners: positive if they run against the clock."""
+    x, y = line.T
+    return 0.5 * float((x * y.roll(-1) - y * x.roll(-1)).sum())
+
+
+@pytest.mark.parametrize("region", REGIONS, ids=str)
+def test_moments_and_frame_are_those_of_draws(region: Region) -> None:
+    u = region._draw(40_000, make_generator(5)).double()
+    mean, covariance = region.moments()
+    spread = u.std(0)
+    assert ((mean - u.mean(0)).abs() <= 4 * spread / 140 + 1e-6).all()
+    # Of bounded laws: the error of a product of two deviations is below that of their squares.
+    error = 4 * torch.outer(spread, spread) * (2 / 20_000) ** 0.5 + 1e-6
+    assert ((covariance - torch.atleast_2d(u.T.cov())).abs() <= error).all()
+    low, high = (torch.tensor(corner, dtype=torch.float64) for corner in region.frame())
+    assert (u >= low - 1e-5).all() and (u <= high + 1e-5).all()
+    assert ((u.amin(0) - low).abs() <= 0.02 * (high - low) + 1e-5).all()
+
+
+@pytest.mark.parametrize("region", [r for r in REGIONS if r.dim == 3], ids=str)
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
+def test_outlines_hold_what_is_drawn(region: Region, axes: tuple[int, int]) -> None:
+    (line,) = region.outlines(axes)
+    low, high = (torch.tensor(corner)[list(axes)].double() for corner in region.frame())
+    torch.testing.assert_close(line.amin(0), low, rtol=0, atol=1e-2)
+    torch.testing.assert_close(line.amax(0), high, rtol=0, atol=1e-2)
+    u = region._draw(2000, make_generator(6))[:, list(axes)].double()
+    if len(line) == 2:
+        assert (u[:, 1] == line[0, 1]).all() and line[0, 1] == line[1, 1]
+    else:
+        inside = Polygon(line.numpy()).buffer(1e-2)
+        assert all(inside.contains(Point(*row)) for row in u.tolist())
+
+
+def test_the_area_of_an_outline() -> None:
+    assert area(Box((0.0, -1.0), (2.0, 3.0)).outlines()[0]) == 8
+    assert abs(area(Disc(2.0).outlines()[0]) / (4 * math.pi) - 1) < 1e-3
+    lens = Lens(Disc(3.0, centre=(0.5, 0.0)), Disc(1.0, centre=(2.5, 2.0)))
+    shared = lens_area(3.0, 1.0, math.dist((0.5, 0.0), (2.5, 2.0)))
+    assert abs(area(lens.outlines()[0]) / shared - 1) < 2e-3
+
+
+@pytest.mark.parametrize("region", REGIONS[:1] + REGIONS[6:7] + [Box((0.5, -1.0), (2.0, 3.0))])
+def test_a_region_that_says_little_of_itself_is_seen_all_the_same(region: Region) -> None:
+    bare, size = Bare(region), float(np.ptp(region.frame(), axis=0).max())
+    assert np.allclose(bare.middle, region.middle, atol=0.02 * size)
+    assert np.allclose(bare.frame(), region.frame(), atol=0.01 * size)
+    torch.testing.assert_close(bare.moments()[1], region.moments()[1], rtol=0.05, atol=0.02)
+    (known,), (found,) = region.outlines(), bare.outlines()
+    away = cKDTree(densified(known)).query(found.numpy())[0]
+    assert away.max() < 0.015 * size
+
+
+def densified(line: torch.Tensor) -> np.ndarray:
+    steps = torch.linspace(0, 1, 50).double()[:, None, None]
+    return (line + steps * (line.roll(-1, 0) - line)).reshape(-1, 2).numpy()
+
+
+def test_a_hole_is_an_outline_that_runs_the_other_way() -> None:
+    outer, hole = sorted(map(area, Ring(1.0, 2.0).outlines()), key=abs, reverse=True)
+    assert outer * hole < 0
+    assert abs(abs(outer) / (4 * math.pi) - 1) < 0.03 and abs(abs(hole) / math.pi - 1) < 0.05
+    (half,) = Ring(1.0, 2.0, turn=math.pi).outlines()
+    assert abs(abs(area(half)) / (1.5 * math.pi) - 1) < 0.04
+    with pytest.raises(ValueError, match="of 4 dimensions has no outlines"):
+        Bare(Box((0.0,) * 4, (1.0,) * 4)).outlines()
+
+
+@pytest.mark.parametrize("dc", [2, 4])
+def test_conditions_may_have_other_coordinates_than_points(dc: int) -> None:
+    """A box on the floor below the first two numbers of the condition."""
+
+    class Floor(Box):
+        @property
+        def dc(self) -> int:
+            return dc
+
+        def anchor(self, c: torch.Tensor) -> torch.Tensor:
+            return torch.cat([c[..., :2], torch.zeros_like(c[..., :1])], -1)
+
+    region, box = Floor((-1.0, 0.5, 0.0), (1.0, 2.0, 0.5)), Box((-1.0, 0.5, 0.0), (1.0, 2.0, 0.5))
+    c = torch.randn(50, dc, generator=make_generator(3))
+    below = region.anchor(c)
+    y = region.draw(c, make_generator(4), 5)
+    assert torch.equal(y, box.draw(below, make_generator(4), 5))
+    assert torch.equal(region.offsets(y, c[:, None]), box.offsets(y, below[:, None]))
+    assert torch.equal(region.cells(y + 0.3, c[:, None]), box.cells(y + 0.3, below[:, None]))
+    scores = evaluate(y + 0.3, c, region, make_generator(7))
+    assert scores == evaluate(y + 0.3, below, box, make_generator(7))
+    for wrong in (torch.zeros(50, 3), torch.zeros(dc)):
+        with pytest.raises(ValueError, match=rf"c must have shape \[n, {dc}\]"):
+            region.draw(wrong, make_generator())
 
 
 # ---- lenses --------------------------------------------------------------------------------------

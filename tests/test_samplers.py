@@ -43,7 +43,7 @@ from dualdiff.samplers import (
     trajectory,
     transition,
 )
-from dualdiff.scenarios import SCENARIOS
+from dualdiff.scenarios import BOOK, make_scenario
 
 PROCESS = Process.linear(100)
 BETAS = PROCESS.beta.float().numpy()
@@ -157,7 +157,7 @@ def test_mixture_moments() -> None:
 
 def _distance_to_law(name: str, steps: int, n: int) -> tuple[float, float]:
     """Total variation of DDPM samples with exact scores, and its floor."""
-    scenario = SCENARIOS[name]()
+    scenario = make_scenario(name)
     denoiser = exact_denoiser(scenario.specialised, Process.linear(steps, 0.1 / steps, 20 / steps))
     c = scenario.conditions(n, generator(3))
     y = sample(denoiser, c, generator(4))
@@ -167,7 +167,7 @@ def _distance_to_law(name: str, steps: int, n: int) -> tuple[float, float]:
     return estimate.value - floor, (estimate.high - estimate.low) / 2
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", BOOK)
 def test_box_and_disc_occupancy(name: str) -> None:
     """Occupancy of equal-mass cells: excess over the sampling floor vanishes as T doubles."""
     coarse, _ = _distance_to_law(name, 50, 20_000)
@@ -178,7 +178,7 @@ def test_box_and_disc_occupancy(name: str) -> None:
 
 def test_the_plain_sum_with_exact_scores_is_accurate_and_wrong() -> None:
     """What chapter 1 shows, as a law of the module: accuracy 1, total variation near 0.30."""
-    scenario = SCENARIOS["cabinet"]()
+    scenario = make_scenario("cabinet")
     general, specialised = (
         exact_denoiser(r, PROCESS) for r in (scenario.general, scenario.specialised)
     )

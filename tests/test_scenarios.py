@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dualdiff.regions import Box, Disc
-from dualdiff.scenarios import SCENARIOS, Scenario, cabinet, make_scenario, round_table
+from dualdiff.scenarios import BOOK, SCENARIOS, Scenario, cabinet, make_scenario, round_table
 
 
 def make_generator(seed: int = 0) -> torch.Generator:
@@ -41,7 +41,7 @@ def test_conditions_are_uniform_in_their_box() -> None:
 
 
 def test_the_specification_of_the_two_scenarios() -> None:
-    assert list(SCENARIOS) == ["cabinet", "round_table"]
+    assert tuple(SCENARIOS) == BOOK == ("cabinet", "round_table")
     assert cabinet().specialised.n_cells == 125 and round_table().specialised.n_cells == 40
     table = make_scenario("round_table", height_tolerance=math.inf)
     assert table == round_table(math.inf) and table.general == Disc(3.0, height_tolerance=math.inf)

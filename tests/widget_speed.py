@@ -12,7 +12,7 @@ from dualdiff.process import spread
 from dualdiff.publish.printing import find_chromium
 from dualdiff.scenarios import cabinet
 from dualdiff.widgets.bundle import bundle
-from dualdiff.widgets.stages import Stage, moments
+from dualdiff.widgets.stages import Stage, unconditional
 from dualdiff.widgets.wire import wire
 
 SETTINGS = {
@@ -81,7 +81,7 @@ def _scene() -> dict[str, Any]:
     members = {
         "general": general,
         "specialised": specialised,
-        "unconditional": moments(world.general, process),
+        "unconditional": unconditional(world.general, process, y),
     }
     return wire(Stage("", "", "", members, world.specialised, [], (1.0, 1.0, 1.5)))
 

@@ -4,108 +4,95 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from scipy import stats
-from scipy.optimize import brentq
 from torch import Tensor
 
+from dualdiff.compose import joint
+from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
-from dualdiff.experiments.diagnosis import HELD_OUT, Diagnosis
-from dualdiff.experiments.members import RECIPES, Workshop
+from dualdiff.experiments.members import RECIPES, Recipe, Workshop
+from dualdiff.experiments.shifted import SETTINGS, shifted_table
+from dualdiff.experiments.sizes import size_of, sized
 from dualdiff.experiments.study import ScenarioTrial, configuration, exact_configurations, trials
-from dualdiff.experiments.trial import tidy
-from dualdiff.lens import Lens, lens_area
+from dualdiff.experiments.trial import Scores, tidy
+from dualdiff.lens import Lens
+from dualdiff.metrics import Estimate, energy_score
 from dualdiff.pooling import over_seeds
-from dualdiff.profiles import PROFILES, Named, Profile
 from dualdiff.randomness import stream
 from dualdiff.regions import Disc, Region
+from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
 from dualdiff.scenarios import Scenario, round_table
 from dualdiff.store import Store
 
-GENERAL_RADIUS, RADIUS = 3.0, 1.0
-SETTINGS = {
-    "far": 14.0,
-    "close": 7.0,
-    "below half": 3.2,
-    "above half": 2.6,
-    "subset at the edge": 2.0,
-    "concentric subset": 0.0,
-}
-"""Distance of the two centres in the thesis's six settings. It gives the gap of the first (10
-between the edges) and the shares of overlap in words; the other distances are our choice."""
-
-
-SWEEP = (0.0, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75, 4.25, 5, 7, 14)
-"""Distances of the sweep: inside the general disc, across its rim, and away from it."""
+HELD_OUT = 32
+"""Specialised pairs kept aside to ask whether joint sampling helps."""
 TRAINED = 128 - HELD_OUT
 """Specialised pairs that are left to train with, of the thesis's 128."""
 DIAGNOSTICS = ("energy_score_gain", "effective_share", "log_weight", "disagreement")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How large the overlap study is at a profile: distances of the sweep, sizes, seeds."""
+class Diagnosis(ScenarioTrial):
+    """What can be known about joint sampling without the truth: from 32 held-out pairs.
 
-    distances: tuple[float, ...]
-    conditions: int
-    seeds: int
-
-
-SCALES = Named(
-    {
-        "smoke": Scale((0.0, 3, 7), 40, 1),
-        "quick": Scale((0.0, 2.5, 3.5, 7), 300, 1),
-        "full": Scale(SWEEP, 500, 3),
-    }
-)
-
-
-def shifted_table(distance: float, height_tolerance: float = 0.25) -> Scenario:
-    """The round table with the centre of the specialised disc ``distance`` from the general one's.
-
-    Raises
-    ------
-    ValueError
-        If the distance is negative or not finite.
+    ``energy_score_gain``: energy score of the specialised model minus that of joint sampling, on
+    the same pairs (positive: joint predicts them better). ``effective_share``: effective sample
+    size of the Feynman-Kac weights of 50 joint samples per pair's condition, as a share.
+    ``log_weight``: their mean log weight. ``disagreement``: how far the two noise predictions are
+    apart on the way (:func:`dualdiff.correct.product`). Intervals are over the pairs.
     """
-    if not (distance >= 0 and math.isfinite(distance)):
-        raise ValueError(f"distance must be at least 0 and finite, not {distance}")
-    return Scenario(
-        f"shifted by {distance:g}",
-        general=Disc(GENERAL_RADIUS, height_tolerance=height_tolerance),
-        specialised=Disc(RADIUS, (distance, 0.0), height_tolerance=height_tolerance),
+
+    DRAWS = 50
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        asked = {"pairs": HELD_OUT, "draws": self.DRAWS}
+        return {**super().config(device), "diagnosis": asked}
+
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """The diagnostics, of target ``held out``."""
+        assert not isinstance(self.recipe, str)
+        workshop = Workshop(
+            self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
+        )
+        specialised = workshop.specialised().network
+        rule = joint(workshop.general.network, specialised)
+        source = stream(self.seed, "rows", "held out")
+        y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
+
+        def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
+            return stream(self.seed, "diagnosis", device=device)
+
+        alone = sample(specialised, c, noise(), draws=self.DRAWS)
+        run = product(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
+        pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
+        seen = {
+            "energy_score_gain": pairs[0] - pairs[1],
+            "energy_score_specialised": pairs[0],
+            "energy_score_joint": pairs[1],
+            "effective_share": effective_share(run.log_weights),
+            "log_weight": run.log_weights.mean(1),
+            "disagreement": run.disagreement.mean(1),
+        }
+        return {("held out", name): _mean(values) for name, values in seen.items()}
+
+
+def score_each(samples: Tensor, y: Tensor) -> Tensor:
+    """The energy score of every pair: ``samples [n, k, dy]``, ``y [n, dy]`` to ``[n]``."""
+    return torch.tensor(
+        [energy_score(s[None], target[None]).value for s, target in zip(samples, y, strict=True)]
     )
 
 
-def overlap_fraction(distance: float) -> float:
-    """Area of the intersection of the two discs over the area of the specialised one."""
-    return lens_area(GENERAL_RADIUS, RADIUS, distance) / (math.pi * RADIUS**2)
-
-
-def distance_for(fraction: float) -> float:
-    """The distance of the centres at which the discs overlap by a fraction in (0, 1).
-
-    By bisection of :func:`overlap_fraction`, to 1e-12.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is not inside (0, 1).
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be above 0 and below 1, not {fraction}")
-    distance: float = brentq(
-        lambda d: overlap_fraction(d) - fraction,
-        GENERAL_RADIUS - RADIUS,
-        GENERAL_RADIUS + RADIUS,
-        xtol=1e-12,
-    )
-    return distance
+def _mean(values: Tensor) -> Estimate:
+    mean, error = float(values.double().mean()), float(stats.sem(values.double().cpu().numpy()))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return Estimate(mean, mean - half, mean + half)
 
 
 def targets(scenario: Scenario) -> dict[str, Region]:
@@ -124,18 +111,11 @@ def targets(scenario: Scenario) -> dict[str, Region]:
     return laws
 
 
-def _size(profile: str) -> Profile:
-    if profile not in SCALES:
-        raise ValueError(f"profile must be one of {', '.join(SCALES)}, not {profile!r}")
-    scale = SCALES[profile]
-    return replace(PROFILES[profile], conditions=scale.conditions, draws=10, seeds=scale.seeds)
-
-
 def setting_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """The thesis's six settings under recipe ``plain``, every configuration and target."""
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
     recipes = [RECIPES["plain"]]
-    size = _size(profile)
+    size = sized("overlap", profile)
     return [t for w in worlds for t in trials(w, recipes, size, seed, targets(w))]
 
 
@@ -146,18 +126,15 @@ def sweep_trials(
 
     The networks learn from 96 specialised pairs, so that 32 are left to ask the diagnostics with.
     """
-    size = replace(_size(profile), n_specialised=TRAINED)
+    size = sized("overlap", profile, n_specialised=TRAINED)
     found: list[ScenarioTrial] = []
-    for distance in SCALES[profile].distances:
+    for distance in size_of("overlap", profile).distances:
         world = shifted_table(distance)
         laws = targets(world)
-        some: list[ScenarioTrial] = []
         for name in recipes:
-            if name == "exact":
-                some += trials(world, ["exact"], replace(size, seeds=1), seed, laws)
-            else:
-                some += trials(world, [RECIPES[name]], size, seed, laws)
-        found += [t for t in some if t.configuration in ("specialised", "joint")]
+            recipe: Recipe | Literal["exact"] = "exact" if name == "exact" else RECIPES[name]
+            own = replace(size, seeds=1) if name == "exact" else size
+            found += trials(world, [recipe], own, seed, laws, ("specialised", "joint"))
         found += [
             Diagnosis(world, RECIPES[name], size, s, "diagnosis", laws)
             for name in recipes
@@ -169,7 +146,7 @@ def sweep_trials(
 
 def diagnose(distance: float, recipe: str, profile: str, seed: int, **options: Any) -> pd.DataFrame:
     """The diagnostics of one setting, a row each; ``options`` go to :func:`tidy`."""
-    size = replace(_size(profile), n_specialised=TRAINED)
+    size = sized("overlap", profile, n_specialised=TRAINED)
     trial = Diagnosis(shifted_table(distance), RECIPES[recipe], size, seed, "diagnosis")
     return tidy([trial], **options).set_index("metric")[["value", "low", "high"]]
 
@@ -190,7 +167,7 @@ def clouds(
     The networks are those of the sweep. ``"exact"`` is a recipe too.
     """
     c = torch.tensor([[1.0, 2.0, 1.5]])
-    size = replace(_size(profile), n_specialised=TRAINED)
+    size = sized("overlap", profile, n_specialised=TRAINED)
     found: dict[str, dict[str, Tensor]] = {}
     for recipe in recipes:
         found[recipe] = {}
@@ -207,19 +184,13 @@ def clouds(
     return found
 
 
-def with_distance(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with columns ``distance`` of the centres and ``overlap``, the fraction."""
-    distance = table["scenario"].str.removeprefix("shifted by ").astype(float)
-    return table.assign(distance=distance, overlap=distance.map(overlap_fraction))
-
-
 def benefits(table: pd.DataFrame) -> pd.DataFrame:
     """One row per trained setting and recipe: the diagnostics and the true benefit of joint.
 
     The benefits look at the truth: ``energy_distance_gain`` (of the specialised model minus of
     joint, to the setting's own law) and ``accuracy_gain`` (of joint minus of the specialised one).
     """
-    means = over_seeds(with_distance(table))
+    means = over_seeds(table)
     own = means[(means["target"] == "specialised") & (means["recipe"] != "exact")]
     names = ["recipe", "distance", "overlap"]
     wide = own.pivot(index=names, columns=["metric", "configuration"], values="value")
@@ -261,7 +232,7 @@ def trend(table: pd.DataFrame, metric: str) -> dict[str, float]:
     ``metric`` is ``accuracy`` or ``total_variation``, whose sign is turned: 1 always means that the
     score gets better with every bit of overlap.
     """
-    means = over_seeds(with_distance(table))
+    means = over_seeds(table)
     rows = means[
         (means["configuration"] == "joint")
         & (means["target"] == "specialised")

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import re
 import symtable
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ LEFT_OUT = {"store", "experiments.definitions", "experiments.provenance"}
 """Modules that keep results and make their keys: they decide no result."""
 MODULE = rf"{PACKAGE}(\.\w+)+"
 """A module that is started or loaded by its name."""
+_PARSING = threading.Lock()
 Place = tuple[str, str]
 """A module of the package, as ``robot.study``, and a definition at its top; "" stands for all."""
 Chain = tuple[str, ...]
@@ -55,6 +57,12 @@ class Source(NamedTuple):
     taken: dict[str, Chain]
 
 
+def parse(source: str | bytes) -> ast.Module:
+    """:func:`ast.parse`, in one thread at a time: in Python 3.11 two of them disturb each other."""
+    with _PARSING:
+        return ast.parse(source)
+
+
 def definitions_of(*roots: object) -> dict[str, str]:
     """Name and hash (16 hexadecimal digits) of every definition of the package that roots reach.
 
@@ -67,9 +75,14 @@ def definitions_of(*roots: object) -> dict[str, str]:
     Returns
     -------
     dict
-        Sorted by name. Definitions of the same name share an entry.
+        Sorted by name. Definitions of the same name share an entry, their hashes in order.
     """
     return _gathered(place for root in roots for place in _places(root))
+
+
+def missing(needed: dict[str, str], known: dict[str, str]) -> list[str]:
+    """Names of the definitions among those that are needed which are not known, or edited."""
+    return [n for n in needed if not {*needed[n].split()} <= {*known.get(n, "").split()}]
 
 
 def version_of(*roots: object) -> str:
@@ -112,10 +125,7 @@ def _gathered_once(starts: frozenset[Place], _: object) -> dict[str, str]:
     named: dict[str, set[str]] = {}
     for module, name in _closure(starts):
         named.setdefault(name, set()).add(_source(module).own[name].hash)
-    return {
-        name: min(some) if len(some) == 1 else _hash(sorted(some))
-        for name, some in sorted(named.items())
-    }
+    return {name: " ".join(sorted(some)) for name, some in sorted(named.items())}
 
 
 def _places(root: object) -> Iterator[Place]:
@@ -196,7 +206,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=512)
 def _read(path: Path, *_: int) -> Source:
     """A file, taken apart once for as long as it stays the same."""
-    return _taken_apart(ast.parse(path.read_text("utf-8")))
+    return _taken_apart(parse(path.read_text("utf-8")))
 
 
 def _taken_apart(tree: ast.Module) -> Source:

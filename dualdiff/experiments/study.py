@@ -13,45 +13,41 @@ from torch import Tensor
 from dualdiff import metrics
 from dualdiff.compose import joint
 from dualdiff.denoisers import Denoiser
-from dualdiff.exact import exact_denoiser
-from dualdiff.experiments.definitions import added, own
-from dualdiff.experiments.members import Recipe, Workshop, law, progress_bar
-from dualdiff.experiments.trial import Scores, Trial, known
+from dualdiff.exact import EXACT, exact_denoiser
+from dualdiff.experiments.definitions import added, digest, own
+from dualdiff.experiments.members import ADAPTATIONS, Recipe, Workshop, law, progress_bar
+from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
-from dualdiff.regions import Region
+from dualdiff.regions import Box, Disc, Region
 from dualdiff.samplers import DDPM, sample
 from dualdiff.scenarios import Scenario
 from dualdiff.store import Store
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
 EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
+SUMS = {"joint": "specialised", **{f"{method}_joint": method for method in ADAPTATIONS}}
+"""Sums with the general network, and how the other one is made."""
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
 
 
 def configuration(workshop: Workshop, name: str) -> Denoiser:
     """A configuration by name, its networks trained or loaded.
 
-    ``general``; a method of :data:`dualdiff.experiments.members.METHODS` alone; ``joint``, the
-    general network with the specialised one; or ``METHOD_joint``, with that of another method.
+    ``general``; a method of :data:`dualdiff.experiments.members.METHODS` alone; or one of
+    :data:`SUMS`: ``joint``, the general network with the specialised one, or ``METHOD_joint``.
     """
     if name == "general":
         return workshop.general.network
-    method = name.removesuffix("joint").removesuffix("_") or "specialised"
-    small = workshop.specialised(method).network
-    return joint(workshop.general.network, small) if name.endswith("joint") else small
-
-
-def configurations(workshop: Workshop) -> dict[str, Denoiser]:
-    """All :data:`CONFIGURATIONS` by name."""
-    return {name: configuration(workshop, name) for name in CONFIGURATIONS}
+    small = workshop.specialised(SUMS.get(name, name)).network
+    return joint(workshop.general.network, small) if name in SUMS else small
 
 
 def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
     """General, specialised and joint with exact noise predictions: what no training can beat."""
-    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dim)
+    process = Process.linear(dy=scenario.general.dim, dc=scenario.general.dc)
     general = exact_denoiser(scenario.general, process)
     specialised = exact_denoiser(scenario.specialised, process)
     return {
@@ -157,13 +153,19 @@ class ScenarioTrial(Trial):
             **added(self, ScenarioTrial),
         }
 
+    def code(self) -> dict[str, Any]:
+        """Versions of the code that makes the result: exact members may be the user's own."""
+        laws = {type(self.scenario.general), type(self.scenario.specialised)} - {Box, Disc}
+        makers = [EXACT.get(kind) for kind in sorted(laws, key=str) if self.recipe == "exact"]
+        return {**super().code(), **({"exact": digest(makers)} if makers else {})}
+
     @property
     def cost(self) -> float:
         """Relative work: samples times calls of a network, and a share for training."""
         width, steps = 128, 100
         if not isinstance(self.recipe, str):
             width, steps = self.recipe.architecture.width, self.recipe.steps
-        calls = 2 if self.configuration.endswith("joint") else 1
+        calls = 1 + (self.configuration in SUMS)
         sampling = calls * self.profile.conditions * self.profile.draws * steps / 100
         training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
         return (width / 128) ** 2 * (sampling + training.get(self.configuration, 0))
@@ -212,13 +214,17 @@ def trials(
     profile: Profile,
     seed: int,
     targets: Mapping[str, Region] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[ScenarioTrial]:
-    """The trials of a study: every recipe, every seed of the profile, every configuration."""
+    """The trials of a study: every recipe, every seed of the profile, every configuration.
+
+    These are ``names``, by default all that the thesis has.
+    """
     return [
         ScenarioTrial(scenario, recipe, profile, s, name, targets)
         for recipe in recipes
         for s in range(seed, seed + profile.seeds)
-        for name in (EXACT_CONFIGURATIONS if isinstance(recipe, str) else CONFIGURATIONS)
+        for name in names or (EXACT_CONFIGURATIONS if recipe == "exact" else CONFIGURATIONS)
     ]
 
 
@@ -235,12 +241,7 @@ def study(
 ) -> pd.DataFrame:
     """The tidy table of a scenario under one or several recipes, for every seed of the profile.
 
-    One row per recipe, seed, configuration, target and metric, with columns ``scenario, recipe,
-    profile, seed, configuration, target, metric, value, low, high`` (a 95 % interval over test
-    conditions). Arguments as in :class:`ScenarioTrial`.
+    One row per recipe, seed, configuration, target and metric, as :func:`tidy` gives it, with a
+    95 % interval over test conditions. Arguments as in :class:`ScenarioTrial`.
     """
-    tables = [
-        trial.table(store, device, quiet)
-        for trial in trials(scenario, recipes, profile, seed, targets)
-    ]
-    return pd.concat(tables, ignore_index=True).drop(columns="seconds")
+    return tidy(trials(scenario, recipes, profile, seed, targets), store, device, quiet)

@@ -14,12 +14,25 @@ import torch
 
 from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
+from dualdiff.experiments.shifted import overlap_fraction
 from dualdiff.metrics import Estimate
 from dualdiff.store import Store, versions
 
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
 """Columns that tell a trial from the others of a table."""
 COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
+NUMBER = r"\d[\d.e+-]*"
+NAMED = (
+    ("scenario", rf"shifted by (?P<distance>{NUMBER})"),
+    ("configuration", rf"(?P<weight_general>{NUMBER}), (?P<weight_specialised>{NUMBER})"),
+    ("configuration", rf"(?P<configuration>\w+), (?P<aggregated>\d+), (?P<deviation>{NUMBER})"),
+    ("configuration", r"(?P<configuration>\w+) in groups of (?P<group>\d+)"),
+    ("configuration", r"(?P<configuration>\w+) in (?P<steps>\d+) steps"),
+    ("metric", r"(?P<member>\w+) at (?P<t>\d+)"),
+)
+"""What names hold: the column that they stand in, and a pattern whose groups are columns."""
+ONE_NAME = {"sum": "joint", "1, 1": "joint", "1, 0": "general", "0, 1": "specialised"}
+"""What readers know under one name, whichever study it is of."""
 SAMPLES_PER_SECOND = 15_000
 """Of the synthetic study, roughly, to weigh the work of one kind of trial against another's."""
 Scores = Mapping[tuple[str, str], Estimate]
@@ -128,7 +141,8 @@ def tidy(
 ) -> pd.DataFrame:
     """The tables of trials as one, each trial once, with one progress bar for all.
 
-    Columns ``n_specialised`` and ``finetune_epochs`` say how much each was trained.
+    Columns ``n_specialised`` and ``finetune_epochs`` say how much each was trained; what names
+    hold is in columns, too (:func:`derive`).
     """
     distinct: dict[tuple[Any, ...], Trial] = {}
     for trial in trials:
@@ -139,4 +153,25 @@ def tidy(
             trained = {name: getattr(trial.profile, name) for name in KEY[2:4]}
             tables.append(trial.table(store, device).assign(**trained))
             bar.update()
-    return pd.concat(tables, ignore_index=True).drop(columns="seconds")
+    return derive(pd.concat(tables, ignore_index=True).drop(columns="seconds"))
+
+
+def derive(table: pd.DataFrame) -> pd.DataFrame:
+    """A tidy table as readers see it: what its names hold is columns, what is one has one name.
+
+    Columns by :data:`NAMED`, only those that some row has: ``distance`` (and ``overlap``, the
+    fraction), ``weight_general, weight_specialised``; ``member`` and ``t`` of a learned weight;
+    ``aggregated, deviation``, ``group`` or ``steps``, whose configuration is then what is left of
+    its name. Configurations by :data:`ONE_NAME`. What is derived already stays as it is.
+    """
+    for column, pattern in NAMED:
+        if column not in table:
+            continue
+        found = table[column].str.extract(f"^{pattern}$")
+        for name in map(str, found if found.notna().any(axis=None) else ()):
+            own = found[name] if name in ("configuration", "member") else pd.to_numeric(found[name])
+            table = table.assign(**{name: own.fillna(table[name]) if name in table else own})
+    if "distance" in table:
+        overlap = table["distance"].map(overlap_fraction, na_action="ignore")
+        table = table.assign(overlap=overlap)
+    return table.assign(configuration=table["configuration"].replace(ONE_NAME))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,17 +12,19 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
-from dualdiff.experiments import overlap
+from dualdiff.experiments import sizes
+from dualdiff.experiments.composition import seen
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import RECIPES, Recipe, Workshop, progress_bar
-from dualdiff.experiments.overlap import SETTINGS, shifted_table, targets
-from dualdiff.experiments.study import ScenarioTrial, exact_configurations
+from dualdiff.experiments.overlap import targets
+from dualdiff.experiments.shifted import SETTINGS, shifted_table
+from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
 from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
-from dualdiff.profiles import PROFILES, Named, Profile
+from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
+from dualdiff.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 FOLDS = 4
@@ -30,11 +32,22 @@ NAMES = ("general", "specialised")
 STARTS = ((1.0, 1.0), (0.25, 1.0), (0.0, 1.0), (0.5, 0.5), (1.0, 2.0), (0.0, 2.0))
 KNOTS = {"constant": 1, "curve": 3, "smc": 1}
 DRAWS = {"constant": plain, "curve": plain, "smc": by_smc}
-WEIGHTINGS = ("stacked", "learned constant", "learned curve", "oracle constant", "oracle curve")
-"""How weights are chosen: by least squares per step, by the energy score on held-out pairs, and by
-total variation to the true law, which no user can see."""
-FINETUNED = ("finetuned: learned constant", "finetuned: learned smc", "finetuned: oracle smc")
-"""The same with the fine-tuned network in place of the specialised one, and with SMC."""
+WAYS = {
+    "stacked": ("specialised", "stacked", "curve"),
+    "learned constant": ("specialised", "learned", "constant"),
+    "learned curve": ("specialised", "learned", "curve"),
+    "oracle constant": ("specialised", "oracle", "constant"),
+    "oracle curve": ("specialised", "oracle", "curve"),
+    "finetuned: learned constant": ("finetuned", "learned", "constant"),
+    "finetuned: learned smc": ("finetuned", "learned", "smc"),
+    "finetuned: oracle smc": ("finetuned", "oracle", "smc"),
+}
+"""How the special network is made, how weights are chosen, and their shape. They are chosen by
+least squares per step (stacked), by the energy score on held-out pairs, and by total variation to
+the true law, which no user can see."""
+WEIGHTINGS, FINETUNED = (*WAYS,)[:5], (*WAYS,)[5:]
+"""With the specialised network, and with the fine-tuned one in its place."""
+ORACLES = [name for name, (_, choice, _) in WAYS.items() if choice == "oracle"]
 CORRECTED = ("sum", "smc", "mala", "hmc", "smc_mala", "amdm", "superdiff_and")
 CHEAP = ("sum", "smc", "smc_mala", "amdm")
 """Those that a chapter runs itself; all of them are in the full-scale table."""
@@ -42,44 +55,10 @@ MAP = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Weights of the map, of either model."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How large the studies of this module are at a profile.
-
-    ``budget`` is the number of curves that :func:`dualdiff.weights.learn` may try, ``score_draws``
-    the draws per held-out pair, ``oracle`` the samples with which the oracle judges a curve.
-    """
-
-    conditions: int
-    draws: int
-    seeds: int
-    budget: int
-    score_draws: int
-    oracle: int
-
-
-SCALES = Named(
-    {
-        "smoke": Scale(10, 50, 1, 7, 4, 200),
-        "quick": Scale(100, 50, 1, 25, 16, 4_000),
-        "full": Scale(400, 50, 3, 40, 32, 4_000),
-    }
-)
-
-
 def sized(profile: str) -> Profile:
-    """The profile with the conditions, draws and seeds of this study.
-
-    Fine-tuning takes as many epochs as training the specialised network does.
-    """
-    scale, size = SCALES[profile], PROFILES[profile]
-    return replace(
-        size,
-        conditions=scale.conditions,
-        draws=scale.draws,
-        seeds=scale.seeds,
-        finetune_epochs=size.specialised_epochs,
-    )
+    """The profile of this study: fine-tuning takes the epochs that a specialised network trains."""
+    size = sizes.sized("weighting", profile)
+    return replace(size, finetune_epochs=size.specialised_epochs)
 
 
 def members(
@@ -127,13 +106,7 @@ class MethodTrial(Composed):
             stream(self.seed, "test samples", device=device),
             draws=self.profile.draws,
         )
-        notes = {
-            "calls": result.calls,
-            "unique": float(result.unique.mean()),
-            "effective": float(result.effective.mean()),
-            "accepted": float(result.accepted.mean()),
-        }
-        return result.samples.cpu(), notes
+        return result.samples.cpu(), seen(result)
 
 
 class MapTrial(Composed):
@@ -152,7 +125,7 @@ class MapTrial(Composed):
 
 
 class WeightTrial(Composed):
-    """Weights chosen in a way of :data:`WEIGHTINGS`, and their samples.
+    """Weights chosen in a way of :data:`WAYS`, and their samples.
 
     The weights are stored like a model. For the choices without the support, the specialised pairs
     are split into :data:`FOLDS`, and the networks that judge a pair have never seen it; the
@@ -163,35 +136,27 @@ class WeightTrial(Composed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = (*WEIGHTINGS, *FINETUNED)
-        if self.configuration not in known:
+        if self.configuration not in WAYS:
             raise ValueError(
-                f"configuration must be one of {', '.join(known)}, not {self.configuration!r}"
+                f"configuration must be one of {', '.join(WAYS)}, not {self.configuration!r}"
             )
 
     @property
-    def scale(self) -> Scale:
+    def scale(self) -> sizes.Size:
         """Budgets of the trial's profile."""
-        return SCALES[self.profile.name]
+        return sizes.size_of("weighting", self.profile.name)
 
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """All that the result depends on, as JSON."""
         asked = [self.scale.budget, self.scale.score_draws, self.scale.oracle, FOLDS]
         return {**super().config(device), "search": asked}
 
-    @property
-    def way(self) -> tuple[str, str, str]:
-        """How the specialised network is made, how weights are chosen, and their shape."""
-        method, _, rest = self.configuration.rpartition(": ")
-        choice, _, shape = rest.partition(" ")
-        return method or "specialised", choice, shape or "curve"
-
     def sampled(
         self, workshop: Workshop | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         if workshop is None:
             raise ValueError("weights are learned for trained members, not for exact ones")
-        method, _, shape = self.way
+        method, _, shape = WAYS[self.configuration]
         table = self.weights(workshop)
         own = members(self.scenario, workshop, method)
         rule = Weighted(own, {name: table[name] for name in NAMES})
@@ -216,7 +181,7 @@ class WeightTrial(Composed):
     def _learn(self, workshop: Workshop) -> dict[str, Tensor]:
         label = f"{self.scenario.name}, {self.recipe_name}: {self.configuration}"
         seed, device = self.seed, workshop.device
-        method, choice, shape = self.way
+        method, choice, shape = WAYS[self.configuration]
         own = members(self.scenario, workshop, method)
         total = own["general"].process.steps if choice == "stacked" else self.scale.budget
         with progress_bar(total, label, workshop.quiet) as bar:
@@ -278,7 +243,7 @@ def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[
     return [
         MethodTrial(make_scenario(name), recipe, size, s, method)  # type: ignore[arg-type]
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for s in range(seed, seed + (1 if recipe == "exact" else size.seeds))
         for method in methods
     ]
@@ -287,7 +252,7 @@ def method_trials(profile: str, seed: int, recipes: list[Recipe | str]) -> list[
 def overlap_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Correctors on exact members over the distances of the overlap study."""
     size = sized(profile)
-    worlds = [shifted_table(distance) for distance in overlap.SCALES[profile].distances]
+    worlds = [shifted_table(distance) for distance in sizes.size_of("overlap", profile).distances]
     return [
         MethodTrial(world, "exact", size, seed, method, targets(world))
         for world in worlds
@@ -301,7 +266,7 @@ def map_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[ScenarioT
     return [
         MapTrial(make_scenario(name), recipe, size, seed, f"{g:g}, {s:g}")
         for recipe in recipes
-        for name in SCENARIOS
+        for name in BOOK
         for g in MAP
         for s in MAP
         if g + s > 0
@@ -316,9 +281,9 @@ def weight_trials(profile: str, seed: int, recipes: list[Recipe]) -> list[Scenar
     size = sized(profile)
     found: list[ScenarioTrial] = []
     for recipe in recipes:
-        for name in SCENARIOS:
+        for name in BOOK:
             for s in range(seed, seed + size.seeds):
-                for way in (*WEIGHTINGS, *FINETUNED):
+                for way in WAYS:
                     found.append(WeightTrial(make_scenario(name), recipe, size, s, way))
         for distance in SETTINGS.values():
             for way in ("learned constant", "oracle constant"):
@@ -351,11 +316,8 @@ def ablation_recipes() -> list[Recipe]:
 
 def ablation_trials(profile: str, seed: int) -> list[ScenarioTrial]:
     """Every recipe of :func:`ablation_recipes` on both scenarios; fine-tuning as in the thesis."""
-    size = replace(sized(profile), finetune_epochs=PROFILES[profile].finetune_epochs)
-    return [
-        ScenarioTrial(make_scenario(name), recipe, size, s, configuration)
-        for recipe in ablation_recipes()
-        for name in SCENARIOS
-        for s in range(seed, seed + size.seeds)
-        for configuration in ("general", "specialised", "finetuned", "joint")
-    ]
+    size = sizes.sized("weighting", profile)
+    names = ("general", "specialised", "finetuned", "joint")
+    worlds = [make_scenario(name) for name in BOOK]
+    recipes = ablation_recipes()
+    return [t for r in recipes for w in worlds for t in trials(w, [r], size, seed, None, names)]

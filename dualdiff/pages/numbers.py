@@ -20,8 +20,8 @@ def interval(value: float, low: float, high: float) -> str:
     half = max(high - value, value - low)
     if not half > 0:
         return f"{value:.3f}"
-    # Two digits of the interval, at most three decimals unless it would vanish.
-    digits = max(0, min(3 if half >= 5e-4 else 4, 1 - math.floor(math.log10(half))))
+    # Two digits of the interval, but at most three decimals if these show one of them.
+    digits = max(0, min(3 if half >= 1e-3 else 4, 1 - math.floor(math.log10(half))))
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 

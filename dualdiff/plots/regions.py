@@ -7,9 +7,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
     Line3DCollection,
     Poly3DCollection,
@@ -17,19 +19,17 @@ from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dualdiff.plots import COLOURS, LABELS
-from dualdiff.regions import Box, Disc, Region
+from dualdiff.regions import Box, Region
 from dualdiff.scenarios import Scenario
 
 PLANES = {"plan": (0, 1), "side": (0, 2)}
 AXES = ("x", "y", "z")
+SEEN = {"plan": "from above", "side": "from the side"}
 
 
-def _rings(region: Disc, c: np.ndarray) -> np.ndarray:
-    """The rim of a disc as a closed curve in space, ``[181, 3]``."""
-    angle = np.linspace(0, 2 * np.pi, 181)
-    flat = np.zeros_like(angle)
-    rim = np.stack([region.radius * np.cos(angle), region.radius * np.sin(angle), flat], 1)
-    return rim + c + np.array([*region.centre, region.height])
+def _place(region: Region, c: Any) -> np.ndarray:
+    """Where the offsets of a region at condition ``c`` count from."""
+    return region.anchor(torch.as_tensor(c, dtype=torch.float64)).numpy()
 
 
 def _faces(region: Box, c: np.ndarray) -> list[np.ndarray]:
@@ -47,74 +47,94 @@ def _faces(region: Box, c: np.ndarray) -> list[np.ndarray]:
     return faces
 
 
+def _sections(region: Region, c: np.ndarray) -> list[np.ndarray]:
+    """The outlines of a region seen along each axis, drawn through its middle."""
+    low, high = map(np.array, region.frame())
+    found = []
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        if all(high[k] > low[k] for k in axes):
+            for line in region.outlines(axes):
+                section = np.tile(c + np.array(region.middle), (len(line) + 1, 1))
+                section[:, axes] = c[list(axes)] + np.concatenate([line, line[:1]])
+                found.append(section)
+    return found
+
+
 def _solid(axes: Any, region: Region, c: np.ndarray, colour: str) -> None:
-    """Draw a region in a 3-D axes: faces or a disc, half transparent."""
-    if isinstance(region, Box):
-        faces = _faces(region, c)
-    elif isinstance(region, Disc):
-        faces = [_rings(region, c)]
-    else:
-        raise ValueError(f"cannot draw a region of type {type(region).__name__}")
+    """Draw a region in a 3-D axes: faces, or outlines through its middle, half transparent."""
+    faces = _faces(region, c) if isinstance(region, Box) else _sections(region, c)
     axes.add_collection3d(Poly3DCollection(faces, facecolor=colour, alpha=0.12))
     axes.add_collection3d(Line3DCollection(faces, colors=colour, linewidths=1.2))
 
 
 def outline(axes: Axes, region: Region, c: Sequence[float], plane: str, **style: Any) -> None:
     """Draw a region's outline around condition ``c``: ``plan`` is (x, y), ``side`` (x, z)."""
-    i, j = PLANES[plane]
+    seen = PLANES[plane]
     style = {"fill": False, "linewidth": 1.4, **style}
-    if isinstance(region, Box):
-        low = np.array(region.low) + np.array(c)
-        size = np.array(region.high) - np.array(region.low)
-        axes.add_patch(Rectangle((low[i], low[j]), size[i], size[j], **style))
-    elif isinstance(region, Disc) and plane == "plan":
-        centre = (c[0] + region.centre[0], c[1] + region.centre[1])
-        axes.add_patch(Circle(centre, region.radius, **style))
-    elif isinstance(region, Disc):
-        x, z = c[0] + region.centre[0], c[2] + region.height
-        axes.plot([x - region.radius, x + region.radius], [z, z], color=style["edgecolor"], lw=2.5)
-    else:
-        raise ValueError(f"cannot draw a region of type {type(region).__name__}")
+    lines = [line.numpy() + _place(region, c)[list(seen)] for line in region.outlines(seen)]
+    rings = [Path(np.concatenate([x, x[:1]]), closed=True) for x in lines if len(x) > 2]
+    if rings:
+        axes.add_patch(PathPatch(Path.make_compound_path(*rings), **style))
+    for line in lines:
+        if len(line) == 2:  # the law is flat
+            axes.plot(*line.T, color=style["edgecolor"], lw=2.5)
+
+
+def _panels(scenario: Scenario) -> dict[str, tuple[int, int]]:
+    """The views of a scenario: one of a plane, two of space."""
+    return {plane: axes for plane, axes in PLANES.items() if max(axes) < scenario.general.dim}
 
 
 def data_figure(
     scenario: Scenario, rows: Mapping[str, tuple[Tensor, Tensor]], c: Sequence[float]
 ) -> Figure:
-    """The training targets of both sets moved to one condition, in space (Figures 4.1 and 4.2).
+    """The training targets of both sets moved to one condition (Figures 4.1 and 4.2).
 
     Parameters
     ----------
     scenario : Scenario
     rows : mapping of set names to pairs ``(y, c)``
         Training rows, original units; at most 400 of each are drawn.
-    c : three numbers
+    c : sequence of float
         The condition at which the supports are drawn.
     """
-    figure = plt.figure(figsize=(9.5, 4.2))
-    centre = np.array(c, dtype=float)
+    space = "side" in _panels(scenario)
+    figure = plt.figure(figsize=(9.5, 4.2) if space else (8, 4))
+    centre = _place(scenario.general, c)
     for place, which in enumerate(("general", "specialised"), start=1):
-        axes: Any = figure.add_subplot(1, 2, place, projection="3d")
         y, condition = rows[which]
-        points = (y - condition).numpy()[:400] + centre
+        points = scenario.general.offsets(y, condition).numpy()[:400] + centre
+        axes: Any = figure.add_subplot(1, 2, place, projection="3d" if space else None)
         for name in ("general", "specialised"):
-            _solid(axes, scenario.region(name), centre, COLOURS[name])
-        axes.scatter(*points.T, s=5, color=COLOURS[which], alpha=0.6, depthshade=False)
-        axes.scatter(*centre, s=55, color="black", marker="*", depthshade=False)
-        axes.set(xlabel="x", ylabel="y", zlabel="z", title=f"{which}: {len(y):,} rows")
-        axes.set_box_aspect(None, zoom=0.86)
+            region, colour = scenario.region(name), COLOURS[name]
+            if space:
+                _solid(axes, region, centre, colour)
+            else:
+                outline(
+                    axes, region, c, "plan", edgecolor=colour, facecolor=(colour, 0.1), fill=True
+                )
+        flat: dict[str, Any] = {"depthshade": False} if space else {}
+        axes.scatter(*points.T, s=5, color=COLOURS[which], alpha=0.6, **flat)
+        axes.scatter(*centre, s=55, color="black", marker="*", **flat)
+        axes.set(xlabel="x", ylabel="y", title=f"{which}: {len(y):,} rows")
         axes.locator_params(nbins=4)
-        axes.view_init(elev=20, azim=-58)
+        if space:
+            axes.set(zlabel="z")
+            axes.set_box_aspect(None, zoom=0.86)
+            axes.view_init(elev=20, azim=-58)
+        else:
+            axes.set_aspect("equal")
     return figure
 
 
 def scatter_figure(
     samples: Mapping[str, Tensor], scenario: Scenario, c: Sequence[float], *, margin: float = 0.6
 ) -> Figure:
-    """Samples at one condition, one column per configuration, from above and from the side.
+    """Samples at one condition, one column per configuration: a plane, or space from two sides.
 
     Parameters
     ----------
-    samples : mapping of configurations to Tensor [k, 3]
+    samples : mapping of configurations to Tensor [k, dy]
         Original units.
     scenario, c
         The supports drawn are those at condition ``c``.
@@ -122,17 +142,18 @@ def scatter_figure(
         Room around the general support as a share of its size; the number of samples beyond the
         frame is written into it.
     """
+    panels = _panels(scenario)
     figure, grid = plt.subplots(
-        2,
+        len(panels),
         len(samples),
-        figsize=(2.3 * len(samples), 4.6),
+        figsize=(2.3 * len(samples), 4.6 if len(panels) > 1 else 2.7),
         sharex="row",
         sharey="row",
         squeeze=False,
     )
-    low, high = _extent(scenario.general, np.array(c, dtype=float), margin)
+    low, high = _extent(scenario.general, c, margin)
     for column, (name, points) in enumerate(samples.items()):
-        for row, (plane, (i, j)) in enumerate(PLANES.items()):
+        for row, (plane, (i, j)) in enumerate(panels.items()):
             axes = grid[row, column]
             xy = points.numpy()
             axes.scatter(xy[:, i], xy[:, j], s=3, alpha=0.35, color=COLOURS[name], linewidths=0)
@@ -147,23 +168,16 @@ def scatter_figure(
                 )
             axes.set_xlabel(AXES[i])
             if column == 0:
-                axes.set_ylabel(
-                    f"{AXES[j]}  ({'from above' if plane == 'plan' else 'from the side'})"
-                )
+                axes.set_ylabel(AXES[j] + (f"  ({SEEN[plane]})" if len(panels) > 1 else ""))
         grid[0, column].set_title(LABELS[name])
         grid[0, column].set_aspect("equal", adjustable="box")
     return figure
 
 
-def _extent(region: Region, c: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the frame around a region at condition ``c``."""
-    if isinstance(region, Box):
-        low, high = np.array(region.low), np.array(region.high)
-    elif isinstance(region, Disc):
-        centre = np.array([*region.centre, region.height])
-        reach = np.array([region.radius, region.radius, 1.0])
-        low, high = centre - reach, centre + reach
-    else:
-        raise ValueError(f"cannot frame a region of type {type(region).__name__}")
-    room = margin * (high - low) / 2
-    return c + low - room, c + high + room
+def _extent(region: Region, c: Sequence[float], margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the frame around a region at condition ``c``; where it is flat one unit more."""
+    low, high = map(np.array, region.frame())
+    flat = (high == low).astype(float)
+    low, high = low - flat, high + flat
+    room, centre = margin * (high - low) / 2, _place(region, c)
+    return centre + low - room, centre + high + room

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.experiments.overlap import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
+from dualdiff.experiments.shifted import GENERAL_RADIUS, RADIUS, overlap_fraction, shifted_table
 from dualdiff.experiments.study import exact_configurations
 from dualdiff.plots import COLOURS, LABELS
 from dualdiff.randomness import stream

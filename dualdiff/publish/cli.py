@@ -222,14 +222,14 @@ def _grade(
     marks only what is new or could not be marked completely, and what was entered into marks.csv
     stays.
     """
-    from dualdiff.teaching import collected, confine, grading
+    from dualdiff.teaching import collected, grading, sandbox
 
     given = submissions.resolve()
     out = writable(output or given.with_name(f"{given.name}-marks"))
     if _stopped:
         raise KeyboardInterrupt
     found = collected.handed_in(submissions, out)  # before work is put into anything
-    limits = confine.Limits(seconds, memory * 2**30)
+    limits = sandbox.Limits(seconds, memory * 2**30)
     if labs is None:
         _make_labs(labs := project_root() / "_build" / "labs")
     said: list[str] = []

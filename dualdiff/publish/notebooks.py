@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dualdiff.experiments.provenance import parse
+
 
 def nbformat() -> Any:
     """The library, loaded when it is needed."""
@@ -60,11 +62,11 @@ def read(notebook: Path) -> Any:
 
 def parsed(source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return parse(source)
     except SyntaxError:
         from IPython.core.inputtransformer2 import TransformerManager
 
-        return ast.parse(TransformerManager().transform_cell(source))
+        return parse(TransformerManager().transform_cell(source))
 
 
 def code_cells(node: Any) -> Iterator[ast.Module]:
@@ -114,9 +116,7 @@ def modules(notebook: Path) -> dict[str, bytes]:
 def _trees(path: Path) -> list[ast.Module]:
     """What a notebook or a module runs, parsed; what is not Python fails when it is run."""
     with suppress(SyntaxError, ValueError):
-        return (
-            [*code_cells(read(path))] if path.suffix == ".ipynb" else [ast.parse(path.read_bytes())]
-        )
+        return [*code_cells(read(path))] if path.suffix == ".ipynb" else [parse(path.read_bytes())]
     return []
 
 

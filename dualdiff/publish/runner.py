@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dualdiff.experiments.provenance import PROJECT, definitions_of, reached_by
+from dualdiff.profiles import BOOK, maker_of, scenarios
 from dualdiff.publish import declared, notebooks
 from dualdiff.publish.children import ChapterError, Children, Page, complete, environment
 from dualdiff.publish.progress import Progress
@@ -29,9 +30,9 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     """SHA-256 of all that a run depends on.
 
     Cells (sources and tags), the full parameter set, the package's definitions that it reaches,
-    modules of its own folder that it imports, the committed tables that it can show
-    (``book/results``), the versions of torch and numpy. Not: the store, which has keys of its own,
-    and other files that it reads.
+    modules of its own folder that it imports, the code of a scenario of another package, the
+    committed tables that it can show (``book/results``), the versions of torch and numpy. Not: the
+    store, which has keys of its own, and other files that it reads.
     """
     cells = [
         [cell.cell_type, cell.source, cell.metadata.tags] for cell in notebooks.read(notebook).cells
@@ -43,6 +44,11 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     beside = notebooks.modules(notebook).items()
     own = {name: hashlib.sha256(data).hexdigest() for name, data in beside}
     versions = {name: version(name) for name in ("torch", "numpy")}
+    scenario = str(full.get("scenario"))
+    if scenario not in BOOK and scenario in scenarios():
+        from dualdiff.experiments.definitions import digest
+
+        own["scenario"] = digest(maker_of(scenario))
     everything = json.dumps([cells, full, code, own, tables, versions], sort_keys=True)
     return hashlib.sha256(everything.encode()).hexdigest()
 

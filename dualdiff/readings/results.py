@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dualdiff.experiments.overlap import SETTINGS, shifted_table
+from dualdiff.experiments.shifted import SETTINGS
 from dualdiff.experiments.trial import KEY
 from dualdiff.pages.compare import contrast
 from dualdiff.pages.numbers import select
@@ -36,8 +36,8 @@ def with_error(table: pd.DataFrame, conditions: int) -> pd.DataFrame:
 
 def with_setting(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the overlap study's six settings, in the thesis's order, column ``setting``."""
-    names = {shifted_table(distance).name: setting for setting, distance in SETTINGS.items()}
-    known = table.assign(setting=table["scenario"].map(names)).dropna(subset="setting")
+    names = {distance: setting for setting, distance in SETTINGS.items()}
+    known = table.assign(setting=table["distance"].map(names)).dropna(subset="setting")
     place = known["setting"].map({setting: n for n, setting in enumerate(SETTINGS)})
     return known.iloc[place.argsort(kind="stable")]
 
@@ -107,7 +107,7 @@ def sensitivity(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFram
         Index ``recipe, configuration``; columns ``value``, ``difference`` to the unchanged recipe,
         ``spread`` (standard deviation over seeds, pooled over the recipes), ``units``
         (difference / spread), ``moves`` (beyond the 95 % t interval of a difference of two means)
-        and ``plain``.
+        and ``thesis``.
     """
     rows = select(pooled, scenario=scenario, metric=metric, target="specialised")
     base = select(rows, recipe="plain").set_index("configuration")

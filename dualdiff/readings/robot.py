@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.experiments.members import progress_bar
 from dualdiff.robot import analysis
 from dualdiff.robot.analysis import Components, Permutation
 from dualdiff.robot.dataset import decode, features_of, from_world
 from dualdiff.robot.kinds import KINDS, RADIUS, TYPES
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
-from dualdiff.robot.study import REFERENCES, RobotTrial
+from dualdiff.robot.study import REFERENCES
 from dualdiff.robot.tasks import can_reach, facing
 from dualdiff.robot.world import distance, to_world
-from dualdiff.store import Store
 
 THESIS_ROWS = 1_918_048
 """Rows of the thesis's general set (its section 4.2.1)."""
@@ -28,16 +26,6 @@ THESIS_ROWS = 1_918_048
 def scale(profile: str, points: int) -> Scale:
     """Sizes of a profile, with so many specialised rows."""
     return replace(SCALES[profile], n_specialised=points)
-
-
-def run(trials: Sequence[RobotTrial], store: Store, quiet: bool = True) -> pd.DataFrame:
-    """The tables of trials as one, made or loaded, with one progress bar for all."""
-    tables = []
-    with progress_bar(len(trials), "configurations", quiet) as bar:
-        for trial in trials:
-            tables.append(trial.table(store))
-            bar.update()
-    return pd.concat(tables, ignore_index=True).drop(columns="seconds")
 
 
 def beside_references(table: pd.DataFrame) -> pd.DataFrame:

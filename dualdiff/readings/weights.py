@@ -9,16 +9,8 @@ from dualdiff.pages.numbers import select
 
 SCORES = ["accuracy", "total_variation"]
 """What the plane is judged by."""
-
-
-def pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a tidy table whose configuration is a pair of constants such as ``"0.5, 1"``.
-
-    With columns ``general`` and ``specialised`` of the weights.
-    """
-    found = table["configuration"].str.extract(rf"^(?P<{NAMES[0]}>[\d.]+), (?P<{NAMES[1]}>[\d.]+)$")
-    known = found.notna().all(axis=1)
-    return table[known].join(found[known].astype(float))
+WEIGHTS = [f"weight_{name}" for name in NAMES]
+"""Columns of the constants; rows of other configurations have none."""
 
 
 def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataFrame:
@@ -27,7 +19,7 @@ def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataF
     Parameters
     ----------
     table : DataFrame
-        Tidy, with pairs of constants among its configurations.
+        Tidy, with columns :data:`WEIGHTS`.
     scenario, recipe : str
 
     Returns
@@ -36,9 +28,9 @@ def plane(table: pd.DataFrame, scenario: str, recipe: str = "tuned") -> pd.DataF
         A row per pair: ``general, specialised, accuracy, total_variation`` and ``front``, the rows
         that :func:`front` marks.
     """
-    rows = select(pairs(table), scenario=scenario, recipe=recipe, target="specialised")
-    wide = rows.pivot_table(index=list(NAMES), columns="metric", values="value")
-    found = wide[SCORES].rename_axis(columns=None).reset_index()
+    rows = select(table, scenario=scenario, recipe=recipe, target="specialised")
+    wide = rows.pivot_table(index=WEIGHTS, columns="metric", values="value")
+    found = wide[SCORES].rename_axis(index=NAMES, columns=None).reset_index()
     return found.assign(front=front(found))
 
 
@@ -59,16 +51,14 @@ def learned(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Tidy; its rows of target ``run`` with metrics such as ``"general at 33"`` count.
+        Tidy; its rows with columns ``member`` and ``t`` count.
 
     Returns
     -------
     DataFrame
         ``scenario, recipe, seed, configuration, t`` and a column per member.
     """
-    parts = table["metric"].str.extract(r"^(?P<member>\w+) at (?P<t>\d+)$")
-    known = parts.notna().all(axis=1) & (table["target"] == "run")
     keys = ["scenario", "recipe", "seed", "configuration", "t"]
-    rows = table[known].join(parts[known].astype({"t": int}))
+    rows = table.dropna(subset="t").astype({"t": int})
     wide = rows.pivot(index=keys, columns="member", values="value")
     return wide[list(NAMES)].rename_axis(columns=None).reset_index()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dualdiff.experiments.provenance import PROJECT, definitions_of
-from dualdiff.experiments.trial import KEY, Trial
+from dualdiff.experiments.trial import KEY, Trial, derive
 from dualdiff.profiles import PROFILES
 from dualdiff.results.parts import PARTS
 
@@ -42,7 +42,16 @@ def some_of(names: Iterable[str], most: int = 3) -> str:
 
 
 def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A committed table and its provenance.
+    """A committed table as readers see it (:func:`derive`), and its provenance.
+
+    Raises as :func:`as_written` does.
+    """
+    table, record = as_written(part, folder)
+    return derive(table), record
+
+
+def as_written(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A committed table, in the columns and names of its file, and its provenance.
 
     Raises
     ------

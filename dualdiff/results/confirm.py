@@ -45,7 +45,7 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
     FileNotFoundError
         If the part has not been run.
     """
-    table, record = results.load(part, folder)
+    table, record = results.as_written(part, folder)
     if count < 1:
         raise ValueError(f"the number of trials to compute must be at least 1, not {count}")
     some = PARTS[part].trials(PROFILES[record["profile"]])
@@ -84,7 +84,7 @@ def _difference(new: pd.DataFrame, old: pd.DataFrame) -> float:
 
 def sources(part: str, folder: Path = results.FOLDER) -> dict[str, str]:
     """Hashes of the code that would make a committed table now."""
-    _, record = results.load(part, folder)
+    _, record = results.as_written(part, folder)
     return results.sources_of(PARTS[part].trials(PROFILES[record["profile"]]))
 
 
@@ -100,7 +100,7 @@ def note(
     """
     if sources(part, folder) != compared_under:
         raise RuntimeError(f"the code that makes {part} was edited meanwhile; confirm it again")
-    _, record = results.load(part, folder)
+    _, record = results.as_written(part, folder)
     record["confirmed"] = {
         "sources": compared_under,
         "trials": count,

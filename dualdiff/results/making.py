@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm.auto import tqdm
 
-from dualdiff.experiments.provenance import PROJECT
+from dualdiff.experiments.provenance import PROJECT, missing
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.experiments.workers import check_jobs, in_processes
 from dualdiff.profiles import PROFILES
 from dualdiff.results.committed import (
     FOLDER,
+    as_written,
     check_part,
-    load,
     some_of,
     sources_of,
     staleness,
@@ -46,7 +46,7 @@ def _work(job: Job, store: Store, sources: dict[str, str]) -> pd.DataFrame:
     """The table of a trial, if its code is still what it was when the run began."""
     trial = job[1]
     now = sources_of([trial])
-    if edited := [name for name in now if now[name] != sources.get(name)]:
+    if edited := missing(now, sources):
         raise RuntimeError(
             f"the source of {some_of(edited)} was edited during the run, so a result could be "
             "stored as another code's; start it again, finished configurations are kept"
@@ -175,7 +175,7 @@ class Kept(NamedTuple):
 
 def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     try:
-        table, record = load(part, output)
+        table, record = as_written(part, output)
         text = (output / f"{part}.csv").read_text("utf-8").splitlines()
     except (FileNotFoundError, ValueError):
         return Kept({}, [], {})
@@ -185,7 +185,7 @@ def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     lines: dict[tuple[Any, ...], str] = {}
     for trial in some:
         key, now = trial.key, sources_of([trial])
-        same = now.items() <= known.items() and record["versions"]["torch"] == version("torch")
+        same = not missing(now, known) and record["versions"]["torch"] == versions()["torch"]
         if hashes.get(key) == trial_hash(trial) and (same or extend):
             own = [line for line, of in zip(text[1:], keys, strict=True) if of == key]
             lines[key] = "\n".join([text[0], *own, ""])

@@ -8,14 +8,15 @@ from typing import Any
 
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.members import RECIPES, Recipe
-from dualdiff.experiments.overlap import SETTINGS, shifted_table, sweep_trials, targets
+from dualdiff.experiments.overlap import sweep_trials, targets
+from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
 from dualdiff.profiles import Profile
 from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import ablation_trials, main_trials
-from dualdiff.scenarios import SCENARIOS, make_scenario
+from dualdiff.scenarios import BOOK, make_scenario
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def _scenario(name: str, recipe: str) -> Callable[[Profile], list[ScenarioTrial]
 def _overlap(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 10_000, 5)
     worlds = [shifted_table(distance) for distance in SETTINGS.values()]
-    found = [t for w in worlds for t in trials(w, [RECIPES["plain"]], size, 0, targets(w))]
-    return [t for t in found if t.configuration in ("general", "specialised", "joint")]
+    names, plain = ("general", "specialised", "joint"), [RECIPES["plain"]]
+    return [t for w in worlds for t in trials(w, plain, size, 0, targets(w), names)]
 
 
 def _sweep(*recipes: str) -> Callable[[Profile], list[ScenarioTrial]]:
@@ -94,7 +95,7 @@ def variations() -> list[Recipe]:
 
 def _sensitivity(profile: Profile) -> list[ScenarioTrial]:
     size = _smaller(profile, 1_000, 2)
-    worlds = [make_scenario(name) for name in SCENARIOS]
+    worlds = [make_scenario(name) for name in BOOK]
     return [t for r in variations() for w in worlds for t in trials(w, [r], size, 0)]
 
 

@@ -26,7 +26,7 @@ _TABLES = {
 }
 
 # Table 4.5: average accuracy and mean distance (to which point it does not say), by the names of
-# `dualdiff.experiments.overlap.SETTINGS`.
+# `dualdiff.experiments.shifted.SETTINGS`.
 _OVERLAP = {
     "far": ((0.0826, 3.3536), (0.0000, 22.6468), (0.0000, 5.1017)),
     "close": ((0.0817, 3.3738), (0.0000, 18.8574), (0.0057, 3.0952)),

@@ -88,7 +88,7 @@ def without_front_end(shell: InteractiveShell, note: Callable[[str], None]) -> N
         "enable_matplotlib": lambda gui=None: (gui or "inline", "agg"),
         "colors": "nocolor",
     }
-    # What went wrong is said by the player, in words that no exception of a student can spoil.
+    # What went wrong is said by the process, in words that no exception can spoil.
     shows = ("showtraceback", "showsyntaxerror", "showindentationerror", "show_usage_error")
     own |= dict.fromkeys(shows, lambda *_, **__: None)
     for name, value in own.items():

@@ -1,6 +1,6 @@
 """A folder of submissions, marked: one table, and what each author should know.
 
-Submissions play side by side, each in its own box (``confine``), and whatever one of them does,
+Submissions play side by side, each in its own box (``sandbox``), and whatever one of them does,
 the others are marked. What is marked completely is kept, so that marking goes on after an
 interruption and a second call marks only what is new.
 """
@@ -24,13 +24,13 @@ from tqdm import tqdm
 
 from dualdiff.experiments.workers import check_jobs
 from dualdiff.randomness import one_thread
-from dualdiff.teaching import arena, confine, sheet
+from dualdiff.teaching import competition, sandbox, sheet
 from dualdiff.teaching.collected import Piece
-from dualdiff.teaching.handover import Closed
 from dualdiff.teaching.labs import SIZES
+from dualdiff.teaching.marking import Names, mark
 from dualdiff.teaching.marks import counted, known_as, summary, write, write_text
 from dualdiff.teaching.matching import Past
-from dualdiff.teaching.playing import Names, mark
+from dualdiff.teaching.protocol import Closed
 from dualdiff.teaching.reading import Notebook, Unreadable, lab_of, notebook_in, open_answers
 from dualdiff.teaching.submission import Lab, Marked, Outcome, plain
 
@@ -59,7 +59,7 @@ def grade(
     submissions: tuple[list[Piece], list[str]],
     out: Path,
     labs: dict[str, Lab],
-    limits: confine.Limits,
+    limits: sandbox.Limits,
     *,
     jobs: int = 2,
     size: str = "full",
@@ -122,8 +122,8 @@ def grade(
         raise ValueError(f"lab must be one of {', '.join(labs)}, not {lab!r}")
     found, ignored = submissions
     if confined:
-        confine.check()
-    boxes = confine.Boxes()
+        sandbox.check()
+    boxes = sandbox.Boxes()
     done = out / ".done"
     sheet.load(out / "marks.csv", Past.load(done / "table.json").known())
     done.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def _robot_game(path: Path) -> Competition:
     if not path.is_file():
         write_text(path, str(secrets.randbits(60)))
     seed = int(path.read_text())
-    return lambda names: arena.success(names.get("propose"), seed) | {"name": _me(names)}
+    return lambda names: competition.success(names.get("propose"), seed) | {"name": _me(names)}
 
 
 def _me(names: Names) -> str:
@@ -197,7 +197,7 @@ def _all(
     jobs: int,
     labs: dict[str, Lab],
     quiet: bool,
-    boxes: confine.Boxes,
+    boxes: sandbox.Boxes,
 ) -> list[Marked]:
     """The result of each, in order, with progress."""
     results: dict[Path, Marked] = {}
@@ -234,7 +234,7 @@ def _all(
 
 
 @contextmanager
-def _heeding(boxes: confine.Boxes) -> Iterator[None]:
+def _heeding(boxes: sandbox.Boxes) -> Iterator[None]:
     """With the first request to end no box starts any more; a second does not disturb the end."""
     before: dict[int, Callable[..., Any]] = {}
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dualdiff.teaching import arena, sheet
+from dualdiff.teaching import competition, sheet
 from dualdiff.teaching.entries import CHECK, merged
 from dualdiff.teaching.matching import Past, Row
 from dualdiff.teaching.submission import Lab, Marked, plain
@@ -157,7 +157,7 @@ def leaderboard(results: list[Marked]) -> str:
             name = f"{first[: _NAME - 5]} ({number})"
         taken.add(_alike(name))
         entries[_cell(name)] = result.entry
-    shown = arena.leaderboard(entries)
+    shown = competition.leaderboard(entries)
     return shown.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import traitlets
 from ipywidgets import jslink
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from traitlets import observe, validate
 
 from dualdiff.plots import COLOURS
@@ -233,7 +235,7 @@ class Composition(Widget):
         """Torch's samples at the present settings, as they are drawn: float32 ``[n, dy]``."""
         found = run(self.stage, self.request()).samples.double().numpy()
         if self.stage.framed:
-            found = found - np.array(self.condition)
+            found = found - self.stage.origin(self.condition).numpy()
         return found.astype(np.float32)
 
     @observe(*ASKED, "source")
@@ -282,11 +284,13 @@ class Composition(Widget):
 def _draw(axes: Any, panel: Panel, samples: np.ndarray, colour: str) -> None:
     for outline in panel.outlines:
         own = COLOURS.get(outline.role, "#222222")
-        for line in map(np.array, outline.lines):
-            closed = np.concatenate([line, line[:1]])
+        rings = [np.array([*line, line[0]]) for line in outline.lines]
+        for ring in rings:
             style = "--" if outline.role == "truth" else "-"
-            axes.plot(closed[:, 0], closed[:, 1], style, color=own, linewidth=1.2)
-            axes.fill(line[:, 0], line[:, 1], color=own, alpha=outline.fill, linewidth=0)
+            axes.plot(ring[:, 0], ring[:, 1], style, color=own, linewidth=1.2)
+        if rings:  # one path, so that holes stay free
+            inside = Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
+            axes.add_patch(PathPatch(inside, color=own, alpha=outline.fill, linewidth=0))
     if panel.map is not None:
         affine = np.array(panel.map)
         samples = samples @ affine[:, :2].T + affine[:, 2]

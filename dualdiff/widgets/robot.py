@@ -20,7 +20,7 @@ from dualdiff.robot.tasks import execute
 from dualdiff.robot.world import corners
 from dualdiff.store import Store
 from dualdiff.widgets.base import Refused
-from dualdiff.widgets.stages import Grid, Outline, Panel, Stage, StandardNormal, contours, midpoints
+from dualdiff.widgets.stages import Grid, Normal, Outline, Panel, Stage, contours, midpoints
 
 Corner = tuple[float, float]
 CELLS, FINE = 12, 96
@@ -78,7 +78,7 @@ def robot_stage(workshop: Workshop) -> Stage:
         members={
             "general": general,
             "specialised": specialised,
-            "unconditional": StandardNormal(general.process),
+            "unconditional": Normal(general.process),
         },
         target=Grid(low, high, law, inside),
         panels=[_robot_panel(scenes, row, low, high, inside)],

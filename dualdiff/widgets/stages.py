@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from dualdiff.experiments.members import Workshop
 from dualdiff.experiments.scenes import Plane
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
-from dualdiff.regions import Box, Disc, Region
+from dualdiff.regions import Region
 from dualdiff.train import clone
 
 POINTS = 500
@@ -133,6 +132,11 @@ class Stage:
         """Of all members."""
         return self.members["general"].process
 
+    def origin(self, condition: Sequence[float]) -> Tensor:
+        """Where samples at a condition are seen from, float64 ``[dy]``, if they are framed."""
+        c = torch.tensor(condition, dtype=torch.float64)
+        return self.target.anchor(c) if isinstance(self.target, Region) else c
+
     def floor(self, n: int) -> float:
         """Mean total variation of ``n`` independent draws of the wanted law itself."""
         if isinstance(self.target, Region):
@@ -154,19 +158,30 @@ def grid_floor(masses: Tensor, n: int) -> float:
     return float((m * (1 - p) * stats.binom.pmf(m, n, p)).sum() / n)
 
 
-class StandardNormal(Denoiser):
-    r"""The standard normal law in standardised units, whatever the condition.
+class Normal(Denoiser):
+    r"""A normal law with independent coordinates in standardised units, whatever the condition.
 
-    Noised it is itself, so :math:`\varepsilon = \sigma_t y`. What an unconditional model knows of
-    standardised data whose target and condition have different dimensions.
+    With mean m and variance v of the data it predicts
+    :math:`\varepsilon = \sigma_t (y - \sqrt{\bar\alpha_t} m) / (\bar\alpha_t v + \sigma_t^2)`.
+    What an unconditional model knows where a target is not seen from its condition.
+
+    Parameters
+    ----------
+    process : Process
+    y : Tensor [n, dy], optional
+        Data in original units whose moments it has; by default it is standard normal.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, y: Tensor | None = None) -> None:
         super().__init__()
         self.process = process
+        known = None if y is None else process.encode_y(y)
+        self.mean = torch.zeros(process.dy) if known is None else known.mean(0)
+        self.variance = torch.ones(process.dy) if known is None else known.var(0)
 
     def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
-        return y * self.process.noise(t)
+        signal, noise = self.process.signal(t), self.process.noise(t)
+        return noise * (y - signal * self.mean.to(y)) / (signal**2 * self.variance.to(y) + noise**2)
 
 
 # --- two kinds of stages ------------------------------------------------------------------
@@ -182,7 +197,7 @@ def network_stage(workshop: Workshop) -> Stage:
     target = world.specialised
     low, high = world.condition_low, world.condition_high
     middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
-    name = world.name.replace("_", " ")
+    name, names = world.name.replace("_", " "), ("c_x", "c_y")
     return Stage(
         title=f"{name}, trained networks",
         note=(
@@ -195,24 +210,23 @@ def network_stage(workshop: Workshop) -> Stage:
         members={
             "general": general,
             "specialised": specialised,
-            "unconditional": moments(world.general, general.process),
+            "unconditional": unconditional(
+                world.general, general.process, workshop.rows("general")[0]
+            ),
         },
         target=target,
-        panels=[_from_above(world.general, target), _from_the_side(world.general, target)],
+        panels=[_panel(*view, world.general, target) for view in VIEWS[world.general.dim]],
         condition=middle,
-        movable=Movable((low[0], low[1]), (high[0], high[1]), ("c_x", "c_y")),
+        movable=Movable((low[0], low[1]), (high[0], high[1]), names) if len(low) > 1 else None,
     )
 
 
-def moments(region: Region, process: Process) -> ExactMixture:
-    """The Gaussian with mean and covariance of the uniform law of a region."""
-    if isinstance(region, Box):
-        variances = [(b - a) ** 2 / 12 for a, b in zip(region.low, region.high, strict=True)]
-    elif isinstance(region, Disc):
-        variances = [region.radius**2 / 4, region.radius**2 / 4, 0.0]
-    else:
-        raise ValueError(f"no moments of a region of type {type(region).__name__}")
-    return ExactMixture(process, [1.0], [region.middle], np.diag(variances)[None])
+def unconditional(region: Region, process: Process, y: Tensor) -> Denoiser:
+    """The normal law with the moments of a region around its condition, else with those of y."""
+    if type(region).anchor is not Region.anchor:
+        return Normal(process, y)
+    mean, covariance = (x.numpy() for x in region.moments())
+    return ExactMixture(process, [1.0], mean[None], covariance[None])
 
 
 def plane_stage(scene: Plane, note: str) -> Stage:
@@ -242,46 +256,36 @@ def plane_stage(scene: Plane, note: str) -> Stage:
 # --- outlines -----------------------------------------------------------------------------------
 
 
-def _extent(region: Region, axis: int) -> tuple[float, float]:
-    if isinstance(region, Box):
-        return region.low[axis], region.high[axis]
-    assert isinstance(region, Disc)
-    if axis == 2:
-        return region.height - region.height_tolerance, region.height + region.height_tolerance
-    return region.centre[axis] - region.radius, region.centre[axis] + region.radius
+VIEWS = {
+    2: [("the plane", (0, 1))],
+    3: [("from above", (0, 1)), ("from the side", (0, 2))],
+}
+"""Titles and axes of the panels by the number of dimensions."""
 
 
-def _outline(region: Region, axes: tuple[int, int]) -> Line:
-    """A region seen along the axis that is left out."""
-    if isinstance(region, Disc) and axes == (0, 1):
-        angle = np.linspace(0, 2 * math.pi, 73)[:-1]
-        ring = np.array(region.centre) + region.radius * np.c_[np.cos(angle), np.sin(angle)]
-        return [[float(a), float(b)] for a, b in ring]
-    (a, b), (c, d) = (_extent(region, axis) for axis in axes)
-    return [[a, c], [b, c], [b, d], [a, d]]
+def _thick(region: Region, axes: tuple[int, int]) -> list[Line]:
+    """A region seen along the axis that is left out; where it is flat with what counts as on it."""
+    found = []
+    for line in region.outlines(axes):
+        if len(line) == 2:
+            up = line.new_tensor([[0.0, region.slack[axes[1]]]])
+            line = torch.cat([line - up, (line + up).flip(0)])
+        found.append(line.mul(1e4).round().div(1e4).tolist())
+    return found
 
 
-def _region_panel(
-    title: str, axes: tuple[int, int], labels: tuple[str, str], general: Region, own: Region
-) -> Panel:
-    ranges = []
-    for axis in axes:
-        low, high = _extent(general, axis)
-        margin = 0.3 * (high - low)
-        ranges.append((low - margin, high + margin))
+def _panel(title: str, axes: tuple[int, int], general: Region, own: Region) -> Panel:
+    low, high = (torch.tensor(corner).double() for corner in general.frame())
+    slack = torch.tensor(general.slack).double()
+    room = 0.3 * (high - low + 2 * slack) + slack
+    ranges = [(float(low[k] - room[k]), float(high[k] + room[k])) for k in axes]
+    around = type(general).anchor is Region.anchor
+    labels = [f"{'xyz'[k]} − c_{'xyz'[k]}" if around else f"{'xyz'[k]}, offset" for k in axes]
     outlined = [
-        Outline("general", [_outline(general, axes)], 0.06),
-        Outline("specialised", [_outline(own, axes)], 0.12),
+        Outline("general", _thick(general, axes), 0.06),
+        Outline("specialised", _thick(own, axes), 0.12),
     ]
-    return Panel(title, axes, ranges[0], ranges[1], labels, outlined)
-
-
-def _from_above(general: Region, own: Region) -> Panel:
-    return _region_panel("from above", (0, 1), ("x − c_x", "y − c_y"), general, own)
-
-
-def _from_the_side(general: Region, own: Region) -> Panel:
-    return _region_panel("from the side", (0, 2), ("x − c_x", "z − c_z"), general, own)
+    return Panel(title, axes, ranges[0], ranges[1], (labels[0], labels[1]), outlined)
 
 
 def midpoints(low: Sequence[float], high: Sequence[float], side: int) -> Tensor:

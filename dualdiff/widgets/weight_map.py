@@ -13,7 +13,7 @@ from dualdiff.experiments.weighting import NAMES
 from dualdiff.pages.names import label
 from dualdiff.plots import facets
 from dualdiff.pooling import over_seeds
-from dualdiff.readings.weights import SCORES, pairs
+from dualdiff.readings.weights import SCORES, WEIGHTS
 from dualdiff.results import committed as results
 from dualdiff.widgets.base import Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
@@ -29,14 +29,14 @@ def grids(table: pd.DataFrame, scene: str, recipe: str) -> dict[str, pd.DataFram
     row per weight of the specialised and a column per weight of the general model; NaN where there
     is no such pair. Rows and columns are all weights of ``table``, whatever the scene.
     """
-    rows = over_seeds(pairs(table[table["target"] == "specialised"]))
-    axes = [sorted(rows[name].unique()) for name in NAMES]
+    rows = over_seeds(table[table["target"] == "specialised"].dropna(subset=WEIGHTS))
+    axes = [sorted(rows[name].unique()) for name in WEIGHTS]
     here = rows[(rows["scenario"] == scene) & (rows["recipe"] == recipe)]
     found = {}
     for metric in SCORES:
         own = here[here["metric"] == metric]
         for end in ("value", "low", "high"):
-            wide = own.pivot(index=NAMES[1], columns=NAMES[0], values=end)
+            wide = own.pivot(index=WEIGHTS[1], columns=WEIGHTS[0], values=end)
             found[f"{metric} {end}"] = wide.reindex(index=axes[1], columns=axes[0])
     return found
 
@@ -50,7 +50,8 @@ class WeightMap(Widget):
     Parameters
     ----------
     table : DataFrame
-        The tidy table of the weight plane, such as the committed ``weight_map``.
+        The tidy table of the weight plane, such as the committed ``weight_map``, with columns
+        ``weight_general`` and ``weight_specialised``.
     **values
         Of the traits.
 
@@ -77,7 +78,7 @@ class WeightMap(Widget):
 
     def __init__(self, table: pd.DataFrame, **values: Any) -> None:
         scenes = [*dict.fromkeys(table["scenario"])]
-        if pairs(table).empty:
+        if not {*WEIGHTS} <= {*table} or table[WEIGHTS[0]].isna().all():
             raise ValueError("the table has no configuration that is a pair of weights")
         recipes = {s: list(table.loc[table["scenario"] == s, "recipe"].unique()) for s in scenes}
         first = recipes[scenes[0]]
@@ -179,7 +180,7 @@ def weight_map(table: pd.DataFrame | None = None, **values: Any) -> WeightMap:
     Parameters
     ----------
     table : DataFrame, optional
-        Tidy, with configurations such as ``"0.5, 1"``.
+        Tidy, with columns ``weight_general`` and ``weight_specialised``.
     **values
         Where the widget starts: ``w_general, w_specialised, scene, recipe, metric``.
 

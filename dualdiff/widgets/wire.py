@@ -15,7 +15,10 @@ from dualdiff.exact import ExactMixture
 from dualdiff.networks import MLP
 from dualdiff.regions import ATOL, Box, Disc, Region
 from dualdiff.widgets.base import Refused
-from dualdiff.widgets.stages import SIZES, Grid, Stage, StandardNormal
+from dualdiff.widgets.stages import SIZES, Grid, Normal, Stage
+
+FINE = {2: 256, 3: 64}
+"""Side of the table of cells of a region of the user's own, by its dimensions."""
 
 
 class _Numbers:
@@ -52,6 +55,7 @@ def wire(stage: Stage) -> dict[str, Any]:
         },
         "members": {name: _member(m, numbers) for name, m in stage.members.items()},
         "target": _target(stage.target, numbers),
+        "anchor": _anchor(stage) if stage.framed else None,
     }
     return {**sent, "numbers": np.concatenate(numbers.parts).astype("<f4").tobytes()}
 
@@ -68,10 +72,38 @@ def _target(target: Region | Grid, numbers: _Numbers) -> dict[str, Any]:
             "inside": numbers.add(target.inside),
         }
     plain: dict[str, Any] = {"tolerance": ATOL, "count": target.n_cells}
-    if isinstance(target, Box):
+    if type(target) is Box:
         return {"kind": "box", **asdict(target), **plain}
-    assert isinstance(target, Disc)
-    return {"kind": "disc", **asdict(target), "thickness": target.height_tolerance, **plain}
+    if type(target) is Disc:
+        return {"kind": "disc", **asdict(target), "thickness": target.height_tolerance, **plain}
+    return {"kind": "table", **_table(target, numbers), **plain}
+
+
+def _table(target: Region, numbers: _Numbers) -> dict[str, Any]:
+    """Cells of a region on a grid of its frame: those of its midpoints, first axis slowest."""
+    if target.dim not in FINE or not np.isfinite(target.slack).all():
+        raise Refused(f"the widget cannot judge {target}: give one of 2 or 3 bounded dimensions")
+    slack, side = torch.tensor(target.slack), FINE[target.dim]
+    low, high = (torch.tensor(corner) for corner in target.frame())
+    room = slack + 0.01 * (high - low).max()  # its frame may be known from draws only
+    low, high = low - room, high + room
+    unit = (torch.arange(side) + 0.5) / side
+    u = low + (high - low) * torch.cartesian_prod(*[unit] * target.dim)
+    zero = torch.zeros(1, target.dc)
+    cells = target.cells(target.anchor(zero) + u, zero)
+    return {"low": low.tolist(), "high": high.tolist(), "side": side, "cells": numbers.add(cells)}
+
+
+def _anchor(stage: Stage) -> list[list[float]] | None:
+    """Per coordinate of y, the factors of the condition's and a shift; None: the condition."""
+    size = len(stage.condition)
+    shift, here = stage.origin([0.0] * size), torch.tensor(stage.condition).double()
+    rows = torch.stack([stage.origin(unit) - shift for unit in torch.eye(size).tolist()], 1)
+    if not torch.allclose(rows @ here + shift, stage.origin(stage.condition)):
+        raise Refused("the widget needs a region whose anchor is linear in the condition")
+    if torch.equal(rows, torch.eye(size).double()) and not shift.any():
+        return None
+    return torch.cat([rows, shift[:, None]], 1).tolist()
 
 
 def _member(member: Denoiser, numbers: _Numbers) -> dict[str, Any]:
@@ -116,20 +148,19 @@ def _mixture(mixture: ExactMixture, numbers: _Numbers) -> dict[str, Any]:
     }
 
 
-def _normal(normal: StandardNormal, numbers: _Numbers) -> dict[str, Any]:
-    dy = normal.process.dy
+def _normal(normal: Normal, numbers: _Numbers) -> dict[str, Any]:
     return {
         "kind": "mixture",
         "framed": False,
         "log_weights": [0.0],
-        "means": [0.0] * dy,
-        "variances": [1.0] * dy,
-        "basis": torch.eye(dy).flatten().tolist(),
+        "means": normal.mean.tolist(),
+        "variances": normal.variance.tolist(),
+        "basis": torch.eye(len(normal.mean)).flatten().tolist(),
     }
 
 
 _SENT: dict[type, Callable[..., dict[str, Any]]] = {
     MLP: _network,
     ExactMixture: _mixture,
-    StandardNormal: _normal,
+    Normal: _normal,
 }

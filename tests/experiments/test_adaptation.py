@@ -8,12 +8,9 @@ from conftest import generator
 from test_study import TINY
 
 from dualdiff import metrics
-from dualdiff.experiments import adaptation
 from dualdiff.experiments.adaptation import (
     EPOCH_METHODS,
     POINTS,
-    SCALES,
-    Scale,
     cost,
     epoch_trials,
     least_sum,
@@ -23,8 +20,10 @@ from dualdiff.experiments.adaptation import (
     size_trials,
 )
 from dualdiff.experiments.members import METHODS, RECIPES
-from dualdiff.experiments.overlap import overlap_fraction
-from dualdiff.experiments.trial import Trial, tidy
+from dualdiff.experiments.shifted import overlap_fraction
+from dualdiff.experiments.sizes import SIZES, Size
+from dualdiff.experiments.study import SUMS
+from dualdiff.experiments.trial import KEY, Trial, tidy
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import cabinet, round_table
 from dualdiff.store import Store
@@ -37,21 +36,21 @@ def key(trial: Trial) -> tuple[object, ...]:
 
 
 def test_every_profile_has_a_scale_and_the_full_one_is_the_issue() -> None:
-    assert set(SCALES) == set(PROFILES)
-    full = SCALES["full"]
+    own = SIZES["adaptation"]
+    full = own["full"]
     assert full.sizes == tuple(2**k for k in range(3, 12))
     assert full.epochs == (10, 20, 50, 100, 200, 500, 1000, 2000)
     assert full.seeds == 3 and "generated" in full.methods
-    for scale in SCALES.values():
+    for scale in own.values():
         assert POINTS in scale.sizes  # costs are judged there, and chapter 02 trains there
         assert set(scale.epoch_networks) <= set(RECIPES)
         for several in (scale.sizes, scale.epochs, scale.overlap_sizes):
             assert all(a < b for a, b in pairwise(several))
 
 
-@pytest.mark.parametrize("profile", SCALES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_trials_cover_every_combination_once(profile: str) -> None:
-    scale = SCALES[profile]
+    scale = SIZES["adaptation"][profile]
     sizes, epochs = size_trials(profile, 5), epoch_trials(profile, 5)
     shifted = overlap_trials(profile, 5)
     for some in (sizes, epochs, shifted):
@@ -127,15 +126,16 @@ def test_the_mixture_is_what_its_samples_score() -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile whose training takes no time."""
-    scale = Scale((4, 8), (1, 2), (4,), 40, 5, 1, (0.0,), methods=("lora", "lora_joint", "joint"))
-    monkeypatch.setitem(SCALES, "smoke", scale)
+    methods = ("lora", "lora_joint", "joint")
+    size = Size(40, 5, 1, (0.0,), (4, 8), (4,), (1, 2), methods=methods)
+    monkeypatch.setitem(SIZES["adaptation"], "smoke", size)
     monkeypatch.setitem(PROFILES, "smoke", TINY)
 
 
 def test_tidy_holds_every_trial_once_with_its_sizes(tiny: None, store: Store) -> None:
     some = epoch_trials("smoke", 0, 4)
     table = tidy([*some, *some[:2]], store)
-    trials = table.drop_duplicates([*adaptation.TRIAL, "seed"])
+    trials = table.drop_duplicates(KEY)
     assert len(trials) == len(some)
     assert set(table["n_specialised"]) == {4} and set(table["finetune_epochs"]) == {1, 2}
     assert "seconds" not in table
@@ -169,6 +169,5 @@ def test_numbers_of_a_network() -> None:
 
 
 def test_methods_are_those_that_the_workshop_knows() -> None:
-    names = {name for scale in SCALES.values() for name in scale.methods}
-    methods = {n.removesuffix("joint").removesuffix("_") or "specialised" for n in names}
-    assert methods <= set(METHODS)
+    names = {name for size in SIZES["adaptation"].values() for name in size.methods}
+    assert {SUMS.get(name, name) for name in names} <= set(METHODS)

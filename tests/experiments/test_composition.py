@@ -5,28 +5,28 @@ import pytest
 from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.correct import product
 from dualdiff.experiments import composition
-from dualdiff.experiments.composition import SIZES
+from dualdiff.experiments.sizes import SIZES, Size
 from dualdiff.randomness import stream
 from dualdiff.store import Store
 
 
 def test_tables_have_every_rule_and_method_and_are_stored(tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(SIZES, "smoke", composition.Size(2, 50))
+    monkeypatch.setitem(SIZES["composition"], "smoke", Size(2, 50))
     store = Store(tmp_path)
     rules = composition.rules_table("smoke", 0, store=store, scenes=["ring_and_bar"])
-    assert set(rules["name"]) == set(composition.RULES)
+    assert set(rules["configuration"]) == {"joint", *composition.RULES} - {"sum"}
     methods = composition.methods_table("smoke", 0, store=store, scenes=["ring_and_bar"])
-    assert set(methods["name"]) == set(composition.METHODS)
-    calls = methods[methods["metric"] == "calls"].set_index("name")["value"]
-    assert calls["sum"] == calls["smc"] == 200 and calls["amdm"] == 140
-    monkeypatch.setattr(composition, "_scored", pytest.fail)  # made again, it would fail
+    assert set(methods["configuration"]) == {"joint", *composition.METHODS} - {"sum"}
+    calls = methods[methods["metric"] == "calls"].set_index("configuration")["value"]
+    assert calls["joint"] == calls["smc"] == 200 and calls["amdm"] == 140
+    monkeypatch.setattr(composition, "seen", pytest.fail)  # made again, it would fail
     again = composition.methods_table("smoke", 0, store=store, scenes=["ring_and_bar"])
     assert again.equals(methods)
 
 
 def test_an_edited_rule_or_run_is_drawn_anew(tmp_path, monkeypatch) -> None:
     """An entry of the reader's own under the same name, and a function handed to ``tidy``."""
-    monkeypatch.setitem(SIZES, "smoke", composition.Size(2, 10))
+    monkeypatch.setitem(SIZES["composition"], "smoke", Size(2, 10))
     store, rules = Store(tmp_path), {}
     monkeypatch.setattr(composition, "RULES", rules)
 
@@ -46,3 +46,33 @@ def test_an_edited_rule_or_run_is_drawn_anew(tmp_path, monkeypatch) -> None:
     rule, run = table(2.0)
     assert not rule["value"].equals(first[0]["value"])
     assert not run["value"].equals(first[1]["value"])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(SIZES["composition"], "smoke", Size(2, 50))
+
+
+def test_group_sizes_divide_the_draws_and_hold_the_readers_own(small, tmp_path) -> None:
+    table = composition.groups_table("smoke", 0, 10, store=Store(tmp_path))
+    assert sorted(set(table["group"])) == [2, 5, 10, 25, 50]
+    unique = table[table["metric"] == "unique"]["value"]
+    assert bool((unique > 0).all() and (unique <= 1).all())
+    with pytest.raises(ValueError, match="group must divide the 50 draws"):
+        composition.groups_table("smoke", 0, 3, store=Store(tmp_path))
+
+
+def test_longer_chains_cost_what_they_should(small, tmp_path) -> None:
+    table = composition.steps_table("smoke", 0, store=Store(tmp_path))
+    calls = table[table["metric"] == "calls"].set_index(["configuration", "steps"])["value"]
+    assert calls["smc", 400] == calls["joint", 400] == 800
+    assert calls["hmc", 50] == 50 * 2 * 7
+
+
+def test_amdm_without_aggregation_is_the_specialised_model(small, tmp_path) -> None:
+    table = composition.amdm_table("smoke", 0, store=Store(tmp_path))
+    rows = table[(table["scene"] == "cabinet") & (table["aggregated"] == 0)]
+    accuracy = rows[rows["metric"] == "accuracy"]
+    assert set(accuracy["configuration"]) == set(composition.INTERPOLATIONS)
+    assert bool((accuracy["value"] == 1).all())
+    assert set(table["deviation"]) == {0.0, 3.0}

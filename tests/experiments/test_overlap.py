@@ -9,25 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff.experiments import overlap
-from dualdiff.experiments.diagnosis import score_each
 from dualdiff.experiments.overlap import (
     DIAGNOSTICS,
-    SETTINGS,
-    SWEEP,
     benefits,
-    distance_for,
-    overlap_fraction,
     rank_correlations,
+    score_each,
     setting_trials,
-    shifted_table,
     spearman,
     sweep_trials,
     targets,
     trend,
-    with_distance,
 )
+from dualdiff.experiments.shifted import SETTINGS, distance_for, overlap_fraction, shifted_table
+from dualdiff.experiments.sizes import SIZES, SWEEP
 from dualdiff.experiments.study import CONFIGURATIONS
-from dualdiff.experiments.trial import tidy
+from dualdiff.experiments.trial import derive, tidy
 from dualdiff.metrics import energy_score
 from dualdiff.pooling import over_seeds
 from dualdiff.regions import Disc
@@ -83,10 +79,10 @@ def test_targets_have_an_intersection_only_where_discs_meet() -> None:
     assert own["fixed"] == Disc(1.0, height_tolerance=0.5)
 
 
-@pytest.mark.parametrize("profile", overlap.SCALES)
+@pytest.mark.parametrize("profile", SIZES["overlap"])
 def test_trials_cover_the_settings_and_the_sweep(profile: str) -> None:
     settings = setting_trials(profile, 0)
-    scale = overlap.SCALES[profile]
+    scale = SIZES["overlap"][profile]
     assert len(settings) == len(SETTINGS) * len(CONFIGURATIONS) * scale.seeds
     kinds = {(t.recipe_name, t.configuration) for t in sweep_trials(profile, 0)}
     assert ("exact", "joint") in kinds and ("plain", "diagnosis") in kinds
@@ -96,7 +92,7 @@ def test_trials_cover_the_settings_and_the_sweep(profile: str) -> None:
 
 
 def test_sweep_of_exact_members_shows_the_method_alone(small: pd.DataFrame) -> None:
-    means = over_seeds(with_distance(small))
+    means = over_seeds(small)
     rows = means[(means["recipe"] == "exact") & (means["metric"] == "accuracy")]
     own = rows[rows["target"] == "specialised"].set_index(["configuration", "distance"])["value"]
     assert (own["specialised"] > 0.99).all()
@@ -143,7 +139,7 @@ def test_benefits_and_correlations_have_the_right_signs() -> None:
         name = shifted_table(distance).name
         rows += [(name, "tuned", "x", 0, *key, v, v, v) for key, v in scores.items()]
     columns = "scenario recipe profile seed configuration target metric value low high".split()
-    gains = benefits(pd.DataFrame(rows, columns=columns))
+    gains = benefits(derive(pd.DataFrame(rows, columns=columns)))
     assert list(gains["distance"]) == [0.0, 2.5, 3.0, 5.0]
     helped = [overlap_fraction(d) - 0.1 * d for d in gains["distance"]]
     assert gains["energy_distance_gain"].tolist() == pytest.approx(helped)

@@ -14,8 +14,8 @@ from robot_sizes import TINY as ROBOT
 from test_study import TINY
 
 from dualdiff.experiments import provenance
-from dualdiff.experiments.diagnosis import Diagnosis
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.overlap import Diagnosis
 from dualdiff.experiments.provenance import definitions_of, reached_by, version_of
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial

@@ -8,7 +8,7 @@ import torch
 
 from dualdiff import metrics
 from dualdiff.compose import Weighted
-from dualdiff.experiments import weighting
+from dualdiff.experiments import sizes, weighting
 from dualdiff.experiments.members import RECIPES, Workshop
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial, sized
 from dualdiff.methods import METHODS, Method, corrected
@@ -92,8 +92,8 @@ def test_only_an_oracle_sees_the_support(way, store, monkeypatch) -> None:
 
 @pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
 def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypatch) -> None:
-    scale = replace(weighting.SCALES["smoke"], oracle=40)
-    monkeypatch.setitem(weighting.SCALES, "smoke", scale)
+    known = sizes.SIZES["weighting"]
+    monkeypatch.setitem(known, "smoke", replace(known["smoke"], oracle=40))
     store = Store(tmp_path)
     trial = WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way)
     notes = values(trial.table(store), "run")

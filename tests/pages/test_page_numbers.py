@@ -161,8 +161,11 @@ def test_numbers_are_the_means_over_seeds(table):
 @given(st.floats(-5, 5), st.floats(1e-6, 3))
 def test_an_interval_is_written_to_its_own_precision(value, half):
     shown = interval(value, value - half, value + half)
-    middle, width = map(float, shown.split(" ± "))
-    assert abs(middle - value) <= max(half, 5e-4) and (abs(width - half) <= 0.06 * half + 5e-5)
+    middle, width = shown.split(" ± ")
+    unit = 10.0 ** -len(width.partition(".")[2])
+    assert 1e-4 <= unit <= max(half, 1e-4)  # the first digit of the interval shows
+    for written, true in ((middle, value), (width, half)):
+        assert abs(float(written) - true) <= unit * (0.5 + 1e-9)
     assert interval(math.nan, 0, 1) == "–" and interval(0.5, math.nan, math.nan) == "0.500"
 
 

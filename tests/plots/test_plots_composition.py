@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.experiments.scenes import SCENES, Boxes, Plane
@@ -30,8 +29,8 @@ def title(axes: plt.Axes) -> str:
 
 
 def rectangles(axes: plt.Axes) -> list[tuple[float, ...]]:
-    found = [p for p in axes.patches if isinstance(p, Rectangle)]
-    return [(*p.get_xy(), p.get_width(), p.get_height()) for p in found]
+    """Corner, width and height of every outline."""
+    return [patch.get_path().get_extents().bounds for patch in axes.patches]
 
 
 @pytest.mark.parametrize("n", [1, 4])

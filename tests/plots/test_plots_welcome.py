@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dualdiff.experiments.overlap import benefits, shifted_table
+from dualdiff.experiments.overlap import benefits
+from dualdiff.experiments.shifted import shifted_table
 from dualdiff.pages import contrast, select
 from dualdiff.plots import COLOURS, welcome
 from dualdiff.pooling import over_seeds

@@ -143,7 +143,7 @@ def test_plain_papermill_refuses_a_bad_value_in_its_second_cell(tmp_path: Path) 
     command = [sys.executable, "-m", "papermill", str(source), str(out), "-p", "recipe", "best"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode != 0
-    assert "parameter 'recipe' is 'best'; it must be one of 'thesis', 'tuned'" in result.stderr
+    assert "parameter 'recipe' is 'best'; it must be one of 'plain', 'tuned'" in result.stderr
     executed = [c for c in nbformat.read(out, 4).cells if c.get("execution_count")]
     assert len(executed) <= 3  # parameters, papermill's injected ones, the check
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pytest
 
-from dualdiff.experiments.overlap import shifted_table
+from dualdiff.experiments.shifted import shifted_table
 from dualdiff.pages import contrast, select, style, use_style
 from dualdiff.plots import decision
 from dualdiff.readings.advice import Evidence, look_up, read

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.experiments.overlap import shifted_table
+from dualdiff.experiments.shifted import shifted_table
 from dualdiff.readings.overlap import places, sign_counts
 
 gains = st.tuples(st.sampled_from(["plain", "tuned"]), *[st.floats(-1, 1)] * 2)

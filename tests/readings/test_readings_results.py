@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dualdiff.experiments.overlap import SETTINGS
+from dualdiff.experiments.shifted import SETTINGS
 from dualdiff.readings.results import ranking, sensitivity, widening, with_error, with_setting
 from dualdiff.results import committed as results
 from dualdiff.results.thesis import overlap_table, printed, thesis_table

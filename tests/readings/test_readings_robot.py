@@ -7,6 +7,7 @@ import torch
 from matplotlib.colors import to_hex
 from robot_sizes import TINY
 
+from dualdiff.experiments.trial import tidy
 from dualdiff.pages import style
 from dualdiff.plots import robot as plots
 from dualdiff.readings import robot as reading
@@ -28,7 +29,7 @@ def of_type(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def test_trials_are_read_as_one_table(store: Store) -> None:
     trials = [RobotTrial(REFERENCE, TINY, 0, name) for name in REFERENCES]
-    table = reading.run(trials, store)
+    table = tidy(trials, store)
     assert list(table["configuration"].unique()) == list(REFERENCES)
     assert "seconds" not in table
     assert reading.scale("smoke", 50).n_specialised == 50

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualdiff.experiments.trial import derive
 from dualdiff.readings import weights as reading
 
 KEYS = ["scenario", "recipe", "seed", "configuration", "target", "metric", "value"]
@@ -37,7 +38,7 @@ def test_the_plane_has_every_pair_once_with_its_own_scores() -> None:
         for seed, g, s, metric in product((0, 1), weights, weights, reading.SCORES)
     ]
     other = ("cabinet", "tuned", 0, "learned constant", "specialised", "accuracy", 99.0)
-    points = reading.plane(pd.DataFrame([*rows, other], columns=KEYS), "cabinet")
+    points = reading.plane(derive(pd.DataFrame([*rows, other], columns=KEYS)), "cabinet")
     assert len(points) == 9 == len(points.groupby(["general", "specialised"]))
     own = points["general"] + 10 * points["specialised"] + 0.5
     for metric in reading.SCORES:
@@ -61,5 +62,5 @@ def test_learned_weights_come_back_as_they_were_written() -> None:
         for member, place in (("general", 5), ("specialised", 6))
     ]
     rows += [(*row[:4], "specialised", "accuracy", 0.5) for row in rows]
-    found = reading.learned(pd.DataFrame(rows, columns=KEYS))
+    found = reading.learned(derive(pd.DataFrame(rows, columns=KEYS)))
     pd.testing.assert_frame_equal(found, written)

@@ -258,7 +258,7 @@ def test_a_network_is_trained_once_and_the_same_anywhere(
     weights = state(first, name)
     elsewhere = workshop("object, per task", Store(tmp_path))
     assert equal(state(elsewhere, name), weights)
-    monkeypatch.setattr(Workshop, "_fit", no_work)  # a second workshop trains nothing
+    monkeypatch.setattr(Workshop, "_losses", no_work)  # a second workshop trains nothing
     again = workshop("object, per task", store)
     assert equal(state(again, name), weights)
     one, two = getattr(first, name), getattr(again, name)

@@ -16,10 +16,10 @@ from nbformat import v4
 from small_lab import built, load, needs_box, with_cell
 
 from dualdiff.publish.cli import main
-from dualdiff.teaching import arena, confine, grading
+from dualdiff.teaching import competition, grading, sandbox
 from dualdiff.teaching.collected import handed_in
-from dualdiff.teaching.confine import Limits
 from dualdiff.teaching.grading import grade, labs_of
+from dualdiff.teaching.sandbox import Limits
 from dualdiff.teaching.submission import Outcome
 
 NAME = "lab0_small"
@@ -158,7 +158,7 @@ def test_a_competition_makes_a_leaderboard_and_a_failure_in_it_is_said(graded, l
 
     def compete(names):
         share = min(1.0, float(names.get("twice")(lambda x: x / 2)(1.0)))
-        shares = dict.fromkeys(arena.SHARES, 0.0) | {"success": share, "error": 0.01}
+        shares = dict.fromkeys(competition.SHARES, 0.0) | {"success": share, "error": 0.01}
         name = {1.0: "=top", 0.25: "me"}[share]
         return shares | {"rows": 90, "tasks": 10, "game": "a game", "name": name}
 
@@ -217,10 +217,10 @@ def grading_started(tmp_path):
     yield started
     for process in processes:
         if process.poll() is None:
-            left = confine.psutil.Process(process.pid).children(recursive=True)
+            left = sandbox.psutil.Process(process.pid).children(recursive=True)
             process.kill()
             for one in left:
-                with contextlib.suppress(confine.psutil.NoSuchProcess):
+                with contextlib.suppress(sandbox.psutil.NoSuchProcess):
                     one.kill()
         process.wait()
         process.stderr.close()
@@ -228,11 +228,11 @@ def grading_started(tmp_path):
 
 def interrupted(process: subprocess.Popen) -> str:
     """What grading says when it is interrupted; all that it had started ends with it."""
-    boxes = confine.psutil.Process(process.pid).children(recursive=True)
+    boxes = sandbox.psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    _, alive = confine.psutil.wait_procs(boxes, timeout=30)
+    _, alive = sandbox.psutil.wait_procs(boxes, timeout=30)
     assert boxes and not alive
     return said
 
@@ -249,7 +249,7 @@ def test_an_interruption_ends_all_boxes_and_keeps_what_is_marked(lab, tmp_path, 
     while not list(done.glob("*.json")):
         assert process.poll() is None
         time.sleep(0.1)
-    while not confine.psutil.Process(process.pid).children():  # the second is at work
+    while not sandbox.psutil.Process(process.pid).children():  # the second is at work
         assert process.poll() is None
     assert "1 of 2 are marked; start it again to go on" in interrupted(process)
 
@@ -265,7 +265,7 @@ def test_an_interruption_while_boxes_start_waits_for_none(lab, tmp_path, grading
         (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
     slow = tools / "bwrap"
     slow.write_text(
-        f"#!/bin/sh\ncase \"$*\" in *teaching.player*) > '{tools}'/$$; sleep 10000;; esac\n"
+        f"#!/bin/sh\ncase \"$*\" in *teaching.execution*) > '{tools}'/$$; sleep 10000;; esac\n"
         f'exec {box} "$@"\n'
     )
     slow.chmod(0o755)

@@ -14,9 +14,9 @@ from small_lab import load, needs_box, source
 
 from dualdiff.publish.cli import main
 from dualdiff.teaching import labs
-from dualdiff.teaching.confine import Limits
-from dualdiff.teaching.playing import mark
+from dualdiff.teaching.marking import mark
 from dualdiff.teaching.reading import notebook_in, open_answers
+from dualdiff.teaching.sandbox import Limits
 from dualdiff.teaching.submission import Lab, Marked
 
 POINTS = 20

@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dualdiff.teaching import arena, marks
+from dualdiff.teaching import competition, marks
 from dualdiff.teaching.entries import merged
 from dualdiff.teaching.matching import Past
 from dualdiff.teaching.submission import Lab, Marked, Outcome
@@ -89,7 +89,7 @@ def test_no_two_submissions_share_a_page_on_any_disk(files):
 
 no_text = st.none() | st.floats() | st.integers() | st.lists(st.integers())
 values = anything | no_text | st.just("x" * 10**6)
-ENTRY = dict.fromkeys(arena.SHARES, 0.5) | {"error": 0.1, "rows": 9, "tasks": 3, "game": "a"}
+ENTRY = dict.fromkeys(competition.SHARES, 0.5) | {"error": 0.1, "rows": 9, "tasks": 3, "game": "a"}
 
 
 @given(st.lists(st.tuples(labels | alike, values), max_size=6, unique_by=lambda pair: pair[0]))

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from small_lab import built, load, needs_box, with_cell
 
-from dualdiff.teaching import confine, playing
-from dualdiff.teaching.confine import Limits
-from dualdiff.teaching.handover import Closed, Silent
-from dualdiff.teaching.playing import mark
+from dualdiff.teaching import marking, sandbox
+from dualdiff.teaching.marking import mark
+from dualdiff.teaching.protocol import Closed, Silent
 from dualdiff.teaching.reading import lab_of, notebook_in
+from dualdiff.teaching.sandbox import Limits
 from dualdiff.teaching.submission import Marked, archived_tests, plain
 
 LAB = "lab0_small"
@@ -89,7 +89,7 @@ HONEST = {
 
 @needs_box
 def test_a_cell_that_fails_leaves_the_rest_as_it_was(lab, solved, tmp_path, monkeypatch):
-    monkeypatch.setattr(playing, "CELL_SHARE", 2 / SHORT.seconds)
+    monkeypatch.setattr(marking, "CELL_SHARE", 2 / SHORT.seconds)
     notebook = solved
     for code in HONEST:
         notebook = with_cell(notebook, code)
@@ -105,7 +105,7 @@ def test_a_cell_that_fails_leaves_the_rest_as_it_was(lab, solved, tmp_path, monk
 
 @needs_box
 def test_a_function_that_hangs_loses_its_own_tests(lab, solved, tmp_path, monkeypatch):
-    monkeypatch.setattr(playing, "CALL_SHARE", 1 / SHORT.seconds)
+    monkeypatch.setattr(marking, "CALL_SHARE", 1 / SHORT.seconds)
     result = marked(with_cell(solved, "def twice(f):\n    while True: pass"), lab, tmp_path)
     assert result.complete and marks(result) == {"q1": 0, "q2": 1}
     assert result.questions["q1"][0].reason == "TimeoutError: stopped after 1 s"
@@ -157,7 +157,7 @@ HOSTILE = {
 def test_what_ends_its_process_is_left_out_and_said(
     lab, solved, tmp_path, monkeypatch, code, reason
 ):
-    monkeypatch.setattr(playing, "CELL_SHARE", 5 / 120)
+    monkeypatch.setattr(marking, "CELL_SHARE", 5 / 120)
     limits = Limits(seconds=120, memory=2**30, output=2**20)
     result = marked(with_cell(solved, code), lab, tmp_path, limits)
     assert result.complete and marks(result) == {"q1": 3, "q2": 1}
@@ -170,9 +170,9 @@ class Clocked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.wait = 0.0, 0.0
-        monkeypatch.setattr(playing.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(playing, "_playing", self.playing)
-        monkeypatch.setattr(playing, "Line", self.line)
+        monkeypatch.setattr(marking.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(marking, "_playing", self.playing)
+        monkeypatch.setattr(marking, "Line", self.line)
 
     @contextmanager
     def playing(self, limits, *_):
@@ -222,13 +222,13 @@ def test_all_attempts_together_keep_the_limit(monkeypatch):
 def test_a_player_that_came_to_no_cell_is_tried_once_more(
     lab, solved, tmp_path, monkeypatch, times
 ):
-    command, calls = confine.command, []
+    command, calls = sandbox.command, []
 
     def fails(arguments, *, confined):
         calls.append(arguments)
         return ["false"] if len(calls) <= times else command(arguments, confined=confined)
 
-    monkeypatch.setattr(confine, "command", fails)
+    monkeypatch.setattr(sandbox, "command", fails)
     result = marked(solved, lab, tmp_path)
     assert len(calls) == 2
     assert result.complete == (times == 1)

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from annulus import annulus, shelf
 from browser import needs_chromium
 from conftest import generator
 from scipy import stats as laws
@@ -38,7 +39,7 @@ from dualdiff.regions import Region
 from dualdiff.robot.members import Workshop as RobotWorkshop
 from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.samplers import DDPM
-from dualdiff.scenarios import make_scenario
+from dualdiff.scenarios import Scenario, cabinet, round_table
 from dualdiff.store import Store
 from dualdiff.widgets import mirror
 from dualdiff.widgets.assemble import assembled
@@ -57,18 +58,21 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     store = Store(tmp_path_factory.mktemp("store"))
     smoke = PROFILES["smoke"]
 
-    def shop(scenario: str, recipe: str) -> Workshop:
-        return Workshop(make_scenario(scenario), RECIPES[recipe], smoke, 0, store)
+    def trained(world: Scenario, recipe: str) -> Stage:
+        return network_stage(Workshop(world, RECIPES[recipe], smoke, 0, store))
 
     return {
-        "cabinet": network_stage(shop("cabinet", "plain")),
-        "round_table": network_stage(shop("round_table", "tuned")),
+        "cabinet": trained(cabinet(), "plain"),
+        "round_table": trained(round_table(), "tuned"),
+        "annulus": trained(annulus(), "tuned"),
+        "shelf": trained(shelf(), "plain"),
         "ring_and_bar": plane_stage(ring_and_bar(), "A ring and a bar."),
         "robot": robot_stage(RobotWorkshop(SETTINGS["metric"], SCALES["smoke"], 0, store)),
     }
 
 
-SCENES = ("cabinet", "round_table", "ring_and_bar", "robot")
+MOVED = ("cabinet", "round_table", "annulus", "shelf")
+SCENES = (*MOVED, "ring_and_bar", "robot")
 
 
 def request(stage: Stage, rule: str, **changed: Any) -> Request:
@@ -281,13 +285,16 @@ def test_the_browser_samples_what_torch_samples(
     page: Any, stages: dict[str, Stage], name: str, rule: str, sampler: str
 ) -> None:
     asked = request(stages[name], rule, sampler=sampler)
-    if name in ("cabinet", "round_table"):
-        moved = tuple(c + d for c, d in zip(asked.condition, (1.3, -2.1, 0.0), strict=True))
+    if name in MOVED:
+        moved = tuple(c + d for c, d in zip(asked.condition, (1.3, -2.1, 0.0), strict=False))
         asked = replace(asked, condition=moved)
     ours = run(double(stages[name]), asked, torch.float64)
     theirs = sampled(page, name, asked, ours.ancestors)
     samples = torch.tensor(theirs["samples"], dtype=torch.float64).view(ours.samples.shape)
-    assert float((samples - ours.samples).abs().max()) < 1e-4
+    torch.testing.assert_close(samples, ours.samples, rtol=1e-6, atol=1e-4)
+    origin = stages[name].origin(asked.condition) if stages[name].framed else 0.0
+    shown_at = torch.tensor(theirs["shown"], dtype=torch.float64).view(samples.shape)
+    torch.testing.assert_close(shown_at, samples - origin, rtol=1e-4, atol=1e-4)
     assert theirs["timesteps"][-1] == -1 and len(theirs["timesteps"]) == asked.steps + 1
 
 
@@ -330,14 +337,16 @@ def test_the_browser_scores_as_the_module_does(
     ours = found["scores"]
     assert ours["unique"] == len(points.unique(dim=0)) / 200
     if isinstance(stage.target, Region):
-        y, c = points[None], torch.zeros(1, 3)
+        y, c = points[None], torch.zeros(1, len(stage.condition))
         source = stream(0, "bootstrap")
         variation = metrics.total_variation(y, c, stage.target, source).value
         hits = metrics.accuracy(y, c, stage.target).value
     else:
         variation, hits = on_grid(stage.target, points)
-    assert ours["accuracy"] == pytest.approx(hits, abs=1e-9)
-    assert ours["total_variation"] == pytest.approx(variation, abs=1e-6)
+    # A law of one's own is judged by a table of its cells: points at their edges may be misjudged.
+    edge = 0.02 if name in ("annulus", "shelf") else 0.0
+    assert ours["accuracy"] == pytest.approx(hits, abs=1e-9 + edge)
+    assert ours["total_variation"] == pytest.approx(variation, abs=1e-6 + 2 * edge)
 
 
 def on_grid(target: Grid, points: torch.Tensor) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The map of weights: its numbers are the table's, and a reader can move the marker."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from browser import needs_chromium
 from widget_page import overflow, pixels, saves, shown, state, theme
 
+from dualdiff.pages import select
 from dualdiff.readings.weights import plane
 from dualdiff.results import committed as results
 from dualdiff.widgets.weight_map import WeightMap, weight_map
@@ -21,7 +23,7 @@ def number(metric: str, general: float, specialised: float, column: str = "value
     """A cell of the committed table: cabinet, recipe tuned."""
     rows = TABLE[(TABLE["scenario"] == "cabinet") & (TABLE["recipe"] == "tuned")]
     rows = rows[(rows["metric"] == metric) & (rows["target"] == "specialised")]
-    (value,) = rows.loc[rows["configuration"] == f"{general:g}, {specialised:g}", column]
+    (value,) = select(rows, weight_general=general, weight_specialised=specialised)[column]
     return float(value)
 
 
@@ -68,8 +70,8 @@ def test_words_and_picture_are_of_the_present_map() -> None:
 
 def test_a_small_table_of_ones_own_will_do() -> None:
     own = TABLE[TABLE["scenario"].eq("cabinet") & TABLE["recipe"].eq("tuned")]
-    own = own[own["configuration"].isin(["0, 1", "1, 1", "1, 0"])]
-    other = own.assign(configuration="sum", value=9.0)  # what is no pair of weights is left out
+    own = select(own, configuration=["general", "specialised", "joint"])
+    other = own.assign(value=9.0, weight_general=math.nan)  # what is no pair of weights is left out
     widget = weight_map(pd.concat([own, other]))
     assert widget.axes == {"general": [0.0, 1.0], "specialised": [0.0, 1.0]}
     accuracy = widget.maps["cabinet"]["tuned"]["accuracy value"]
@@ -78,7 +80,7 @@ def test_a_small_table_of_ones_own_will_do() -> None:
 
 
 def test_tables_without_a_plane_are_refused() -> None:
-    for table in (TABLE.iloc[:0], TABLE.assign(configuration="sum")):
+    for table in (TABLE.iloc[:0], TABLE.drop(columns="weight_general")):
         with pytest.raises(ValueError, match="no configuration that is a pair"):
             WeightMap(table)
     gone = TABLE["scenario"].eq("cabinet") & TABLE["recipe"].eq("plain")

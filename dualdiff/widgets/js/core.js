@@ -380,6 +380,12 @@ function decoded(process, y) {
   return y.map((x, i) => x * process.y_std[i % dy] + process.y_mean[i % dy]);
 }
 
+/** The point from which samples at a condition are seen (`regions.Region.anchor`). */
+function anchorOf({ anchor }, condition) {
+  if (!anchor) return condition;
+  return anchor.map((row) => row.reduce((sum, factor, k) => sum + factor * (condition[k] ?? 1), 0));
+}
+
 /**
  * The state as it is drawn: around the condition in a stage that is `framed`, so that the noise of
  * the first frame stands where its samples will; else in original units.
@@ -388,9 +394,10 @@ function show(stage, condition, y, t, states, frame) {
   const { process } = stage;
   const dy = process.y_mean.length;
   const signal = signalAt(process, t);
+  const anchor = anchorOf(stage, condition);
   for (let i = 0; i < y.length; i++) {
     const k = i % dy;
-    const origin = stage.framed ? signal * (process.y_mean[k] - condition[k]) : process.y_mean[k];
+    const origin = stage.framed ? signal * (process.y_mean[k] - anchor[k]) : process.y_mean[k];
     states[frame * y.length + i] = process.y_std[k] * y[i] + origin;
   }
 }
@@ -421,6 +428,17 @@ function discCell({ radius, centre, height, thickness, rings, sectors, tolerance
   return ring * sectors + binOf(turn - Math.floor(turn), sectors);
 }
 
+/** Cell of a point by a table of cells, -1 outside (any other `regions.Region`). */
+function tableCell({ low, high, side }, u, table) {
+  let at = 0;
+  for (let k = 0; k < low.length; k++) {
+    const place = Math.floor(((u[k] - low[k]) / (high[k] - low[k])) * side);
+    if (place < 0 || place >= side) return -1;
+    at = at * side + place;
+  }
+  return table[at];
+}
+
 /** Cell of a point of the plane, -1 outside the grid. */
 function gridCell({ low, high, cells }, u) {
   const at = [0, 1].map((k) => Math.floor(((u[k] - low[k]) / (high[k] - low[k])) * cells));
@@ -443,14 +461,15 @@ export function scores(stage, points, n) {
   const grid = target.kind === "grid";
   const masses = grid ? stage.read(target.masses) : null;
   const inside = grid ? stage.read(target.inside) : null;
-  const cellOf = { box: boxCell, disc: discCell, grid: gridCell }[target.kind];
+  const kinds = { box: boxCell, disc: discCell, grid: gridCell, table: tableCell };
+  const [cellOf, table] = [kinds[target.kind], target.kind === "table" && stage.read(target.cells)];
   const count = grid ? masses.length : target.count;
   const seen = new Float64Array(count);
   const different = new Set();
   let hits = 0;
   for (let i = 0; i < n; i++) {
     const u = points.subarray(i * dy, (i + 1) * dy);
-    const cell = cellOf(target, u);
+    const cell = cellOf(target, u, table);
     if (cell >= 0) seen[cell] += 1 / n;
     if (grid ? gridInside(target, u, inside) : cell >= 0) hits += 1;
     different.add(u.join());

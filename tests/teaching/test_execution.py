@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dualdiff.teaching import confine
-from dualdiff.teaching.handover import Line, Message
+from dualdiff.teaching import sandbox
+from dualdiff.teaching.protocol import Line, Message
 
 # What a cell does to the interpreter that it shares with the player.
 CARELESS = {
@@ -66,11 +66,11 @@ class Play:
     def __init__(self, folder: Any) -> None:
         here, there = socket.socketpair()
         here.settimeout(120)
-        command = ["-m", "dualdiff.teaching.player", str(there.fileno()), str(2 * 2**30)]
+        command = ["-m", "dualdiff.teaching.execution", str(there.fileno()), str(2 * 2**30)]
         self.process = subprocess.Popen(
-            confine.command(command, confined=False),
+            sandbox.command(command, confined=False),
             cwd=folder,
-            env=confine.environment(str(folder)),
+            env=sandbox.environment(str(folder)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[there.fileno()],

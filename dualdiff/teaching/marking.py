@@ -11,9 +11,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from dualdiff.teaching import confine
-from dualdiff.teaching.handover import Closed, Line, Message, Silent
+from dualdiff.teaching import sandbox
 from dualdiff.teaching.labs import SIZE
+from dualdiff.teaching.protocol import Closed, Line, Message, Silent
 from dualdiff.teaching.submission import Marked, Outcome, parsed, plain
 
 CELL_SHARE = 1 / 3  # of the time limit, that one cell may take ...
@@ -25,12 +25,12 @@ def mark(
     result: Marked,
     notebook: dict[str, Any],
     tests: dict[str, str],
-    limits: confine.Limits,
+    limits: sandbox.Limits,
     *,
     size: str = "full",
     confined: bool = True,
     compete: Callable[[Names], dict[str, Any]] | None = None,
-    boxes: confine.Boxes | None = None,
+    boxes: sandbox.Boxes | None = None,
 ) -> None:
     """Play a notebook, run its tests, and write down in `result` what came out.
 
@@ -57,7 +57,7 @@ def mark(
     started = time.monotonic()
     deadline = started + limits.seconds
     cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
-    marking = _Marking(result, cells, tests, compete, boxes or confine.Boxes())
+    marking = _Marking(result, cells, tests, compete, boxes or sandbox.Boxes())
     while not marking.boxes.closed and marking.attempt(limits, deadline, size, confined):
         pass
     said = [f"cell {n} of the code: {words}" for n, words in sorted(marking.said.items())]
@@ -74,16 +74,16 @@ class _Marking:
         cells: list[str],
         tests: dict[str, str],
         compete: Callable[[Names], dict[str, Any]] | None,
-        boxes: confine.Boxes,
+        boxes: sandbox.Boxes,
     ) -> None:
         self.result, self.cells, self.tests = result, list(cells), tests
         self.compete, self.boxes = compete, boxes
         self.said: dict[int, str] = {}  # of cells
         self.left_out: dict[int, str] = {}
         self.at: int | str = 0  # the cell, the question, or "" in the competition
-        self.again = False  # after a player that came to no cell
+        self.again = False  # after an execution that came to no cell
 
-    def attempt(self, limits: confine.Limits, deadline: float, size: str, confined: bool) -> bool:
+    def attempt(self, limits: sandbox.Limits, deadline: float, size: str, confined: bool) -> bool:
         """Play and test until the process ends; whether another attempt promises more."""
         result, self.at = self.result, 0
         ended: str | None = None
@@ -94,7 +94,7 @@ class _Marking:
                 result.complete = True
             except Closed as error:
                 ended = watch.exceeded or (str(error) if isinstance(error, Silent) else "")
-            except Exception as error:  # of the player: it speaks, but not as it should
+            except Exception as error:  # of the execution: it speaks, but not as it should
                 why = f"{type(error).__name__}: {error}"
                 result.remarks.append(f"it could not be played: {plain(why)}")
         result.memory = max(result.memory, watch.peak)
@@ -218,18 +218,23 @@ def _competed(
 
 @contextmanager
 def _playing(
-    limits: confine.Limits, size: str, confined: bool, boxes: confine.Boxes
-) -> Iterator[tuple[socket.socket, confine.Watch]]:
-    """A player in its box, and who watches it; both gone at the end."""
+    limits: sandbox.Limits, size: str, confined: bool, boxes: sandbox.Boxes
+) -> Iterator[tuple[socket.socket, sandbox.Watch]]:
+    """An execution in its box, and who watches it; both gone at the end."""
     here, there = socket.socketpair()
     folder = nullcontext("/tmp") if confined else tempfile.TemporaryDirectory()
     with here, there, folder as home:
-        arguments = ["-m", "dualdiff.teaching.player", str(there.fileno()), str(int(limits.memory))]
+        arguments = [
+            "-m",
+            "dualdiff.teaching.execution",
+            str(there.fileno()),
+            str(int(limits.memory)),
+        ]
         store = {SIZE: size, "DUALDIFF_STORE": f"{home}/store"}
         process = subprocess.Popen(
-            confine.command(arguments, confined=confined),
+            sandbox.command(arguments, confined=confined),
             cwd=None if confined else home,
-            env=confine.environment(home, **store),
+            env=sandbox.environment(home, **store),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -237,7 +242,7 @@ def _playing(
             start_new_session=True,
         )
         there.close()
-        watch = confine.Watch(process, limits)
+        watch = sandbox.Watch(process, limits)
         try:
             with boxes.hold(watch):
                 yield here, watch

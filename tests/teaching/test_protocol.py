@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from dualdiff.teaching import handover
-from dualdiff.teaching.handover import Closed, Line
+from dualdiff.teaching import protocol
+from dualdiff.teaching.protocol import Closed, Line
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ BAD = {
     "nothing": b"",
     "half a size": b"\x01\x00",
     "less than it says": SIZE(100) + b"abc",
-    "too large": SIZE(handover.LARGEST + 1),
+    "too large": SIZE(protocol.LARGEST + 1),
     "empty": SIZE(0),
     "no safetensors": SIZE(16) + b"x" * 16,
     "a header beyond the end": SIZE(16) + SIZE(10**12) + b"{}      ",
@@ -224,7 +224,7 @@ def test_what_is_no_message_closes_the_line(sent):
 
 def test_the_limit_of_a_message_holds_for_the_sender(lines, monkeypatch):
     line, _ = lines
-    monkeypatch.setattr(handover, "LARGEST", 10_000)
+    monkeypatch.setattr(protocol, "LARGEST", 10_000)
     with pytest.raises(ValueError, match="are too much to hand over"):
         line.ask({"value": torch.zeros(10_000)})
     assert line.ask({"value": 1}) == 1

@@ -1,4 +1,4 @@
-"""The process in which a submission runs: ``python -m dualdiff.teaching.player FD MEMORY``.
+"""The process in which a submission runs: ``python -m dualdiff.teaching.execution FD MEMORY``.
 
 It executes the cells of a notebook that comes over the socket, and then hands over what the
 notebook has defined: values, and functions to call. It holds no tests. Whatever it says is
@@ -21,8 +21,8 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from dualdiff.teaching.frontend import without_front_end
-from dualdiff.teaching.handover import Closed, Line, Message, described
 from dualdiff.teaching.interpreter import Interpreter
+from dualdiff.teaching.protocol import Closed, Line, Message, described
 
 # Our own, because a cell can change those of the module, and builtins.
 _handle, _set_timer, _Everything = signal.signal, signal.setitimer, BaseException

@@ -16,8 +16,8 @@ from dualdiff.robot.kinds import RADIUS, REACH, SIDE
 from dualdiff.robot.scenes import fresh_scenes
 from dualdiff.robot.tasks import execute
 from dualdiff.robot.world import distance
-from dualdiff.teaching import arena
-from dualdiff.teaching.arena import BALL, Result, Tasks, leaderboard, success, tasks
+from dualdiff.teaching import competition
+from dualdiff.teaching.competition import BALL, Result, Tasks, leaderboard, success, tasks
 
 SEED, SIZE = 11, 30
 SIGMAS = 3.29
@@ -195,7 +195,7 @@ def test_the_highest_success_stands_first_and_equals_share_a_place(
     values: dict[str, float],
 ) -> None:
     table = leaderboard({name: made(value) for name, value in values.items()})
-    assert list(table.columns) == list(arena.COLUMNS)
+    assert list(table.columns) == list(competition.COLUMNS)
     assert table["name"].tolist() == sorted(values, key=lambda name: -values[name])  # stable
     for _, row in table.iterrows():
         assert row["success"] == values[row["name"]]
