@@ -65,7 +65,7 @@ def digest(value: object) -> str:
 def ours(*values: object) -> bool:
     """Whether no class among values, or of one of them, is the user's own."""
     classes = [value if isinstance(value, type) else type(value) for value in values]
-    return None not in map(_place, classes)
+    return None not in map(_library, classes)
 
 
 def own(*values: object) -> dict[str, str]:
@@ -236,22 +236,26 @@ def _mentioned(code: types.CodeType) -> tuple[set[str], frozenset[str], set[str]
 
 def _place(x: Any) -> str | None:
     """Module, name and version of a definition or module of a library; None for all else."""
+    version = _library(x)
+    if version == PACKAGE:
+        named = x.__name__ if isinstance(x, types.ModuleType) else x.__qualname__
+        return f"{named} {version_of(named if isinstance(x, types.ModuleType) else x)}"
     if isinstance(x, types.ModuleType):
-        version = _version(x.__name__)
-        if version == PACKAGE:
-            version = version_of(x.__name__)
         return version and f"{x.__name__} {version}"
+    return version and f"{x.__module__} {x.__qualname__} {version}"
+
+
+def _library(x: Any) -> str | None:
+    """The version of the library in which a definition or module stands by its name."""
+    if isinstance(x, types.ModuleType):
+        return _version(x.__name__)
     if not isinstance(x, type | types.FunctionType):
         return None
     found: Any = sys.modules.get(x.__module__ or "")
     version = found and _version(x.__module__)
     for part in x.__qualname__.split("."):
         found = getattr(found, part, None)
-    if found is not x or not version:
-        return None
-    if version == PACKAGE:
-        return f"{x.__qualname__} {version_of(x)}"
-    return f"{x.__module__} {x.__qualname__} {version}"
+    return version if found is x else None
 
 
 @functools.cache
