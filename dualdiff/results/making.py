@@ -107,7 +107,7 @@ def run(
     quiet: bool = False,
     extend: bool = False,
 ) -> list[Path]:
-    """Trial parts of the results and write each as it finishes.
+    """Run parts of the results and write each as it finishes.
 
     Every trial is stored as soon as it is done, so an interrupted run goes on where it stopped:
     each job loses at most the trial it was at. Trials that ``output`` has already, made by the
@@ -166,11 +166,15 @@ def run(
 
 
 class Kept(NamedTuple):
-    """Trials that a table has already, their rows as text; seconds of all work; its record."""
+    """Trials that a table has already, their rows as text; seconds of all work; its record.
+
+    ``edited`` has what it says of definitions of these trials that were edited since.
+    """
 
     lines: dict[tuple[Any, ...], str]
     seconds: list[float]
     record: dict[str, Any]
+    edited: dict[str, str] = {}  # noqa: RUF012
 
 
 def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
@@ -183,13 +187,16 @@ def _kept(part: str, some: list[Trial], output: Path, extend: bool) -> Kept:
     hashes = dict(zip(dict.fromkeys(keys), record.get("hashes", "").split(), strict=False))
     known = record.get("confirmed", record)["sources"]
     lines: dict[tuple[Any, ...], str] = {}
+    edited: dict[str, str] = {}
     for trial in some:
         key, now = trial.key, sources_of([trial])
-        same = not missing(now, known) and record["versions"]["torch"] == versions()["torch"]
+        changed = missing(now, known)
+        same = not changed and record["versions"]["torch"] == versions()["torch"]
         if hashes.get(key) == trial_hash(trial) and (same or extend):
             own = [line for line, of in zip(text[1:], keys, strict=True) if of == key]
             lines[key] = "\n".join([text[0], *own, ""])
-    return Kept(lines, [record["seconds"]] if lines else [], record if lines else {})
+            edited |= {name: known.get(name, "") for name in changed}
+    return Kept(lines, [record["seconds"]] if lines else [], record if lines else {}, edited)
 
 
 def _lines(trial: Trial, table: pd.DataFrame) -> str:
@@ -210,7 +217,7 @@ def _write(
 ) -> None:
     """The table in the order of its trials, and what it was made from."""
     header = min(lines.values()).splitlines(keepends=True)[0]
-    code, old = sources_of(some), kept.record
+    sources = {**sources_of(some), **kept.edited}
     data = (header + "".join(lines[t.key].removeprefix(header) for t in some)).encode()
     size = some[0].profile
     recipes = {trial.recipe_name: trial.config()["recipe"] for trial in some}
@@ -224,7 +231,7 @@ def _write(
         "trials": len(some),
         "recipes": recipes,
         "hashes": " ".join(map(trial_hash, some)),
-        "sources": dict(sorted({**code, **old.get("sources", {})}.items())),
+        "sources": sources,
         "versions": {
             "python": platform.python_version(),
             **versions(),
@@ -235,8 +242,8 @@ def _write(
         "seconds": round(sum(kept.seconds)),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    if before := old.get("confirmed"):
-        record["confirmed"] = {**before, "sources": {**code, **before["sources"]}}
+    if before := kept.record.get("confirmed"):
+        record["confirmed"] = {**before, "sources": sources}
     output.mkdir(parents=True, exist_ok=True)
     write(output / f"{part.name}.csv", data)
     write(output / f"{part.name}.json", (json.dumps(record, indent=2) + "\n").encode())
