@@ -219,17 +219,15 @@ def _write(
     header = min(lines.values()).splitlines(keepends=True)[0]
     sources = {**sources_of(some), **kept.edited}
     data = (header + "".join(lines[t.key].removeprefix(header) for t in some)).encode()
-    size = some[0].profile
-    recipes = {trial.recipe_name: trial.config()["recipe"] for trial in some}
     record = {
         "part": part.name,
         "title": part.title,
         "command": f"dualdiff results --profile {profile} {part.name}",
         "profile": profile,
-        **{name: value for name, value in vars(size).items() if name in SIZES},
+        **{name: value for name, value in vars(some[0].profile).items() if name in SIZES},
         "seeds": sorted({trial.seed for trial in some}),
         "trials": len(some),
-        "recipes": recipes,
+        "recipes": {trial.recipe_name: trial.config()["recipe"] for trial in some},
         "hashes": " ".join(map(trial_hash, some)),
         "sources": sources,
         "versions": {
