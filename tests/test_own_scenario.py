@@ -19,7 +19,7 @@ from conftest import generator
 from dualdiff import profiles
 from dualdiff.exact import EXACT, ExactBox, exact_denoiser
 from dualdiff.experiments import weighting
-from dualdiff.experiments.members import RECIPES, Workshop
+from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.study import ScenarioTrial, study
 from dualdiff.experiments.weighting import WEIGHTINGS, WeightTrial, folds, sized
 from dualdiff.metrics import METRICS
@@ -112,8 +112,8 @@ def test_its_weights_are_learned(world: Scenario, recipe: str, store) -> None:
     trial = WeightTrial(world, RECIPES[recipe], TINY, 0, "learned constant")
     table = trial.table(store)
     assert set(table["target"]) == {"specialised", "run"} and trial.configuration in WEIGHTINGS
-    shop = Workshop(world, RECIPES[recipe], TINY, 0, store)
-    score = held_out_score(folds(shop, "specialised"), lambda: stream(0, "w"), draws=4)
+    networks = Networks(world, RECIPES[recipe], TINY, 0, store)
+    score = held_out_score(folds(networks, "specialised"), lambda: stream(0, "w"), draws=4)
     found = learn(score, weighting.NAMES, budget=7)
     assert np.isfinite(found.score) and len(found.tried) > 3
 
@@ -133,7 +133,7 @@ def test_it_is_drawn(world: Scenario, recipe: str, store) -> None:
         ends = np.array(world.region(which).frame())[:, :2] + np.array(c)
         drawn = patch.get_path().vertices
         np.testing.assert_allclose([drawn.min(0), drawn.max(0)], ends, atol=0.05)
-    stage = network_stage(Workshop(world, RECIPES[recipe], TINY, 0, store))
+    stage = network_stage(Networks(world, RECIPES[recipe], TINY, 0, store))
     assert len(stage.panels) == dim - 1 and len(stage.condition) == 2
     widget = Composition({world.name: stage}, points=50, steps=5)
     assert widget.samples().shape == (50, dim) and len(widget.picture().axes) == dim - 1

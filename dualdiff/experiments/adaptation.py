@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from dualdiff.experiments.members import LORA_RANK, RECIPES, Workshop
+from dualdiff.experiments.members import LORA_RANK, RECIPES, Networks
 from dualdiff.experiments.shifted import shifted_table
 from dualdiff.experiments.sizes import JOINT, size_of, sized
 from dualdiff.experiments.study import SUMS, ScenarioTrial, trials
@@ -110,13 +110,13 @@ def cost(
 
     Columns: ``seconds`` of training after the general network (as stored, so on the computer that
     trained), ``stored``, numbers kept for this home beside the general network, ``held``, numbers
-    held while sampling, ``calls`` of a network per step. ``options`` go to the workshop.
+    held while sampling, ``calls`` of a network per step. ``options`` go to the networks.
     """
     size = sized("adaptation", profile, n_specialised=points)
     rows = []
     for recipe in RECIPES.values():
-        shop = Workshop(cabinet(), recipe, size, seed, store, **options)
-        general = shop.general.network
+        networks = Networks(cabinet(), recipe, size, seed, store, **options)
+        general = networks.general.network
         full = numbers(general)
         low_rank = add_lora(general, LORA_RANK, stream(seed, "low rank"))
         for name in size_of("adaptation", profile).methods:
@@ -124,7 +124,7 @@ def cost(
             stored = numbers(low_rank, trainable=True) if method == "lora" else full
             calls = 1 + (name in SUMS)
             held = full if calls == 1 else full + stored
-            seconds = shop.specialised(method).seconds
+            seconds = networks.specialised(method).seconds
             rows.append((recipe.name, name, seconds, stored, held, calls))
     columns = ["recipe", "configuration", "seconds", "stored", "held", "calls"]
     return pd.DataFrame(rows, columns=columns)

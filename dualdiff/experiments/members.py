@@ -200,7 +200,7 @@ def kept(
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Networks:
     """Trains, or loads from the store, the networks of one scenario, recipe, profile and seed.
 
     Two processes that ask for the same network at the same time train it once. A network is
@@ -238,15 +238,15 @@ class Workshop:
         return y[kept], c[kept]
 
     def held_out(self) -> Rows:
-        """The specialised pairs of the fold, which this workshop's networks never see.
+        """The specialised pairs of the fold, which these networks never see.
 
         Raises
         ------
         ValueError
-            If the workshop has no fold.
+            If there is no fold.
         """
         if self.fold is None:
-            raise ValueError("this workshop holds no pairs out; give it a fold (k, of)")
+            raise ValueError("no pairs are held out: give the networks a fold (k, of)")
         y, c = replace(self, fold=None).rows("specialised")
         return y[self.fold[0] :: self.fold[1]], c[self.fold[0] :: self.fold[1]]
 
@@ -308,8 +308,8 @@ class Workshop:
             **versions(),
             **own(scenario),
         }
-        if definition := added(self, Workshop):
-            config["workshop"] = definition
+        if definition := added(self, Networks):
+            config["networks"] = definition
         if name != "general":
             config["specialised"] = _plain(scenario.specialised)
             config["n_specialised"] = profile.n_specialised

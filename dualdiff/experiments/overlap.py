@@ -15,7 +15,7 @@ from torch import Tensor
 from dualdiff.compose import joint
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
-from dualdiff.experiments.members import RECIPES, Recipe, Workshop
+from dualdiff.experiments.members import RECIPES, Networks, Recipe
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.sizes import size_of, sized
 from dualdiff.experiments.study import ScenarioTrial, configuration, exact_configurations, trials
@@ -57,11 +57,11 @@ class Diagnosis(ScenarioTrial):
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """The diagnostics, of target ``held out``."""
         assert not isinstance(self.recipe, str)
-        workshop = Workshop(
+        networks = Networks(
             self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
         )
-        specialised = workshop.specialised().network
-        rule = joint(workshop.general.network, specialised)
+        specialised = networks.specialised().network
+        rule = joint(networks.general.network, specialised)
         source = stream(self.seed, "rows", "held out")
         y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
 
@@ -176,8 +176,8 @@ def clouds(
             if recipe == "exact":
                 rule: Denoiser = exact_configurations(world)["joint"]
             else:
-                shop = Workshop(world, RECIPES[recipe], size, seed, store, device, quiet)
-                rule = configuration(shop, "joint")
+                networks = Networks(world, RECIPES[recipe], size, seed, store, device, quiet)
+                rule = configuration(networks, "joint")
             source = stream(seed, "one condition", device=device)
             y = sample(rule, c.to(device), source, draws=draws)[0].cpu()
             found[recipe][f"{distance:g}"] = y - c

@@ -15,7 +15,7 @@ from dualdiff.compose import joint
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import EXACT, exact_denoiser
 from dualdiff.experiments.definitions import added, digest, own
-from dualdiff.experiments.members import ADAPTATIONS, Recipe, Workshop, law, progress_bar
+from dualdiff.experiments.members import ADAPTATIONS, Networks, Recipe, law, progress_bar
 from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
@@ -33,16 +33,16 @@ SUMS = {"joint": "specialised", **{f"{method}_joint": method for method in ADAPT
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
 
 
-def configuration(workshop: Workshop, name: str) -> Denoiser:
+def configuration(networks: Networks, name: str) -> Denoiser:
     """A configuration by name, its networks trained or loaded.
 
     ``general``; a method of :data:`dualdiff.experiments.members.METHODS` alone; or one of
     :data:`SUMS`: ``joint``, the general network with the specialised one, or ``METHOD_joint``.
     """
     if name == "general":
-        return workshop.general.network
-    small = workshop.specialised(SUMS.get(name, name)).network
-    return joint(workshop.general.network, small) if name in SUMS else small
+        return networks.general.network
+    small = networks.specialised(SUMS.get(name, name)).network
+    return joint(networks.general.network, small) if name in SUMS else small
 
 
 def exact_configurations(scenario: Scenario) -> dict[str, Denoiser]:
@@ -172,15 +172,15 @@ class ScenarioTrial(Trial):
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """All metrics of its samples by target; what else the run has to say under ``run``."""
-        scenario, offsets, workshop = self.scenario, None, None
+        scenario, offsets, networks = self.scenario, None, None
         if not isinstance(self.recipe, str):
-            workshop = Workshop(
+            networks = Networks(
                 scenario, self.recipe, self.profile, self.seed, store, device, quiet
             )
-            offsets = scenario.specialised.offsets(*workshop.rows("specialised"))
+            offsets = scenario.specialised.offsets(*networks.rows("specialised"))
         source = stream(self.seed, "test conditions")
         conditions = scenario.conditions(self.profile.conditions, source)
-        samples, notes = self.sampled(workshop, conditions)
+        samples, notes = self.sampled(networks, conditions)
         found: dict[tuple[str, str], Estimate] = {}
         for target, region in (self.targets or {"specialised": scenario.specialised}).items():
             own = offsets if target == "specialised" else None
@@ -190,18 +190,18 @@ class ScenarioTrial(Trial):
         return found | {("run", metric): known(value) for metric, value in notes.items()}
 
     def sampled(
-        self, workshop: Workshop | None, conditions: Tensor
+        self, networks: Networks | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         """Samples ``[n, draws, dy]`` at the conditions, and what else the run has to say.
 
-        Without a workshop the members are exact.
+        Without networks the members are exact.
         """
-        if workshop is None:
+        if networks is None:
             denoiser = exact_configurations(self.scenario)[self.configuration]
             device, quiet = torch.device("cpu"), True
         else:
-            denoiser = configuration(workshop, self.configuration)
-            device, quiet = torch.device(workshop.device), workshop.quiet
+            denoiser = configuration(networks, self.configuration)
+            device, quiet = torch.device(networks.device), networks.quiet
         label = f"{self.scenario.name}, {self.recipe_name}: sample {self.configuration}"
         draws = self.profile.draws
         with progress_bar(len(conditions) * draws, label, quiet) as bar:

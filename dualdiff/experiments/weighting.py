@@ -15,7 +15,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.experiments import sizes
 from dualdiff.experiments.composition import seen
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import RECIPES, Recipe, Workshop, progress_bar
+from dualdiff.experiments.members import RECIPES, Networks, Recipe, progress_bar
 from dualdiff.experiments.overlap import targets
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
@@ -62,18 +62,18 @@ def sized(profile: str) -> Profile:
 
 
 def members(
-    scenario: Scenario, workshop: Workshop | None, method: str = "specialised"
+    scenario: Scenario, networks: Networks | None, method: str = "specialised"
 ) -> dict[str, Denoiser]:
-    """General and specialised: the workshop's networks, or exact without one.
+    """General and specialised: the networks, or exact without them.
 
     ``method`` is how the specialised network was made, of
     :data:`dualdiff.experiments.members.METHODS`.
     """
-    if workshop is None:
+    if networks is None:
         exact = exact_configurations(scenario)
         return {name: exact[name] for name in NAMES}
-    small = workshop.specialised(method).network
-    return {"general": workshop.general.network, "specialised": small}
+    small = networks.specialised(method).network
+    return {"general": networks.general.network, "specialised": small}
 
 
 class Composed(ScenarioTrial):
@@ -96,10 +96,10 @@ class MethodTrial(Composed):
         return {**super().code(), "method": digest(METHODS.get(self.configuration))}
 
     def sampled(
-        self, workshop: Workshop | None, conditions: Tensor
+        self, networks: Networks | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
-        own = members(self.scenario, workshop)
-        device = torch.device("cpu" if workshop is None else workshop.device)
+        own = members(self.scenario, networks)
+        device = torch.device("cpu" if networks is None else networks.device)
         run = METHODS[self.configuration].make(own["general"], own["specialised"])
         result = run(
             conditions.to(device),
@@ -115,11 +115,11 @@ class MapTrial(Composed):
     kind = "map"
 
     def sampled(
-        self, workshop: Workshop | None, conditions: Tensor
+        self, networks: Networks | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         weights = dict(zip(NAMES, map(float, self.configuration.split(", ")), strict=True))
-        rule = Weighted(members(self.scenario, workshop), weights)
-        device = torch.device("cpu" if workshop is None else workshop.device)
+        rule = Weighted(members(self.scenario, networks), weights)
+        device = torch.device("cpu" if networks is None else networks.device)
         source = stream(self.seed, "test samples", device=device)
         return sample(rule, conditions.to(device), source, draws=self.profile.draws).cpu(), {}
 
@@ -152,51 +152,51 @@ class WeightTrial(Composed):
         return {**super().config(device), "search": asked}
 
     def sampled(
-        self, workshop: Workshop | None, conditions: Tensor
+        self, networks: Networks | None, conditions: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
-        if workshop is None:
+        if networks is None:
             raise ValueError("weights are learned for trained members, not for exact ones")
         method, _, shape = WAYS[self.configuration]
-        table = self.weights(workshop)
-        own = members(self.scenario, workshop, method)
+        table = self.weights(networks)
+        own = members(self.scenario, networks, method)
         rule = Weighted(own, {name: table[name] for name in NAMES})
         notes = {
             f"{name} at {t}": float(table[name][t])
             for name in NAMES
             for t in range(0, rule.process.steps, 11)
         }
-        source = stream(self.seed, "test samples", device=workshop.device)
-        there = conditions.to(workshop.device)
+        source = stream(self.seed, "test samples", device=networks.device)
+        there = conditions.to(networks.device)
         return DRAWS[shape](rule, there, source, self.profile.draws).cpu(), notes
 
-    def weights(self, workshop: Workshop) -> dict[str, Tensor]:
+    def weights(self, networks: Networks) -> dict[str, Tensor]:
         """The weights per timestep by member, learned or loaded."""
-        config = {**self.config(workshop.device), **self.code()}
+        config = {**self.config(networks.device), **self.code()}
         # Sampling and scoring of the trial do not change what was learned.
         config["profile"] = {
             k: v for k, v in config["profile"].items() if k not in ("conditions", "draws")
         }
-        return workshop.store.tensors("weights", config, partial(self._learn, workshop))
+        return networks.store.tensors("weights", config, partial(self._learn, networks))
 
-    def _learn(self, workshop: Workshop) -> dict[str, Tensor]:
+    def _learn(self, networks: Networks) -> dict[str, Tensor]:
         label = f"{self.scenario.name}, {self.recipe_name}: {self.configuration}"
-        seed, device = self.seed, workshop.device
+        seed, device = self.seed, networks.device
         method, choice, shape = WAYS[self.configuration]
-        own = members(self.scenario, workshop, method)
+        own = members(self.scenario, networks, method)
         total = own["general"].process.steps if choice == "stacked" else self.scale.budget
-        with progress_bar(total, label, workshop.quiet) as bar:
+        with progress_bar(total, label, networks.quiet) as bar:
             if choice == "stacked":
                 source = stream(seed, "stacking", device=device)
-                return stacked(folds(workshop, method), source, progress=bar.update)
+                return stacked(folds(networks, method), source, progress=bar.update)
             if choice == "learned":
                 objective = held_out_score(
-                    folds(workshop, method),
+                    folds(networks, method),
                     partial(stream, seed, "weights", device=device),
                     draws=self.scale.score_draws,
                     draw=DRAWS[shape],
                 )
             else:
-                objective = self._oracle(own, workshop, DRAWS[shape])
+                objective = self._oracle(own, networks, DRAWS[shape])
             knots = KNOTS[shape]
             best = learn(
                 objective,
@@ -209,15 +209,15 @@ class WeightTrial(Composed):
         return best.curve.weights(own["general"].process)
 
     def _oracle(
-        self, own: Mapping[str, Denoiser], workshop: Workshop, draw: Draw
+        self, own: Mapping[str, Denoiser], networks: Networks, draw: Draw
     ) -> Callable[[Curve], float]:
         """Total variation to the true law, at conditions of its own."""
         n = self.scale.oracle // 20
         conditions = self.scenario.conditions(n, stream(self.seed, "oracle conditions"))
 
         def score(curve: Curve) -> float:
-            source = stream(self.seed, "oracle", device=workshop.device)
-            y = draw(curve.rule(own), conditions.to(workshop.device), source, 20).cpu()
+            source = stream(self.seed, "oracle", device=networks.device)
+            y = draw(curve.rule(own), conditions.to(networks.device), source, 20).cpu()
             bootstrap = stream(self.seed, "oracle bootstrap")
             law = self.scenario.specialised
             return total_variation(y, conditions, law, bootstrap, replicates=2).value
@@ -225,14 +225,14 @@ class WeightTrial(Composed):
         return score
 
 
-def folds(workshop: Workshop, method: str) -> list[Fold]:
+def folds(networks: Networks, method: str) -> list[Fold]:
     """The general network and a specialised one per fold, with the pairs that it has not seen."""
     found = []
     for k in range(FOLDS):
-        own = replace(workshop, fold=(k, FOLDS))
-        y, c = (rows.to(workshop.device) for rows in own.held_out())
+        own = replace(networks, fold=(k, FOLDS))
+        y, c = (rows.to(networks.device) for rows in own.held_out())
         small = own.specialised(method).network
-        found.append(Fold({"general": workshop.general.network, "specialised": small}, y, c))
+        found.append(Fold({"general": networks.general.network, "specialised": small}, y, c))
     return found
 
 

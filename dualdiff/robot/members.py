@@ -63,7 +63,7 @@ class Moments:
         return x * self.scale + self.mean
 
 
-class Told(Denoiser):
+class OfType(Denoiser):
     """A network that is told one type whatever its condition says; None: that is told nothing."""
 
     def __init__(self, network: MLP, kind: str | None) -> None:
@@ -91,7 +91,7 @@ def _rows(tasks: int, store: Store) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Networks:
     """Rows and networks of one setting and seed, each made when asked for and kept in the store.
 
     With ``fold`` k, every fourth specialised task is left out, from the k-th on.
@@ -203,7 +203,7 @@ class Workshop:
         c = self.conditions(features_of(rows))
         if self.fold is None:
             if held_out:
-                raise ValueError("nothing is held out: the workshop has no fold")
+                raise ValueError("nothing is held out: give the networks a fold")
             return y, c
         here = self._held_out() == held_out
         return y[here], c[here]
@@ -241,7 +241,7 @@ class Workshop:
             "seed": self.seed,
             "code": version_of(type(self)),
             **versions(),
-            **added(self, Workshop),
+            **added(self, Networks),
         }
         return config if name == "general" else {**config, "fold": self.fold}
 

@@ -22,7 +22,7 @@ from dualdiff.resampling import Resampling
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.judge import law_scores, oracle_places, success_rates, uniform_places
 from dualdiff.robot.kinds import KINDS, TYPES
-from dualdiff.robot.members import FOLDS, Told, Workshop
+from dualdiff.robot.members import FOLDS, Networks, OfType
 from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.samplers import sample
@@ -59,7 +59,7 @@ class Composed(NamedTuple):
     corrected: bool = False
 
 
-def compose(workshop: Workshop, configuration: str) -> Composed:
+def compose(networks: Networks, configuration: str) -> Composed:
     """A configuration of :data:`CONFIGURATIONS`, its networks trained or loaded.
 
     Raises
@@ -72,28 +72,28 @@ def compose(workshop: Workshop, configuration: str) -> Composed:
             f"configuration must be one of {', '.join(CONFIGURATIONS)}, not {configuration!r}"
         )
     if configuration in ("told", "guided"):
-        return _guided(workshop, configuration == "guided")
-    general = workshop.general.network
+        return _guided(networks, configuration == "guided")
+    general = networks.general.network
     if configuration == "general":
         return Composed(general, {})
     method = "finetuned" if configuration.startswith("finetuned") else "specialised"
-    small = getattr(workshop, method).network
+    small = getattr(networks, method).network
     if configuration == method:
         return Composed(small, {})
     if configuration.endswith("weighted"):
-        curve = learned_constants(workshop, method)
+        curve = learned_constants(networks, method)
         chosen = dict(zip(curve.names, curve.values[0].tolist(), strict=True))
         rule = Weighted({"general": general, "specialised": small}, chosen)
         return Composed(rule, {f"weight {name}": w for name, w in chosen.items()})
     return Composed(joint(general, small), {}, corrected=configuration.endswith("smc"))
 
 
-def told_setting(workshop: Workshop) -> Workshop:
-    """The same workshop with networks that are told the type."""
-    return replace(workshop, setting=replace(workshop.setting, told=True))
+def told_setting(networks: Networks) -> Networks:
+    """The same, with networks that are told the type."""
+    return replace(networks, setting=replace(networks.setting, told=True))
 
 
-def _guided(workshop: Workshop, with_guidance: bool) -> Composed:
+def _guided(networks: Networks, with_guidance: bool) -> Composed:
     r"""Generalised guidance with a task condition.
 
     .. math:: \varepsilon_u + w_c (\varepsilon_\mathrm{Ball} - \varepsilon_u)
@@ -103,9 +103,9 @@ def _guided(workshop: Workshop, with_guidance: bool) -> Composed:
     task}` the same told the known type that predicts the specialised rows best, and
     :math:`\varepsilon_\mathrm{Ball}` the fine-tuned network (arXiv 2312.08195).
     """
-    told = told_setting(workshop)
+    told = told_setting(networks)
     if not with_guidance:
-        return Composed(Told(told.finetuned.network, SPECIAL), {})
+        return Composed(OfType(told.finetuned.network, SPECIAL), {})
     kind = nearest_type(told)
     curve = _learn(told, _guidance_score(told, kind), ("concept", "task"), GUIDANCE_STARTS)
     concept, task = curve.values[0].tolist()
@@ -114,46 +114,46 @@ def _guided(workshop: Workshop, with_guidance: bool) -> Composed:
     return Composed(rule, notes)
 
 
-def guidance(told: Workshop, kind: str, concept: float, task: float) -> Weighted:
+def guidance(told: Networks, kind: str, concept: float, task: float) -> Weighted:
     """The rule of :func:`compose`'s ``guided`` with given weights."""
     general = told.general.network
-    sources = {"concept": Told(told.finetuned.network, SPECIAL), "task": Told(general, kind)}
-    return guided(Told(general, None), sources, {"concept": concept, "task": task})
+    sources = {"concept": OfType(told.finetuned.network, SPECIAL), "task": OfType(general, kind)}
+    return guided(OfType(general, None), sources, {"concept": concept, "task": task})
 
 
 # --- choices from held-out tasks --------------------------------------------------------------
 
 
-def folds(workshop: Workshop, method: str) -> list[Fold]:
+def folds(networks: Networks, method: str) -> list[Fold]:
     """Per fold the general network and one of the method, with rows of tasks it has not seen."""
     found = []
     for k in range(FOLDS):
-        own = replace(workshop, fold=k)
-        members = {"general": workshop.general.network, "specialised": getattr(own, method).network}
+        own = replace(networks, fold=k)
+        members = {"general": networks.general.network, "specialised": getattr(own, method).network}
         found.append(Fold(members, *own.rows("specialised", held_out=True)))
     return found
 
 
-def _score_stream(workshop: Workshop) -> Callable[[], torch.Generator]:
-    return partial(stream, workshop.seed, "robot weights, scored")
+def _score_stream(networks: Networks) -> Callable[[], torch.Generator]:
+    return partial(stream, networks.seed, "robot weights, scored")
 
 
-def learned_constants(workshop: Workshop, method: str) -> Curve:
+def learned_constants(networks: Networks, method: str) -> Curve:
     """Constants by which the energy score on held-out tasks is lowest."""
-    objective = held_out_score(folds(workshop, method), _score_stream(workshop), draws=SCORE_DRAWS)
-    return _learn(workshop, objective, ("general", "specialised"), STARTS)
+    objective = held_out_score(folds(networks, method), _score_stream(networks), draws=SCORE_DRAWS)
+    return _learn(networks, objective, ("general", "specialised"), STARTS)
 
 
 def _learn(
-    workshop: Workshop,
+    networks: Networks,
     objective: Objective,
     names: tuple[str, str],
     starts: tuple[tuple[float, float], ...],
 ) -> Curve:
-    return learn(objective, names, starts=starts, budget=workshop.scale.budget).curve
+    return learn(objective, names, starts=starts, budget=networks.scale.budget).curve
 
 
-def _guidance_score(told: Workshop, kind: str) -> Objective:
+def _guidance_score(told: Networks, kind: str) -> Objective:
     """The held-out energy score of guidance weights ``(concept, task)``, as a curve's constants."""
 
     def score(curve: Curve) -> float:
@@ -170,7 +170,7 @@ def _guidance_score(told: Workshop, kind: str) -> Objective:
     return score
 
 
-def nearest_type(told: Workshop) -> str:
+def nearest_type(told: Networks) -> str:
     """The known type as which the general network predicts the specialised rows best.
 
     The lowest energy score on the specialised rows, none of which the general network has seen.
@@ -179,7 +179,7 @@ def nearest_type(told: Workshop) -> str:
     scores = {}
     for kind in TYPES:
         if kind != SPECIAL:
-            denoiser = Told(told.general.network, kind)
+            denoiser = OfType(told.general.network, kind)
             drawn = sample(denoiser, c, _score_stream(told)(), draws=SCORE_DRAWS)
             scores[kind] = energy_score(drawn, y).value
     return min(scores, key=lambda kind: scores[kind])
@@ -188,7 +188,7 @@ def nearest_type(told: Workshop) -> str:
 # --- sampling and scoring ---------------------------------------------------------------------
 
 
-class Drawn(NamedTuple):
+class Places(NamedTuple):
     """World positions at the test conditions and at those of the law, ``[n, k, 2]`` each."""
 
     places: Tensor
@@ -207,25 +207,25 @@ class Unseen:
     """Rows at which samples are compared with oracle draws, spread over the tasks."""
 
 
-def unseen(workshop: Workshop) -> Unseen:
+def unseen(networks: Networks) -> Unseen:
     """The test rows of Ball: none of their tasks was trained on."""
-    rows = workshop.data.test
+    rows = networks.data.test
     features = features_of(rows)
     own = position(offsets_of(rows), features[:, :5])
-    law = torch.linspace(0, len(rows) - 1, workshop.scale.law_conditions).round().long()
+    law = torch.linspace(0, len(rows) - 1, networks.scale.law_conditions).round().long()
     return Unseen(features, torch.from_numpy(rows["task"].to_numpy(copy=True)), own, law)
 
 
-def draw(workshop: Workshop, configuration: str, test: Unseen) -> Drawn:
+def draw(networks: Networks, configuration: str, test: Unseen) -> Places:
     """Samples of a configuration at the test conditions: one each, or a group of SMC's."""
-    made = compose(workshop, configuration)
+    made = compose(networks, configuration)
     found, notes = {}, dict(made.notes)
     for name, features, draws in (
         ("places", test.features, GROUP if made.corrected else 1),
-        ("law", test.features[test.law], workshop.scale.draws),
+        ("law", test.features[test.law], networks.scale.draws),
     ):
-        source = stream(workshop.seed, "robot samples", name)
-        shown = told_setting(workshop) if configuration in ("told", "guided") else workshop
+        source = stream(networks.seed, "robot samples", name)
+        shown = told_setting(networks) if configuration in ("told", "guided") else networks
         c = shown.conditions(features)
         if made.corrected:
             assert isinstance(made.denoiser, Weighted)
@@ -235,20 +235,20 @@ def draw(workshop: Workshop, configuration: str, test: Unseen) -> Drawn:
         else:
             y = sample(made.denoiser, c, source, draws=draws)
         found[name] = shown.places(features, y)
-    return Drawn(found["places"], found["law"], notes)
+    return Places(found["places"], found["law"], notes)
 
 
-def reference(workshop: Workshop, name: str, test: Unseen) -> Drawn:
+def reference(networks: Networks, name: str, test: Unseen) -> Places:
     """What configurations are measured against, in the shape of :func:`draw`."""
     ball, law = KINDS[SPECIAL], test.features[test.law]
     if name == "data":
         own = test.own[:, None]
-        return Drawn(own, own[test.law], {})
-    source = partial(stream, workshop.seed, "robot reference", name)
+        return Places(own, own[test.law], {})
+    source = partial(stream, networks.seed, "robot reference", name)
     make = oracle_places if name == "oracle" else uniform_places
-    return Drawn(
+    return Places(
         make(ball, test.features, 1, source("rows")),
-        make(ball, law, workshop.scale.draws, source("law")),
+        make(ball, law, networks.scale.draws, source("law")),
         {},
     )
 
@@ -306,16 +306,16 @@ class RobotTrial(Trial):
             **added(self, RobotTrial),
         }
 
-    def workshop(self, store: Store, quiet: bool = True) -> Workshop:
+    def networks(self, store: Store, quiet: bool = True) -> Networks:
         """Where its networks come from."""
-        return Workshop(self.setting, self.profile, self.seed, store, quiet)
+        return Networks(self.setting, self.profile, self.seed, store, quiet)
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """Success on fresh scenes, and the law beside the oracle's; notes under ``run``."""
-        workshop = self.workshop(store)
-        test = unseen(workshop)
+        networks = self.networks(store)
+        test = unseen(networks)
         how = reference if self.configuration in REFERENCES else draw
-        drawn = how(workshop, self.configuration, test)
+        drawn = how(networks, self.configuration, test)
         rates = success_rates(
             KINDS[SPECIAL],
             test.features,
@@ -325,14 +325,14 @@ class RobotTrial(Trial):
         )
         scores: dict[tuple[str, str], Estimate] = {("fresh scenes", k): v for k, v in rates.items()}
         if drawn.law.shape[1] > 1:
-            truth = self._truth(workshop, test)
+            truth = self._truth(networks, test)
             law = law_scores(drawn.law, truth, test.tasks[test.law])
             scores |= {("oracle", k): v for k, v in law.items()}
         return scores | {("run", k): known(v) for k, v in drawn.notes.items()}
 
-    def _truth(self, workshop: Workshop, test: Unseen) -> Tensor:
+    def _truth(self, networks: Networks, test: Unseen) -> Tensor:
         """Oracle draws at the conditions of the law, the same for all configurations."""
-        scale, features = workshop.scale, test.features[test.law]
+        scale, features = networks.scale, test.features[test.law]
         source = stream(self.seed, "robot truth")
 
         def make() -> dict[str, Tensor]:
@@ -345,7 +345,7 @@ class RobotTrial(Trial):
             "code": version_of(oracle_places, unseen),
             **versions(),
         }
-        return workshop.store.tensors("robot_truth", config, make)["places"]
+        return networks.store.tensors("robot_truth", config, make)["places"]
 
 
 # --- what is run ------------------------------------------------------------------------------

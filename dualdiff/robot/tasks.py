@@ -127,7 +127,7 @@ def touches(scenes: Scenes, index: Tensor, places: Tensor) -> Tensor:
 # --- the oracle -------------------------------------------------------------------------------
 
 
-class Drawn(NamedTuple):
+class Targets(NamedTuple):
     """Targets that succeed: offsets ``[n, 2]``, whether one was found, draws that it took."""
 
     offsets: Tensor
@@ -143,7 +143,7 @@ def draw_offsets(kind: Kind, generator: torch.Generator, *shape: int) -> Tensor:
 
 def oracle(
     scenes: Scenes, kind: Kind, column: int, generator: torch.Generator, *, limit: int = LIMIT
-) -> Drawn:
+) -> Targets:
     """A target that succeeds for every scene: the first success of uniform draws from the box.
 
     So it is uniform on the feasible offsets, exactly. A scene without success in ``limit`` draws is
@@ -165,7 +165,7 @@ def oracle(
             draws[rows] += torch.where(hit, first + 1, at_once)
         left = left[~found[left]]
         so_far, at_once = so_far + at_once, min(2 * at_once, 512)
-    return Drawn(offsets, found, draws)
+    return Targets(offsets, found, draws)
 
 
 def _succeeds(scenes: Scenes, kind: Kind, column: int, rows: Tensor, offsets: Tensor) -> Tensor:

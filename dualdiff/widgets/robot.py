@@ -12,7 +12,7 @@ from dualdiff.randomness import stream
 from dualdiff.robot.dataset import SPECIAL, decode, from_world
 from dualdiff.robot.judge import column_of, oracle_places
 from dualdiff.robot.kinds import KINDS, RADIUS, SIDE
-from dualdiff.robot.members import Workshop
+from dualdiff.robot.members import Networks
 from dualdiff.robot.scenes import Scenes, fresh_scenes
 from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.robot.study import unseen
@@ -32,7 +32,7 @@ DRAWS = 20_000
 """Oracle draws from which the law of a condition is known."""
 
 
-def robot_stage(workshop: Workshop) -> Stage:
+def robot_stage(networks: Networks) -> Stage:
     """A move to a ball: networks of the robot study in the frame *metric*, in one scene.
 
     Of the first :data:`SCENES` test rows whose ball lies far enough from the walls, each with a
@@ -41,20 +41,20 @@ def robot_stage(workshop: Workshop) -> Stage:
     Raises
     ------
     Refused
-        For a workshop of another frame or normalisation, or without such a row.
+        For networks of another frame or normalisation, or without such a row.
     """
-    setting = workshop.setting
+    setting = networks.setting
     if setting.frame != "metric" or setting.normalisation != "z-score" or setting.told:
         raise Refused(
             f"setting must be in frame 'metric' with z-scores and not told the type, "
             f"not {setting.name!r}"
         )
-    kind, features = KINDS[SPECIAL], unseen(workshop).features
+    kind, features = KINDS[SPECIAL], unseen(networks).features
     away = ((features[:, :2] > AWAY) & (features[:, :2] < SIDE - AWAY)).all(1)
     if not bool(away.any()):
         raise Refused(f"the test rows have no ball {AWAY:g} units away from all walls")
     rows = features[away][:SCENES]
-    source = stream(workshop.seed, "widget", "robot")
+    source = stream(networks.seed, "widget", "robot")
     scenes = fresh_scenes(kind, rows, source)
     # Further than the box of offsets, from which the oracle draws: elsewhere it works as well.
     low, high = (-AWAY, -AWAY), (AWAY, AWAY)
@@ -64,7 +64,7 @@ def robot_stage(workshop: Workshop) -> Stage:
     row, scenes = rows[chosen], scenes.rows(chosen)
     inside = succeed[chosen].view(FINE, FINE)
     law = _law(row, low, high, source)
-    general, specialised = workshop.general.network, workshop.specialised.network
+    general, specialised = networks.general.network, networks.specialised.network
     return Stage(
         title="robot, trained networks",
         note=(
@@ -72,7 +72,7 @@ def robot_stage(workshop: Workshop) -> Stage:
             "nothing. Dots are places where the two networks would stand; the dashed outline holds "
             "the places from which it works in this very scene, whose obstacles neither network "
             "sees. The general network has never seen a ball, the specialised one "
-            f"{workshop.scale.n_specialised} moves to one."
+            f"{networks.scale.n_specialised} moves to one."
         ),
         inside="share that reaches the ball in this scene",
         members={
@@ -82,7 +82,7 @@ def robot_stage(workshop: Workshop) -> Stage:
         },
         target=Grid(low, high, law, inside),
         panels=[_robot_panel(scenes, row, low, high, inside)],
-        condition=tuple(workshop.conditions(row)[0].tolist()),
+        condition=tuple(networks.conditions(row)[0].tolist()),
         framed=False,
         names={"truth": "places that reach the ball", "object": "objects, robot"},
     )
@@ -125,8 +125,8 @@ def _robot_panel(scenes: Scenes, row: Tensor, low: Corner, high: Corner, inside:
     )
 
 
-def small_robot(profile: str, seed: int, store: Store, quiet: bool = True) -> Workshop:
+def small_robot(profile: str, seed: int, store: Store, quiet: bool = True) -> Networks:
     """The robot study's networks of frame *metric*, half as wide: small enough to send."""
     setting = SETTINGS["metric"]
     narrow = replace(setting.recipe, architecture=replace(setting.recipe.architecture, width=128))
-    return Workshop(replace(setting, recipe=narrow), SCALES[profile], seed, store, quiet)
+    return Networks(replace(setting, recipe=narrow), SCALES[profile], seed, store, quiet)

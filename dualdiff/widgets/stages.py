@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
-from dualdiff.experiments.members import Workshop
+from dualdiff.experiments.members import Networks
 from dualdiff.experiments.scenes import Plane
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
@@ -187,12 +187,12 @@ class Normal(Denoiser):
 # --- two kinds of stages ------------------------------------------------------------------
 
 
-def network_stage(workshop: Workshop) -> Stage:
+def network_stage(networks: Networks) -> Stage:
     """The trained general and specialised network of a synthetic scenario."""
-    world = workshop.scenario
+    world = networks.scenario
     # Copies: the widget samples on the CPU, wherever the chapter does.
     general, specialised = (
-        clone(trained.network).cpu() for trained in (workshop.general, workshop.specialised())
+        clone(trained.network).cpu() for trained in (networks.general, networks.specialised())
     )
     target = world.specialised
     low, high = world.condition_low, world.condition_high
@@ -202,8 +202,8 @@ def network_stage(workshop: Workshop) -> Stage:
         title=f"{name}, trained networks",
         note=(
             f"The {name}: every dot is a place that the two networks propose for a plate, seen "
-            f"from the condition c. The general network learned {workshop.profile.n_general:,} "
-            f"homes, the specialised one {workshop.profile.n_specialised} plates of this home, "
+            f"from the condition c. The general network learned {networks.profile.n_general:,} "
+            f"homes, the specialised one {networks.profile.n_specialised} plates of this home, "
             "whose region is outlined in its colour. Move the weights and c."
         ),
         inside="share inside the specialised region",
@@ -211,7 +211,7 @@ def network_stage(workshop: Workshop) -> Stage:
             "general": general,
             "specialised": specialised,
             "unconditional": unconditional(
-                world.general, general.process, workshop.rows("general")[0]
+                world.general, general.process, networks.rows("general")[0]
             ),
         },
         target=target,

@@ -1,4 +1,4 @@
-"""Recipes and the workshop: networks made once, kept, and known by what made them."""
+"""Recipes and the networks: networks made once, kept, and known by what made them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from test_study import TINY
 
 from dualdiff.experiments import members
-from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Recipe, Workshop
+from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Networks, Recipe
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
@@ -22,11 +22,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def train(scenario: Scenario, store: Store) -> Workshop:
-    shop = Workshop(scenario, RECIPES["plain"], TINY, 0, store)
+def train(scenario: Scenario, store: Store) -> Networks:
+    networks = Networks(scenario, RECIPES["plain"], TINY, 0, store)
     for method in ("specialised", "finetuned"):
-        shop.specialised(method)
-    return shop
+        networks.specialised(method)
+    return networks
 
 
 def count(folder: Path) -> int:
@@ -58,10 +58,10 @@ def test_networks_are_trained_once_and_shared(store: Store, tmp_path: Path) -> N
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_adapting_starts_from_the_general_network(store: Store, method: str) -> None:
     still = replace(RECIPES["plain"].optimisation, learning_rate=1e-12)
-    shop = Workshop(cabinet(), replace(RECIPES["plain"], optimisation=still), TINY, 0, store)
-    adapted = shop.specialised(method).network
-    torch.testing.assert_close(shop.general.network.head.weight, adapted.head.weight)
-    assert not torch.allclose(shop.specialised().network.head.weight, adapted.head.weight)
+    networks = Networks(cabinet(), replace(RECIPES["plain"], optimisation=still), TINY, 0, store)
+    adapted = networks.specialised(method).network
+    torch.testing.assert_close(networks.general.network.head.weight, adapted.head.weight)
+    assert not torch.allclose(networks.specialised().network.head.weight, adapted.head.weight)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -75,21 +75,21 @@ def test_every_set_size_gets_the_same_steps(
         rows.append(options["rows_per_epoch"])
         return fit(*data, **options)
 
-    shop = Workshop(cabinet(), RECIPES["tuned"], replace(TINY, n_specialised=n), 0, store)
-    assert len(shop.general.losses) == TINY.general_epochs
+    networks = Networks(cabinet(), RECIPES["tuned"], replace(TINY, n_specialised=n), 0, store)
+    assert len(networks.general.losses) == TINY.general_epochs
     monkeypatch.setattr(members, "fit", spy)
-    trained = shop.specialised(method)
+    trained = networks.specialised(method)
     assert rows == [EPOCH]
     epochs = TINY.specialised_epochs if method == "specialised" else TINY.finetune_epochs
     assert len(trained.losses) == epochs and trained.seconds > 0
-    assert len(shop.rows("specialised")[0]) == n
+    assert len(networks.rows("specialised")[0]) == n
     for parameter in trained.network.parameters():
         assert parameter.requires_grad and bool(torch.isfinite(parameter).all())
 
 
 def test_unknown_method_is_named(store: Store) -> None:
     with pytest.raises(ValueError, match="method must be one of specialised, .* not 'magic'"):
-        Workshop(cabinet(), RECIPES["plain"], TINY, 0, store).specialised("magic")
+        Networks(cabinet(), RECIPES["plain"], TINY, 0, store).specialised("magic")
 
 
 @pytest.mark.parametrize("steps", [50, 100, 1000])
@@ -104,9 +104,9 @@ def test_the_number_of_steps_changes_the_steps_and_not_the_diffusion(steps: int)
 
 
 def test_object_frame_is_an_option(store: Store) -> None:
-    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
-    y, c = shop.rows("general")
-    network = shop.specialised().network
+    networks = Networks(cabinet(), RECIPES["tuned"], TINY, 0, store)
+    y, c = networks.rows("general")
+    network = networks.specialised().network
     torch.testing.assert_close(network.offset, (y - c).mean(0))
     torch.testing.assert_close(network.residual, torch.ones(3))  # the process has the same scale
 
@@ -143,21 +143,21 @@ NO_FRAME = replace(
 @pytest.mark.parametrize(("dy", "dc"), [(1, 1), (2, 2), (2, 5), (2, 1), (1, 4), (4, 3)])
 def test_networks_have_the_dimensions_of_their_rows(store: Store, dy: int, dc: int) -> None:
     for recipe in (RECIPES["plain"], NO_FRAME, RECIPES["tuned"]):
-        shop = Workshop(Table(dy, dc), recipe, TINY, 0, store)  # type: ignore[arg-type]
+        networks = Networks(Table(dy, dc), recipe, TINY, 0, store)  # type: ignore[arg-type]
         if recipe.architecture.object_frame and dy != dc:
             with pytest.raises(ValueError, match=rf"{recipe.name}.*y - c.* {dy} and {dc}"):
-                _ = shop.general
+                _ = networks.general
             continue
-        for trained in (shop.general, *map(shop.specialised, METHODS)):
+        for trained in (networks.general, *map(networks.specialised, METHODS)):
             assert (trained.network.process.dy, trained.network.process.dc) == (dy, dc)
             y = sample(trained.network, torch.zeros(3, dc), stream(0))
             assert y.shape == (3, 1, dy) and bool(torch.isfinite(y).all())
 
 
 def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> None:
-    """Rows, recipes and workshops of one's own: other code or fields, another network."""
+    """Rows, recipes and networks_of of one's own: other code or fields, another network."""
 
-    def defined(shift: float) -> list[Workshop]:
+    def defined(shift: float) -> list[Networks]:
         class Shifted(Scenario):
             def pairs(self, which: str, *rest: Any, **options: Any) -> tuple[Any, Any]:
                 y, c = super().pairs(which, *rest, **options)
@@ -167,7 +167,7 @@ def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> N
             def process(self, y: torch.Tensor, c: torch.Tensor) -> Process:
                 return Process.linear(20, 0.001, 0.2 + shift)
 
-        class Own(Workshop):
+        class Own(Networks):
             def rows(self, which: str) -> tuple[Any, Any]:
                 y, c = super().rows(which)
                 return y + shift, c
@@ -175,13 +175,13 @@ def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> N
         home, recipe = cabinet(), RECIPES["plain"]
         rest = (TINY, 0, store)
         return [
-            Workshop(Shifted("own", home.general, home.specialised), recipe, *rest),
-            Workshop(home, Slower("plain"), *rest),
+            Networks(Shifted("own", home.general, home.specialised), recipe, *rest),
+            Networks(home, Slower("plain"), *rest),
             Own(home, recipe, *rest),
-            Workshop(Table(2, 2, shift), recipe, *rest),  # type: ignore[arg-type]
+            Networks(Table(2, 2, shift), recipe, *rest),  # type: ignore[arg-type]
         ]
 
-    plain = Workshop(cabinet(), RECIPES["plain"], TINY, 0, store)
+    plain = Networks(cabinet(), RECIPES["plain"], TINY, 0, store)
     for one, same, other in zip(defined(0.1), defined(0.1), defined(0.2), strict=True):
         weights = one.general.network.head.weight
         assert torch.equal(weights, same.general.network.head.weight)
@@ -191,20 +191,20 @@ def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> N
 
 def test_a_shop_of_ones_own_keeps_what_it_trained_wherever_it_stands(tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class Own(Workshop):
+    class Own(Networks):
         shift: float = 0.0
 
     def config(shift: float, folder: str, **options: Any) -> dict[str, Any]:
-        shop = Own(cabinet(), RECIPES["plain"], TINY, 0, Store(tmp_path / folder), **options)
-        object.__setattr__(shop, "shift", shift)
-        return shop._config("general", 1)
+        networks = Own(cabinet(), RECIPES["plain"], TINY, 0, Store(tmp_path / folder), **options)
+        object.__setattr__(networks, "shift", shift)
+        return networks._config("general", 1)
 
     assert config(1.0, "a", quiet=False) == config(1.0, "b") != config(2.0, "b")
 
 
 def test_training_rows_are_from_their_regions(store: Store) -> None:
-    shop = Workshop(cabinet(), RECIPES["plain"], TINY, 0, store)
-    rows = {which: shop.rows(which) for which in ("general", "specialised")}
+    networks = Networks(cabinet(), RECIPES["plain"], TINY, 0, store)
+    rows = {which: networks.rows(which) for which in ("general", "specialised")}
     assert {k: len(y) for k, (y, _) in rows.items()} == {"general": 256, "specialised": 128}
     for which, (y, c) in rows.items():
         assert cabinet().region(which).contains(y, c).all()

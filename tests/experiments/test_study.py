@@ -55,7 +55,7 @@ def test_table_is_repeatable_and_kept(store: Store, tmp_path: Path, monkeypatch)
     assert first.equals(again)
     other = study(cabinet(), [RECIPES["plain"]], TINY, 1, store=store)
     assert not first["value"].equals(other["value"])
-    monkeypatch.setattr(module, "Workshop", None)  # a second call trains nothing
+    monkeypatch.setattr(module, "Networks", None)  # a second call trains nothing
     assert study(cabinet(), [RECIPES["plain"]], TINY, 0, store=store).equals(first)
 
 
@@ -124,8 +124,8 @@ def test_a_law_or_trial_of_ones_own_is_part_of_a_table(store: Store) -> None:
                 return super()._distance(sign * u)
 
         class Shifted(ScenarioTrial):
-            def sampled(self, workshop: Any, conditions: torch.Tensor) -> Any:
-                samples, notes = super().sampled(workshop, conditions)
+            def sampled(self, networks: Any, conditions: torch.Tensor) -> Any:
+                samples, notes = super().sampled(networks, conditions)
                 return samples + 2 * sign, notes
 
         box = Mine((-1.0, -1.0), (1.0, 0.0))

@@ -9,7 +9,7 @@ import torch
 from dualdiff import metrics
 from dualdiff.compose import Weighted
 from dualdiff.experiments import sizes, weighting
-from dualdiff.experiments.members import RECIPES, Workshop
+from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial, sized
 from dualdiff.methods import METHODS, Method, corrected
 from dualdiff.profiles import PROFILES
@@ -30,11 +30,11 @@ def values(table, target="specialised"):
 
 
 def test_folds_hold_out_every_pair_once_and_never_train_on_it(store) -> None:
-    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
-    everything = shop.rows("specialised")[0]
+    networks = Networks(cabinet(), RECIPES["tuned"], TINY, 0, store)
+    everything = networks.rows("specialised")[0]
     held = []
     for k in range(weighting.FOLDS):
-        own = replace(shop, fold=(k, weighting.FOLDS))
+        own = replace(networks, fold=(k, weighting.FOLDS))
         y, _ = own.held_out()
         kept, _ = own.rows("specialised")
         assert not (kept[:, None] == y[None]).all(2).any()
@@ -42,9 +42,9 @@ def test_folds_hold_out_every_pair_once_and_never_train_on_it(store) -> None:
         held.append(y)
     union = {tuple(row) for row in torch.cat(held).tolist()}
     assert union == {tuple(row) for row in everything.tolist()}
-    assert torch.equal(own.rows("general")[0], shop.rows("general")[0])
+    assert torch.equal(own.rows("general")[0], networks.rows("general")[0])
     with pytest.raises(ValueError, match="fold"):
-        shop.held_out()
+        networks.held_out()
 
 
 def test_an_edited_method_is_sampled_anew(store, monkeypatch) -> None:
@@ -83,10 +83,10 @@ def test_the_map_is_the_weighted_sum_with_those_weights(store) -> None:
 
 @pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
 def test_only_an_oracle_sees_the_support(way, store, monkeypatch) -> None:
-    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
+    networks = Networks(cabinet(), RECIPES["tuned"], TINY, 0, store)
     judge = Mock(return_value=metrics.Estimate(0.5, 0.4, 0.6))
     monkeypatch.setattr(weighting, "total_variation", judge)
-    WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way).weights(shop)
+    WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way).weights(networks)
     assert judge.called == ("oracle" in way)
 
 
@@ -98,9 +98,9 @@ def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypat
     trial = WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way)
     notes = values(trial.table(store), "run")
     assert notes["general at 0"] >= 0 and notes["specialised at 99"] >= 0
-    shop = Workshop(cabinet(), RECIPES["tuned"], TINY, 0, store)
+    networks = Networks(cabinet(), RECIPES["tuned"], TINY, 0, store)
     monkeypatch.setattr(WeightTrial, "_learn", pytest.fail)  # learned again, it would fail
-    again = trial.weights(shop)
+    again = trial.weights(networks)
     assert float(again["general"][0]) == pytest.approx(notes["general at 0"])
     if not way.endswith("curve") and way != "stacked":
         assert len(set(again["general"].tolist())) == 1

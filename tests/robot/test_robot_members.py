@@ -14,7 +14,7 @@ from torch import Tensor
 from dualdiff.robot import members
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.kinds import FEATURES, SIDE, TYPES
-from dualdiff.robot.members import FOLDS, UNTOLD, Moments, Told, Workshop
+from dualdiff.robot.members import FOLDS, UNTOLD, Moments, Networks, OfType
 from dualdiff.robot.settings import SETTINGS, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.store import Store, key
@@ -25,9 +25,9 @@ FIXED = [FEATURES.index(name) for name in ("held", "gripper_free")]
 every_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
 
-def workshop(setting: Setting | str, store: Store, seed: int = 0) -> Workshop:
+def networks_of(setting: Setting | str, store: Store, seed: int = 0) -> Networks:
     made = SMALL[setting] if isinstance(setting, str) else setting
-    return Workshop(made, TINY, seed, store)
+    return Networks(made, TINY, seed, store)
 
 
 def rounding(n: int) -> float:
@@ -65,21 +65,21 @@ def spans(rows: Tensor) -> bool:
 @every_setting
 def test_units_are_those_of_the_normalisation(setting: Setting, store: Store) -> None:
     """Of all general rows, or per task: of every type in the rows and of the specialised ones."""
-    shop = workshop(setting, store)
-    y, c = shop.rows("general")
+    networks = networks_of(setting, store)
+    y, c = networks.rows("general")
     if setting.normalisation != "per-task":
         lawful = {"z-score": standard, "min-max": spans}[setting.normalisation]
-        assert lawful(shop.process.encode_y(y)) and lawful(shop.process.encode_c(c))
-        assert torch.equal(c, features_of(shop.general_rows))
-        assert setting.frame != "object" or torch.equal(y, offsets_of(shop.general_rows))
+        assert lawful(networks.process.encode_y(y)) and lawful(networks.process.encode_c(c))
+        assert torch.equal(c, features_of(networks.general_rows))
+        assert setting.frame != "object" or torch.equal(y, offsets_of(networks.general_rows))
         return
-    kinds = torch.from_numpy(shop.general_rows["type"].to_numpy(copy=True))
+    kinds = torch.from_numpy(networks.general_rows["type"].to_numpy(copy=True))
     varying = [i for i in range(10) if i not in FIXED]
     assert len(kinds.unique()) == 9
     for own in (kinds == kind for kind in kinds.unique()):
         assert standard(y[own]) and standard(c[own])
         assert (c[own][:, varying].std(0) > 0.9).all() and (y[own].std(0) > 0.9).all()
-    y, c = shop.rows("specialised")
+    y, c = networks.rows("specialised")
     assert len(y) == TINY.n_specialised and standard(y) and standard(c)
 
 
@@ -106,10 +106,10 @@ def world(rows: pd.DataFrame) -> Tensor:
 @every_setting
 def test_places_undo_the_units_and_the_frame(setting: Setting, store: Store) -> None:
     """The specialised rows' own targets, in the units of the networks, are their places."""
-    shop = workshop(setting, store)
-    rows = shop.data.specialised
-    y, c = shop.rows("specialised")
-    found = shop.places(features_of(rows), torch.stack([y, y, y.flip(0)], dim=1))
+    networks = networks_of(setting, store)
+    rows = networks.data.specialised
+    y, c = networks.rows("specialised")
+    found = networks.places(features_of(rows), torch.stack([y, y, y.flip(0)], dim=1))
     expected = world(rows)
     if setting.frame == "world":
         expected = expected.clamp(0, SIDE)
@@ -118,18 +118,18 @@ def test_places_undo_the_units_and_the_frame(setting: Setting, store: Store) -> 
     assert torch.allclose(found[:, 0].double(), expected, rtol=0, atol=1e-4)
     assert torch.equal(found[:, 0], found[:, 1])
     assert not torch.allclose(found[:, 2].double(), expected, atol=0.1)
-    assert torch.equal(c, shop.conditions(features_of(rows)))
-    back = shop.process.decode_y(shop.process.encode_y(y))
+    assert torch.equal(c, networks.conditions(features_of(rows)))
+    back = networks.process.decode_y(networks.process.encode_y(y))
     assert torch.allclose(back, y, atol=1e-4)
 
 
 @pytest.mark.parametrize("setting", SMALL.values(), ids=SMALL)
 def test_all_members_of_a_setting_share_one_process(setting: Setting, store: Store) -> None:
-    shop = workshop(setting, store)
-    assert (shop.process.dy, shop.process.dc) == (2, 10)
-    assert shop.process.steps == setting.recipe.steps
-    others = (shop.general.network, shop.specialised.network, replace(shop, fold=1))
-    assert all(shop.process.difference(other.process) is None for other in others)
+    networks = networks_of(setting, store)
+    assert (networks.process.dy, networks.process.dc) == (2, 10)
+    assert networks.process.steps == setting.recipe.steps
+    others = (networks.general.network, networks.specialised.network, replace(networks, fold=1))
+    assert all(networks.process.difference(other.process) is None for other in others)
 
 
 # --- types that are told ------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_all_members_of_a_setting_share_one_process(setting: Setting, store: Sto
 
 @pytest.mark.parametrize("name", ["object", "world, per task"])
 def test_conditions_end_with_the_type_where_types_are_told(name: str, store: Store) -> None:
-    plain = workshop(name, store)
+    plain = networks_of(name, store)
     told = replace(plain, setting=replace(plain.setting, told=True))
     features = features_of(plain.data.test)
     bare = plain.conditions(features)
@@ -158,7 +158,7 @@ def test_conditions_end_with_the_type_where_types_are_told(name: str, store: Sto
 
 
 def test_half_of_the_general_rows_are_told_their_type(store: Store) -> None:
-    plain = workshop("object", store)
+    plain = networks_of("object", store)
     told = replace(plain, setting=replace(plain.setting, told=True))
     y, c = told.rows("general")
     assert torch.equal(y, plain.rows("general")[0])
@@ -177,24 +177,24 @@ def test_half_of_the_general_rows_are_told_their_type(store: Store) -> None:
 
 
 def test_told_says_its_type_whatever_the_condition_says(store: Store) -> None:
-    shop = workshop(replace(SMALL["object"], told=True), store)
-    network = shop.general.network
+    networks = networks_of(replace(SMALL["object"], told=True), store)
+    network = networks.general.network
     torch.nn.init.normal_(network.head.weight, generator=generator(1))  # the start says nothing
-    features = features_of(shop.data.test)
+    features = features_of(networks.data.test)
     y = torch.randn(len(features), 2, generator=generator(2))
-    true = shop.conditions(features, "Cup")
+    true = networks.conditions(features, "Cup")
     other = torch.cat([features, torch.randn(len(features), 10, generator=generator(3))], 1)
     with torch.no_grad():
         expected = network(y, 3, true)
-        for c in (true, shop.conditions(features, None), other):
-            told = Told(network, "Cup")
+        for c in (true, networks.conditions(features, None), other):
+            told = OfType(network, "Cup")
             assert torch.equal(told(y, 3, c), expected)
             assert torch.allclose(told.bind(c)(y, 3), network.bind(true)(y, 3))
-        nothing = Told(network, None)(y, 3, other)
-        assert torch.equal(nothing, network(y, 3, shop.conditions(features, None)))
+        nothing = OfType(network, None)(y, 3, other)
+        assert torch.equal(nothing, network(y, 3, networks.conditions(features, None)))
         assert not torch.allclose(nothing, expected)
-        assert not torch.allclose(Told(network, "Tray")(y, 3, true), expected)
-    assert Told(network, "Cup").process is network.process
+        assert not torch.allclose(OfType(network, "Tray")(y, 3, true), expected)
+    assert OfType(network, "Cup").process is network.process
 
 
 # --- sets of rows -------------------------------------------------------------------------------
@@ -204,22 +204,22 @@ def test_told_says_its_type_whatever_the_condition_says(store: Store) -> None:
 def test_only_a_complete_general_set_has_balls_and_none_that_is_tested(
     setting: Setting, store: Store
 ) -> None:
-    shop = workshop(setting, store)
-    kinds = set(shop.general_rows["type"])
+    networks = networks_of(setting, store)
+    kinds = set(networks.general_rows["type"])
     assert kinds == set(range(10)) - (set() if setting.complete else {BALL})
-    seen = set(shop.general_rows["task"])
-    assert not seen & set(shop.data.test["task"])
-    assert not seen & set(shop.data.specialised["task"])
-    assert len(shop.rows("general")[0]) == len(shop.general_rows)
+    seen = set(networks.general_rows["task"])
+    assert not seen & set(networks.data.test["task"])
+    assert not seen & set(networks.data.specialised["task"])
+    assert len(networks.rows("general")[0]) == len(networks.general_rows)
 
 
 def test_folds_hold_out_whole_tasks_each_once(store: Store) -> None:
-    shop = workshop("metric", store)
-    everything = shop.data.specialised
-    y, c = shop.rows("specialised")
+    networks = networks_of("metric", store)
+    everything = networks.data.specialised
+    y, c = networks.rows("specialised")
     held = []
     for k in range(FOLDS):
-        own = replace(shop, fold=k)
+        own = replace(networks, fold=k)
         assert own.data.specialised.equals(everything)
         out, kept = own.rows("specialised", held_out=True), own.rows("specialised")
         mask = own._held_out()
@@ -228,13 +228,13 @@ def test_folds_hold_out_whole_tasks_each_once(store: Store) -> None:
         tasks = everything["task"].to_numpy()
         assert not set(tasks[mask.numpy()]) & set(tasks[~mask.numpy()])
         assert 0 < mask.sum() < len(mask)
-        assert torch.equal(own.rows("general")[0], shop.rows("general")[0])
+        assert torch.equal(own.rows("general")[0], networks.rows("general")[0])
         held.append(mask)
     assert torch.equal(torch.stack(held).sum(0), torch.ones(len(everything), dtype=torch.long))
     tasks_held = [everything["task"][mask.numpy()].nunique() for mask in held]
     assert max(tasks_held) - min(tasks_held) <= 1
     with pytest.raises(ValueError, match="fold"):  # training rows are not handed out as unseen
-        shop.rows("specialised", held_out=True)
+        networks.rows("specialised", held_out=True)
 
 
 # --- networks -----------------------------------------------------------------------------------
@@ -242,8 +242,8 @@ def test_folds_hold_out_whole_tasks_each_once(store: Store) -> None:
 NETWORKS = ("general", "specialised", "finetuned")
 
 
-def state(shop: Workshop, name: str) -> dict[str, Tensor]:
-    return getattr(shop, name).network.state_dict()
+def state(networks: Networks, name: str) -> dict[str, Tensor]:
+    return getattr(networks, name).network.state_dict()
 
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -254,12 +254,12 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_a_network_is_trained_once_and_the_same_anywhere(
     name: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = workshop("object, per task", store)
+    first = networks_of("object, per task", store)
     weights = state(first, name)
-    elsewhere = workshop("object, per task", Store(tmp_path))
+    elsewhere = networks_of("object, per task", Store(tmp_path))
     assert equal(state(elsewhere, name), weights)
-    monkeypatch.setattr(Workshop, "_losses", no_work)  # a second workshop trains nothing
-    again = workshop("object, per task", store)
+    monkeypatch.setattr(Networks, "_losses", no_work)  # a second networks trains nothing
+    again = networks_of("object, per task", store)
     assert equal(state(again, name), weights)
     one, two = getattr(first, name), getattr(again, name)
     assert torch.equal(one.losses, two.losses) and one.seconds == two.seconds > 0
@@ -272,12 +272,14 @@ def test_finetuning_starts_from_the_general_network(store: Store) -> None:
     """With a rate near zero nothing else is left of the training."""
     setting = SMALL["object"]
     still = replace(setting.recipe.optimisation, learning_rate=1e-12)
-    shop = workshop(replace(setting, recipe=replace(setting.recipe, optimisation=still)), store)
+    networks = networks_of(
+        replace(setting, recipe=replace(setting.recipe, optimisation=still)), store
+    )
     for weight, other in zip(
-        state(shop, "finetuned").values(), state(shop, "general").values(), strict=True
+        state(networks, "finetuned").values(), state(networks, "general").values(), strict=True
     ):
         assert torch.allclose(weight, other, atol=1e-9)
-    general, special = state(shop, "general"), state(shop, "specialised")
+    general, special = state(networks, "general"), state(networks, "specialised")
     assert any(not torch.allclose(general[k], special[k], atol=1e-3) for k in general)
 
 
@@ -294,13 +296,13 @@ def test_the_general_network_takes_as_many_steps_as_asked(
 
     monkeypatch.setattr(members, "fit", counted)
     scale = replace(TINY, general_steps=steps, batch=2)
-    found = Workshop(SMALL["object"], scale, 0, store).general
+    found = Networks(SMALL["object"], scale, 0, store).general
     assert len(taken) == steps
     assert 1 <= len(found.losses) <= members.MARKS
 
 
 def test_what_decides_a_network_is_in_its_key(store: Store) -> None:
-    base = workshop("object", store)
+    base = networks_of("object", store)
     other_seed, other_frame = replace(base, seed=1), replace(base, setting=SMALL["metric"])
     more_steps = replace(base, scale=replace(TINY, general_steps=5))
     fold, next_fold = replace(base, fold=0), replace(base, fold=1)
@@ -308,15 +310,15 @@ def test_what_decides_a_network_is_in_its_key(store: Store) -> None:
     for name in NETWORKS:
         some = [base, other_seed, other_frame, more_steps, told]
         some += [] if name == "general" else [fold, next_fold]
-        keys = [key(shop._config(name)) for shop in some]
+        keys = [key(networks._config(name)) for networks in some]
         assert len(set(keys)) == len(keys)
     assert len({key(base._config(name)) for name in NETWORKS}) == 3
     # The general network sees no specialised row, so it is the same one for every fold.
     assert base._config("general") == fold._config("general")
     renamed = replace(base, setting=replace(base.setting, name="other"), quiet=False)
     sampled = replace(base, scale=replace(TINY, name="x", draws=4, law_conditions=2, budget=9))
-    for shop in (renamed, sampled):  # of what judges it, nothing is
-        assert all(shop._config(name) == base._config(name) for name in NETWORKS)
+    for networks in (renamed, sampled):  # of what judges it, nothing is
+        assert all(networks._config(name) == base._config(name) for name in NETWORKS)
     longer = replace(base, scale=replace(TINY, specialised_epochs=9, finetune_epochs=9))
     assert longer._config("general") == base._config("general")
     assert longer._config("specialised") != base._config("specialised")
@@ -331,9 +333,9 @@ def test_settings_are_told_apart_by_all_but_their_name() -> None:
 
 
 def test_folds_give_networks_of_their_own(store: Store) -> None:
-    shop = workshop("object", store)
-    weights = [state(replace(shop, fold=k), "specialised") for k in (None, 0, 1)]
+    networks = networks_of("object", store)
+    weights = [state(replace(networks, fold=k), "specialised") for k in (None, 0, 1)]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert not equal(weights[a], weights[b])
-    same = [state(replace(shop, fold=k), "general") for k in (None, 0)]
+    same = [state(replace(networks, fold=k), "general") for k in (None, 0)]
     assert equal(*same)

@@ -19,7 +19,7 @@ from dualdiff.robot import study
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.judge import RATES
 from dualdiff.robot.kinds import SIDE, TYPES
-from dualdiff.robot.members import FOLDS, Told, Workshop
+from dualdiff.robot.members import FOLDS, Networks, OfType
 from dualdiff.robot.rows import DataTrial, data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, SETTINGS
 from dualdiff.robot.study import (
@@ -50,46 +50,46 @@ ROBOT_PARTS = ["robot", "robot_ablation", "robot_data"]
 
 
 @pytest.fixture(scope="module")
-def shop(store: Store) -> Workshop:
-    return Workshop(OBJECT, TINY, 0, store)
+def networks(store: Store) -> Networks:
+    return Networks(OBJECT, TINY, 0, store)
 
 
 # --- compositions -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["general", "specialised", "finetuned"])
-def test_a_single_network_is_itself(name: str, shop: Workshop) -> None:
-    made = compose(shop, name)
-    assert made.denoiser is getattr(shop, name).network
+def test_a_single_network_is_itself(name: str, networks: Networks) -> None:
+    made = compose(networks, name)
+    assert made.denoiser is getattr(networks, name).network
     assert made.notes == {} and not made.corrected
 
 
 @pytest.mark.parametrize("small", ["specialised", "finetuned"])
 @pytest.mark.parametrize("how", ["joint", "smc", "weighted"])
 def test_a_sum_has_weights_1_and_1_or_those_that_were_learned(
-    how: str, small: str, shop: Workshop
+    how: str, small: str, networks: Networks
 ) -> None:
-    made = compose(shop, how if small == "specialised" else f"finetuned_{how}")
+    made = compose(networks, how if small == "specialised" else f"finetuned_{how}")
     assert isinstance(made.denoiser, Weighted) and made.corrected == (how == "smc")
     members, weights = made.denoiser.members, made.denoiser.weights
     expected = {"general": 1, "specialised": 1}
     if how == "weighted":
-        curve = learned_constants(shop, small)
+        curve = learned_constants(networks, small)
         expected = dict(zip(curve.names, curve.values[0].tolist(), strict=True))
         assert min(weights.values()) >= 0 and sum(weights.values()) > 0
     assert set(members) == set(weights) == set(expected) and weights == expected
-    assert members["general"] is shop.general.network
-    assert members["specialised"] is getattr(shop, small).network
+    assert members["general"] is networks.general.network
+    assert members["specialised"] is getattr(networks, small).network
     noted = {f"weight {name}": w for name, w in weights.items()}
     assert made.notes == (noted if how == "weighted" else {})
 
 
-def test_told_is_the_finetuned_network_that_is_told_its_type(shop: Workshop) -> None:
-    made = compose(shop, "told")
-    assert isinstance(made.denoiser, Told)
-    told = told_setting(shop)
-    assert told.setting.told and not shop.setting.told
-    assert replace(told.setting, told=False) == shop.setting
+def test_told_is_the_finetuned_network_that_is_told_its_type(networks: Networks) -> None:
+    made = compose(networks, "told")
+    assert isinstance(made.denoiser, OfType)
+    told = told_setting(networks)
+    assert told.setting.told and not networks.setting.told
+    assert replace(told.setting, told=False) == networks.setting
     expected = torch.zeros(len(TYPES))
     expected[TYPES.index(SPECIAL)] = 1
     assert torch.equal(made.denoiser.told, expected)
@@ -97,10 +97,10 @@ def test_told_is_the_finetuned_network_that_is_told_its_type(shop: Workshop) -> 
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
-def test_guidance_is_the_formula(shop: Workshop) -> None:
+def test_guidance_is_the_formula(networks: Networks) -> None:
     """The noise of no type, and from there towards two others."""
-    told = told_setting(shop)
-    c = told.conditions(features_of(shop.data.test))
+    told = told_setting(networks)
+    c = told.conditions(features_of(networks.data.test))
     y = torch.randn(len(c), 2, generator=torch.Generator().manual_seed(1))
     # All tiny networks are near zero at the start of their training: give them weights.
     told = replace(told, scale=replace(TINY, general_steps=5))
@@ -109,19 +109,19 @@ def test_guidance_is_the_formula(shop: Workshop) -> None:
         torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(i))
     general, finetuned = told.general.network, told.finetuned.network
     with torch.no_grad():
-        nothing = Told(general, None)(y, 2, c)
-        ball, cup = Told(finetuned, SPECIAL)(y, 2, c), Told(general, "Cup")(y, 2, c)
+        nothing = OfType(general, None)(y, 2, c)
+        ball, cup = OfType(finetuned, SPECIAL)(y, 2, c), OfType(general, "Cup")(y, 2, c)
         found = guidance(told, "Cup", 0.7, 0.4)(y, 2, c)
     expected = nothing + 0.7 * (ball - nothing) + 0.4 * (cup - nothing)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(ball, cup, atol=0.1) and not torch.allclose(cup, nothing, atol=0.1)
 
 
-def test_guided_says_its_weights_and_the_type_that_is_nearest(shop: Workshop) -> None:
-    made = compose(shop, "guided")
+def test_guided_says_its_weights_and_the_type_that_is_nearest(networks: Networks) -> None:
+    made = compose(networks, "guided")
     assert set(made.notes) == {"weight concept", "weight task", "nearest type"}
     assert made.notes["weight concept"] >= 0 and made.notes["weight task"] >= 0
-    kind = nearest_type(told_setting(shop))
+    kind = nearest_type(told_setting(networks))
     assert made.notes["nearest type"] == TYPES.index(kind) and kind != SPECIAL
     assert isinstance(made.denoiser, Weighted)
     weights = sorted(made.denoiser.weights.values())
@@ -129,15 +129,15 @@ def test_guided_says_its_weights_and_the_type_that_is_nearest(shop: Workshop) ->
     assert weights == pytest.approx(sorted([1 - concept - task, concept, task]))
 
 
-def test_weights_are_learned_from_rows_that_the_networks_have_not_seen(shop: Workshop) -> None:
-    made = folds(shop, "specialised")
+def test_weights_are_learned_from_rows_that_the_networks_have_not_seen(networks: Networks) -> None:
+    made = folds(networks, "specialised")
     assert len(made) == FOLDS
-    everything = {tuple(row) for row in shop.rows("specialised")[0].tolist()}
+    everything = {tuple(row) for row in networks.rows("specialised")[0].tolist()}
     held = [{tuple(row) for row in fold.y.tolist()} for fold in made]
     assert set().union(*held) == everything and sum(map(len, held)) == len(everything)
     for k, fold in enumerate(made):
-        own = replace(shop, fold=k)
-        assert fold.members["general"] is shop.general.network
+        own = replace(networks, fold=k)
+        assert fold.members["general"] is networks.general.network
         ours, theirs = fold.members["specialised"], own.specialised.network
         assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
         assert not held[k] & {tuple(row) for row in own.rows("specialised")[0].tolist()}
@@ -147,14 +147,14 @@ def test_weights_are_learned_from_rows_that_the_networks_have_not_seen(shop: Wor
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_samples_are_places_at_the_test_conditions(name: str, shop: Workshop) -> None:
-    test = unseen(shop)
+def test_samples_are_places_at_the_test_conditions(name: str, networks: Networks) -> None:
+    test = unseen(networks)
     n, law = len(test.features), TINY.law_conditions
-    drawn = draw(shop, name, test)
+    drawn = draw(networks, name, test)
     assert drawn.places.shape == (n, GROUP if name.endswith("smc") else 1, 2)
     assert drawn.law.shape == (law, TINY.draws, 2)
     assert torch.isfinite(drawn.places).all() and torch.isfinite(drawn.law).all()
-    again = draw(shop, name, test)
+    again = draw(networks, name, test)
     assert torch.equal(again.places, drawn.places) and again.notes == drawn.notes
     if name.endswith("smc"):
         assert 0 < drawn.notes["unique"] <= 1
@@ -162,28 +162,28 @@ def test_samples_are_places_at_the_test_conditions(name: str, shop: Workshop) ->
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_references_have_the_shape_of_samples(name: str, shop: Workshop) -> None:
-    test = unseen(shop)
-    drawn = reference(shop, name, test)
+def test_references_have_the_shape_of_samples(name: str, networks: Networks) -> None:
+    test = unseen(networks)
+    drawn = reference(networks, name, test)
     own = name == "data"
     assert drawn.places.shape == (len(test.features), 1, 2)
     assert drawn.law.shape == (TINY.law_conditions, 1 if own else TINY.draws, 2)
     if own:
-        rows = shop.data.test
+        rows = networks.data.test
         exact = position(offsets_of(rows).double(), features_of(rows)[:, :5].double())
         assert torch.allclose(drawn.places[:, 0].double(), exact, atol=1e-4)
     else:
         assert ((drawn.places >= 0) & (drawn.places <= SIDE)).all()
 
 
-def test_the_test_conditions_are_of_tasks_that_nothing_was_trained_on(shop: Workshop) -> None:
-    test, data = unseen(shop), shop.data
+def test_the_test_conditions_are_of_tasks_that_nothing_was_trained_on(networks: Networks) -> None:
+    test, data = unseen(networks), networks.data
     assert len(test.features) == len(data.test) >= TINY.conditions
     seen = {*data.general["task"], *data.specialised["task"]}
     assert not seen & set(test.tasks.tolist())
     assert len(test.law.unique()) == TINY.law_conditions
     assert test.law[0] == 0 and test.law[-1] == len(data.test) - 1
-    other = unseen(replace(shop, seed=1, setting=SMALL["world, min-max"]))
+    other = unseen(replace(networks, seed=1, setting=SMALL["world, min-max"]))
     assert torch.equal(other.features, test.features) and torch.equal(other.law, test.law)
 
 
@@ -238,26 +238,26 @@ def test_references_are_in_order(store: Store) -> None:
 
 def test_all_trials_of_a_seed_are_judged_by_the_same_truth(store: Store) -> None:
     trials = [RobotTrial(SMALL[name], TINY, 0, "general") for name in ("object", "world")]
-    truths = [t._truth(t.workshop(store), unseen(t.workshop(store))) for t in trials]
+    truths = [t._truth(t.networks(store), unseen(t.networks(store))) for t in trials]
     assert torch.equal(*truths)
     assert truths[0].shape == (TINY.law_conditions, TINY.draws, 2)
     other = replace(trials[0], seed=1)
-    workshop = other.workshop(store)
-    assert not torch.equal(other._truth(workshop, unseen(workshop)), truths[0])
+    networks = other.networks(store)
+    assert not torch.equal(other._truth(networks, unseen(networks)), truths[0])
 
 
 def test_the_truth_is_not_the_oracle_that_is_compared_with_it(store: Store) -> None:
     """Else its distance would be zero by construction, not by the law."""
     trial = RobotTrial(REFERENCE, TINY, 0, "oracle")
-    workshop = trial.workshop(store)
-    test = unseen(workshop)
-    truth, drawn = trial._truth(workshop, test), reference(workshop, "oracle", test).law
+    networks = trial.networks(store)
+    test = unseen(networks)
+    truth, drawn = trial._truth(networks, test), reference(networks, "oracle", test).law
     assert not (truth[:, :, None] == drawn[:, None]).all(-1).any()
 
 
 @pytest.mark.parametrize("name", ["average", "data, oracle", ""])
-def test_unknown_configurations_are_refused(name: str, shop: Workshop) -> None:
-    for make in (lambda: RobotTrial(OBJECT, TINY, 0, name), lambda: compose(shop, name)):
+def test_unknown_configurations_are_refused(name: str, networks: Networks) -> None:
+    for make in (lambda: RobotTrial(OBJECT, TINY, 0, name), lambda: compose(networks, name)):
         with pytest.raises(ValueError, match=f"must be one of general, .*, not {name!r}"):
             make()
 

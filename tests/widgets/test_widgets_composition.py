@@ -31,12 +31,12 @@ from dualdiff import metrics
 from dualdiff.chunks import chunked
 from dualdiff.compose import Weighted
 from dualdiff.correct import product
-from dualdiff.experiments.members import RECIPES, Workshop
+from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.scenes import ring_and_bar
 from dualdiff.profiles import PROFILES
 from dualdiff.randomness import stream
 from dualdiff.regions import Region
-from dualdiff.robot.members import Workshop as RobotWorkshop
+from dualdiff.robot.members import Networks as RobotNetworks
 from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.samplers import DDPM
 from dualdiff.scenarios import Scenario, cabinet, round_table
@@ -59,7 +59,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     smoke = PROFILES["smoke"]
 
     def trained(world: Scenario, recipe: str) -> Stage:
-        return network_stage(Workshop(world, RECIPES[recipe], smoke, 0, store))
+        return network_stage(Networks(world, RECIPES[recipe], smoke, 0, store))
 
     return {
         "cabinet": trained(cabinet(), "plain"),
@@ -67,7 +67,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
         "annulus": trained(annulus(), "tuned"),
         "shelf": trained(shelf(), "plain"),
         "ring_and_bar": plane_stage(ring_and_bar(), "A ring and a bar."),
-        "robot": robot_stage(RobotWorkshop(SETTINGS["metric"], SCALES["smoke"], 0, store)),
+        "robot": robot_stage(RobotNetworks(SETTINGS["metric"], SCALES["smoke"], 0, store)),
     }
 
 

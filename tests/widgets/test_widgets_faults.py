@@ -7,7 +7,7 @@ import pytest
 from browser import needs_chromium
 from widget_page import nothing_is_presented, said, settled, shown
 
-from dualdiff.experiments.members import RECIPES, Workshop
+from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.scenes import ring_and_bar
 from dualdiff.profiles import PROFILES
 from dualdiff.scenarios import make_scenario
@@ -58,10 +58,10 @@ def test_a_worker_that_fails_or_is_late_leaves_no_old_number(
 @pytest.mark.parametrize("policy", ["worker-src 'none'", "script-src blob: 'unsafe-inline'"])
 def test_a_page_that_forbids_workers_or_webassembly(tmp_path: Path, policy: str) -> None:
     """Without a worker the page says so; without WebAssembly networks run in JavaScript."""
-    shop = Workshop(
+    networks = Networks(
         make_scenario("cabinet"), RECIPES["plain"], PROFILES["smoke"], 0, Store(tmp_path)
     )
-    found = Composition({"cabinet": network_stage(shop)}, points=50, steps=5)
+    found = Composition({"cabinet": network_stage(networks)}, points=50, steps=5)
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     with shown(found, tmp_path, head=head, quiet=True) as view:
         if policy.startswith("worker"):
