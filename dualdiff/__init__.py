@@ -15,9 +15,9 @@ _HOMES = {
     "Process": "process",
     "Weighted": "compose",
     "exact_denoiser": "exact",
-    "fit": "train",
+    "fit": "training",
     "joint": "compose",
-    "make_scenario": "scenarios",
+    "make_scenario": "experiments.scenarios",
     "product": "correct",
     "sample": "samplers",
 }

@@ -19,7 +19,7 @@ from dualdiff.metrics import energy_score
 from dualdiff.process import Process
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
-from dualdiff.train import checked_pairs
+from dualdiff.training import checked_pairs
 
 Progress = Callable[[int], object]
 LEAST = 0.01

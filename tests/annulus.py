@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.regions import Box, Region
-from dualdiff.scenarios import Scenario
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from zlib import crc32
 
 import pandas as pd
 
+from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.trial import COLUMNS, Trial
 from dualdiff.metrics import METRICS
-from dualdiff.profiles import PROFILES
 from dualdiff.results import making
 from dualdiff.results.parts import PARTS, SYNTHETIC
 from dualdiff.results.thesis import overlap_table, thesis_table

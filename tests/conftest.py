@@ -13,11 +13,11 @@ from hypothesis import settings
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
+from dualdiff.experiments.store import Store
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.plots import use_style
 from dualdiff.process import Process
 from dualdiff.regions import Disc
-from dualdiff.store import Store
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")

@@ -17,7 +17,7 @@ from dualdiff.denoisers import Denoiser, evaluating
 from dualdiff.networks import MLP, Architecture, Unconditional, octaves, time_features
 from dualdiff.process import Process
 from dualdiff.samplers import sample
-from dualdiff.train import add_lora
+from dualdiff.training import add_lora
 
 ALL = denoisers()
 

@@ -6,8 +6,8 @@ import pytest
 from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
-    ".": 3_175,
-    "experiments": 1_920,
+    ".": 3_000,
+    "experiments": 2_490,
     "robot": 1_430,
     "results": 500,
     "pages": 400,

@@ -15,9 +15,9 @@ from scipy.stats import energy_distance as scipy_energy_distance
 from torch import Tensor
 
 from dualdiff import metrics
+from dualdiff.experiments.scenarios import cabinet, round_table
 from dualdiff.metrics import METRICS, Estimate, evaluate, over_groups
 from dualdiff.regions import Box, Region
-from dualdiff.scenarios import cabinet, round_table
 
 SCENARIOS = {"cabinet": cabinet(), "round_table": round_table()}
 UNIT = Box((0.0,), (1.0,), divisions=4)  # asymmetric about its condition

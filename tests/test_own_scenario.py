@@ -16,10 +16,10 @@ from annulus import Ring, annulus, shelf
 from code_lines import ROOT
 from conftest import generator
 
-from dualdiff import profiles
 from dualdiff.exact import EXACT, ExactBox, exact_denoiser
-from dualdiff.experiments import weighting
+from dualdiff.experiments import profiles, weighting
 from dualdiff.experiments.members import RECIPES, Networks
+from dualdiff.experiments.scenarios import SCENARIOS, Scenario, make_scenario
 from dualdiff.experiments.study import ScenarioTrial, study
 from dualdiff.experiments.weighting import WEIGHTINGS, WeightTrial, folds, sized
 from dualdiff.metrics import METRICS
@@ -27,7 +27,6 @@ from dualdiff.plots import regions
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.regions import Box
-from dualdiff.scenarios import SCENARIOS, Scenario, make_scenario
 from dualdiff.weights import held_out_score, learn
 from dualdiff.widgets.composition import Composition
 from dualdiff.widgets.stages import network_stage

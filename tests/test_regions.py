@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from shapely.geometry import Point, Polygon
 
-from dualdiff.lens import Lens, lens_area
+from dualdiff.experiments.lens import Lens, lens_area
 from dualdiff.metrics import evaluate
 from dualdiff.regions import ATOL, Box, Disc, Region
 

@@ -28,6 +28,7 @@ from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import Weighted, joint
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
+from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.regions import Disc
@@ -43,7 +44,6 @@ from dualdiff.samplers import (
     trajectory,
     transition,
 )
-from dualdiff.scenarios import BOOK, make_scenario
 
 PROCESS = Process.linear(100)
 BETAS = PROCESS.beta.float().numpy()

@@ -7,10 +7,10 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.scenarios import cabinet
 from dualdiff.networks import MLP
 from dualdiff.process import spread
 from dualdiff.publish.printing import find_chromium
-from dualdiff.scenarios import cabinet
 from dualdiff.widgets.bundle import bundle
 from dualdiff.widgets.stages import Stage, unconditional
 from dualdiff.widgets.wire import wire

@@ -10,14 +10,14 @@ import pandas as pd
 from torch import nn
 
 from dualdiff.experiments.members import LORA_RANK, RECIPES, Networks
+from dualdiff.experiments.profiles import Profile
+from dualdiff.experiments.scenarios import Scenario, cabinet
 from dualdiff.experiments.shifted import shifted_table
 from dualdiff.experiments.sizes import JOINT, size_of, sized
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import SUMS, ScenarioTrial, trials
-from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
-from dualdiff.scenarios import Scenario, cabinet
-from dualdiff.store import Store
-from dualdiff.train import add_lora
+from dualdiff.training import add_lora
 
 EPOCH_METHODS = ("finetuned", "lora", "replay")
 """Methods whose quality is followed over the fine-tuning epochs."""

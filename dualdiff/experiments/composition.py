@@ -17,13 +17,13 @@ from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.scenes import SCENES, Boxes, Scene
 from dualdiff.experiments.sizes import Size, size_of
+from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.trial import derive, known
 from dualdiff.mcmc import HMC
 from dualdiff.methods import METHODS
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
-from dualdiff.store import Store, versions
 
 SEEN = ("unique", "effective", "accepted")
 COLUMNS = ("metric", "value", "low", "high")

@@ -13,16 +13,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dualdiff.experiments.definitions import added, digest, ours, own
+from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
+from dualdiff.experiments.scenarios import Scenario
+from dualdiff.experiments.store import Store, versions
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
-from dualdiff.profiles import Named, Profile
 from dualdiff.randomness import stream
 from dualdiff.regions import Region
 from dualdiff.samplers import sample
-from dualdiff.scenarios import Scenario
-from dualdiff.store import Store, versions
-from dualdiff.train import (
+from dualdiff.training import (
     Optimisation,
     Prior,
     add_lora,

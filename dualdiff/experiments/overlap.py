@@ -15,20 +15,20 @@ from torch import Tensor
 from dualdiff.compose import joint
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
+from dualdiff.experiments.lens import Lens
 from dualdiff.experiments.members import RECIPES, Networks, Recipe
+from dualdiff.experiments.pooling import over_seeds
+from dualdiff.experiments.scenarios import Scenario, round_table
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.sizes import size_of, sized
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import ScenarioTrial, configuration, exact_configurations, trials
 from dualdiff.experiments.trial import Scores, tidy
-from dualdiff.lens import Lens
 from dualdiff.metrics import Estimate, energy_score
-from dualdiff.pooling import over_seeds
 from dualdiff.randomness import stream
 from dualdiff.regions import Disc, Region
 from dualdiff.resampling import effective_share
 from dualdiff.samplers import sample
-from dualdiff.scenarios import Scenario, round_table
-from dualdiff.store import Store
 
 HELD_OUT = 32
 """Specialised pairs kept aside to ask whether joint sampling helps."""

@@ -16,11 +16,11 @@ from torch import Tensor
 from dualdiff import metrics
 from dualdiff.compose import RULES, Weighted
 from dualdiff.exact import Exact, ExactMixture, exact_denoiser
+from dualdiff.experiments.scenarios import Scenario, cabinet
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.regions import Box, Region
-from dualdiff.scenarios import Scenario, cabinet
 
 
 class Scene(ABC):

@@ -6,9 +6,9 @@ import math
 
 from scipy.optimize import brentq
 
-from dualdiff.lens import lens_area
+from dualdiff.experiments.lens import lens_area
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.regions import Disc
-from dualdiff.scenarios import Scenario
 
 GENERAL_RADIUS, RADIUS = 3.0, 1.0
 SETTINGS = {

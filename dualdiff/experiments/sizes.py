@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.profiles import PROFILES, Named, Profile
 from dualdiff.experiments.shifted import distance_for
-from dualdiff.profiles import PROFILES, Named, Profile
 
 ALONE = ("specialised", "finetuned", "lora", "replay")
 JOINT = ("joint", "finetuned_joint", "lora_joint")

@@ -16,15 +16,15 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.exact import EXACT, exact_denoiser
 from dualdiff.experiments.definitions import added, digest, own
 from dualdiff.experiments.members import ADAPTATIONS, Networks, Recipe, law, progress_bar
+from dualdiff.experiments.profiles import Profile
+from dualdiff.experiments.scenarios import Scenario
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
-from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
 from dualdiff.regions import Box, Disc, Region
 from dualdiff.samplers import DDPM, sample
-from dualdiff.scenarios import Scenario
-from dualdiff.store import Store
 
 CONFIGURATIONS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")
 EXACT_CONFIGURATIONS = ("general", "specialised", "joint")

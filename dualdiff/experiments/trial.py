@@ -15,8 +15,8 @@ import torch
 from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.shifted import overlap_fraction
+from dualdiff.experiments.store import Store, versions
 from dualdiff.metrics import Estimate
-from dualdiff.store import Store, versions
 
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
 """Columns that tell a trial from the others of a table."""

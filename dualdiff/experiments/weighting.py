@@ -17,14 +17,14 @@ from dualdiff.experiments.composition import seen
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import RECIPES, Networks, Recipe, progress_bar
 from dualdiff.experiments.overlap import targets
+from dualdiff.experiments.profiles import Profile
+from dualdiff.experiments.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
 from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
-from dualdiff.profiles import Profile
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
 
 FOLDS = 4

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pandas as pd
 from IPython.display import Markdown, display
 
+from dualdiff.experiments.pooling import over_seeds
 from dualdiff.pages.names import label
-from dualdiff.pooling import over_seeds
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -78,7 +78,8 @@ class Numbers:
     Parameters
     ----------
     table : DataFrame
-        Tidy: a row per training seed, or pooled already (:func:`dualdiff.pooling.over_seeds`).
+        Tidy: a row per training seed, or pooled already
+        (:func:`dualdiff.experiments.pooling.over_seeds`).
     metric : str
     by : str
         The column whose values are looked up.

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.profiles import Profile
 from dualdiff.networks import MLP
-from dualdiff.profiles import Profile
 
 
 def recipes(networks: Mapping[str, MLP], size: Profile) -> pd.DataFrame:

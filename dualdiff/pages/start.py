@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from dualdiff.profiles import PROFILES, Profile, check, resolve_device
-from dualdiff.store import Store
+from dualdiff.experiments.profiles import PROFILES, Profile, check, resolve_device
+from dualdiff.experiments.store import Store
 
 STYLE = Path(__file__).with_name("dualdiff.mplstyle")
 """The book's style sheet."""
@@ -33,7 +33,7 @@ def begin(
     profile, seed, device, quiet
         What every chapter that computes has.
     more
-        Its other parameters, as :data:`dualdiff.profiles.PARAMETERS` knows them.
+        Its other parameters, as :data:`dualdiff.experiments.profiles.PARAMETERS` knows them.
 
     Returns
     -------

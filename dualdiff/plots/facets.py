@@ -1,8 +1,8 @@
 """The kinds of figures that several chapters share: panels of a tidy table.
 
 Tables have a row per point, columns ``configuration, metric, value, low, high`` and those that tell
-the panels apart, as of :func:`dualdiff.pooling.over_seeds`. Colours, markers and labels are those
-of :mod:`dualdiff.pages.names`.
+the panels apart, as of :func:`dualdiff.experiments.pooling.over_seeds`. Colours, markers and labels
+are those of :mod:`dualdiff.pages.names`.
 """
 
 from __future__ import annotations

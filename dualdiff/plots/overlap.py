@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.pages.names import style
 from dualdiff.plots import facets
 from dualdiff.plots.regions import outline
-from dualdiff.scenarios import Scenario
 
 SUPPORTS = {"general": "--", "specialised": "-"}
 

@@ -18,9 +18,9 @@ from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
 )
 from torch import Tensor
 
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.plots import COLOURS, LABELS
 from dualdiff.regions import Box, Region
-from dualdiff.scenarios import Scenario
 
 PLANES = {"plan": (0, 1), "side": (0, 2)}
 AXES = ("x", "y", "z")

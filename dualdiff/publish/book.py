@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualdiff.profiles import PARAMETERS
+from dualdiff.experiments.profiles import PARAMETERS
 from dualdiff.publish import declared, download, printing, runner, timing
 from dualdiff.publish.children import Page
 from dualdiff.publish.declared import variants

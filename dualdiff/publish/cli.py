@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from dualdiff import __version__
-from dualdiff.profiles import PROFILES, parse
+from dualdiff.experiments.profiles import PROFILES, parse
 from dualdiff.publish.project import chapters, clean, find_notebook, project_root, writable
 
 EXTRAS = {"diffusers": "dev", "distributed": "sweep", "otter": "labs", "psutil": "labs"}
@@ -282,9 +282,9 @@ def _results(
     PART is a table to run (all by default); --list names them. An interrupted run goes on where it
     stopped: finished configurations are kept.
     """
+    from dualdiff.experiments.store import Store
     from dualdiff.results import committed, making
     from dualdiff.results.parts import PARTS
-    from dualdiff.store import Store
 
     profile, names = parse("profile", profile), [*parts] or [*PARTS]
     folder = output or (committed.FOLDER if profile == "full" else None)

@@ -2,7 +2,8 @@
 
 The cell tagged ``parameters`` says what may be given to a run: names, defaults and annotations.
 A notebook that calls ``dualdiff.pages.begin`` (as every chapter that computes) or
-``dualdiff.profiles.check`` has the names in that call checked as the book does, before it starts.
+``dualdiff.experiments.profiles.check`` has the names in that call checked as the book does, before
+it starts.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dualdiff import profiles
-from dualdiff.profiles import PARAMETERS, Parameter
+from dualdiff.experiments import profiles
+from dualdiff.experiments.profiles import PARAMETERS, Parameter
 from dualdiff.publish.notebooks import code_cells, parsed, read
 
 _WORDS = {
@@ -237,7 +238,7 @@ def parameters(notebook: Path) -> dict[str, Declared]:
     return {name: replace(known, book=of_book.get(name)) for name, known in found.items()}
 
 
-CHECKS = {("dualdiff.profiles", "check"), ("dualdiff.pages", "begin")}
+CHECKS = {("dualdiff.experiments.profiles", "check"), ("dualdiff.pages", "begin")}
 """Functions that ask the book to check what they are given by name."""
 
 

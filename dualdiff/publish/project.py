@@ -84,7 +84,7 @@ def clean(root: Path, *, keep_store: bool = False) -> Iterator[str]:
     str
         What was removed, or kept, once it is.
     """
-    from dualdiff.store import STORE
+    from dualdiff.experiments.store import STORE
 
     stores = [root / STORE, root / "_build" / "store"]  # the second as it was before
     paths = _written(root) + sorted((root / "_build").glob("*")) + stores[:1]

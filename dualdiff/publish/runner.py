@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dualdiff.experiments.profiles import BOOK, maker_of, scenarios
 from dualdiff.experiments.provenance import PROJECT, definitions_of, reached_by
-from dualdiff.profiles import BOOK, maker_of, scenarios
 from dualdiff.publish import declared, notebooks
 from dualdiff.publish.children import ChapterError, Children, Page, complete, environment
 from dualdiff.publish.progress import Progress

@@ -94,7 +94,7 @@ def check_folder(folder: Path, *given: Path) -> None:
 
 def kept(point: Point, folder: Path) -> tuple[pd.DataFrame | None, str]:
     """The stored table of a point, if it is there and whole, and what was wrong with it."""
-    from dualdiff.store import Store, StoreWarning
+    from dualdiff.experiments.store import Store, StoreWarning
 
     def missing() -> pd.DataFrame:
         raise FileNotFoundError(point.name)
@@ -172,7 +172,7 @@ def _work(job: _Job, point: Point, worker: str, tell: Tell) -> None:
 def _run(job: _Job, point: Point, files: Path, report: Report) -> None:
     import pandas as pd
 
-    from dualdiff.store import Store
+    from dualdiff.experiments.store import Store
 
     if runner.fingerprint(job.notebook, point.parameters) != point.fingerprint:
         raise RuntimeError(
@@ -324,7 +324,7 @@ def gather(
     """
     import pandas as pd
 
-    from dualdiff.store import versions, write
+    from dualdiff.experiments.store import versions, write
 
     parts = []
     for point in points:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from dualdiff.experiments.pooling import over_seeds
 from dualdiff.pages.compare import contrast
 from dualdiff.pages.names import lower
-from dualdiff.pooling import over_seeds
 
 
 def leaders(table: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.scenarios import Scenario
+from dualdiff.experiments.scenarios import Scenario
 
 NEAR = 0.01
 """A gain in energy distance of no more than this, in units of y, is near the border."""

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dualdiff.experiments.pooling import over_seeds
 from dualdiff.experiments.shifted import SETTINGS
 from dualdiff.experiments.trial import KEY
 from dualdiff.pages.compare import contrast
 from dualdiff.pages.numbers import select
-from dualdiff.pooling import over_seeds
 from dualdiff.results.thesis import thesis_table
 
 SCORE = [*(name for name in KEY if name != "seed"), "target", "metric"]
@@ -22,7 +22,7 @@ SCORE = [*(name for name in KEY if name != "seed"), "target", "metric"]
 
 
 def with_error(table: pd.DataFrame, conditions: int) -> pd.DataFrame:
-    """:func:`dualdiff.pooling.over_seeds`, and the error that a single seed has.
+    """:func:`dualdiff.experiments.pooling.over_seeds`, and the error that a single seed has.
 
     Adds ``error``, the standard error over test conditions of one seed (root mean square over the
     seeds; for scores whose interval is over conditions, like accuracy), and ``conditions``.
@@ -98,7 +98,7 @@ def sensitivity(pooled: pd.DataFrame, scenario: str, metric: str) -> pd.DataFram
     Parameters
     ----------
     pooled : DataFrame
-        Of :func:`dualdiff.pooling.over_seeds`; a recipe per change.
+        Of :func:`dualdiff.experiments.pooling.over_seeds`; a recipe per change.
     scenario, metric : str
 
     Returns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dualdiff.pooling import OF_A_RUN, over_seeds
-from dualdiff.profiles import PARAMETERS
+from dualdiff.experiments.pooling import OF_A_RUN, over_seeds
+from dualdiff.experiments.profiles import PARAMETERS
 
 SETTINGS = ("device", "quiet")
 """Parameters that decide where and how it runs, not what."""

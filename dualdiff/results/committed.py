@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.provenance import PROJECT, definitions_of
 from dualdiff.experiments.trial import KEY, Trial, derive
-from dualdiff.profiles import PROFILES
 from dualdiff.results.parts import PARTS
 
 FOLDER = PROJECT / "book" / "results"

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.store import Store, write
 from dualdiff.experiments.trial import KEY
-from dualdiff.profiles import PROFILES
 from dualdiff.randomness import one_thread
 from dualdiff.results import committed as results
 from dualdiff.results import making
 from dualdiff.results.parts import PARTS
-from dualdiff.store import Store, write
 
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""

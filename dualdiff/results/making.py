@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm.auto import tqdm
 
+from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.provenance import PROJECT, missing
+from dualdiff.experiments.store import Store, versions, write
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.experiments.workers import check_jobs, in_processes
-from dualdiff.profiles import PROFILES
 from dualdiff.results.committed import (
     FOLDER,
     as_written,
@@ -29,7 +30,6 @@ from dualdiff.results.committed import (
     trial_hash,
 )
 from dualdiff.results.parts import PARTS, Part
-from dualdiff.store import Store, versions, write
 
 SIZES = (
     *("conditions", "draws", "n_general", "general_epochs", "specialised_epochs"),

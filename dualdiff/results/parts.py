@@ -9,14 +9,14 @@ from typing import Any
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.members import RECIPES, Recipe
 from dualdiff.experiments.overlap import sweep_trials, targets
+from dualdiff.experiments.profiles import Profile
+from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
-from dualdiff.profiles import Profile
 from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import ablation_trials, main_trials
-from dualdiff.scenarios import BOOK, make_scenario
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from torch import Tensor
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
+from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.workers import check_jobs, in_processes
 from dualdiff.randomness import one_thread, stream
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES
 from dualdiff.robot.scenes import draw_scenes
 from dualdiff.robot.tasks import perform, position
 from dualdiff.robot.world import centres, rotated, to_world
-from dualdiff.store import Store, versions
 
 CHUNK = 2_000
 """Tasks that share one stream of random numbers and one file."""

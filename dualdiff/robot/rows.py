@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import torch
 
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.robot.dataset import CHUNK, generate
 from dualdiff.robot.kinds import ENVIRONMENTS, TYPES
 from dualdiff.robot.members import DATA_SEED
 from dualdiff.robot.settings import Scale
-from dualdiff.store import Store
 
 
 def peak_memory() -> float:

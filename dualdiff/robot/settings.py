@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dualdiff.experiments.members import Recipe
+from dualdiff.experiments.profiles import Named
 from dualdiff.networks import Architecture
-from dualdiff.profiles import Named
-from dualdiff.train import Optimisation
+from dualdiff.training import Optimisation
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.definitions import added
 from dualdiff.experiments.provenance import version_of
+from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.randomness import stream
@@ -26,7 +27,6 @@ from dualdiff.robot.members import FOLDS, Networks, OfType
 from dualdiff.robot.settings import REFERENCE, SETTINGS, Scale, Setting
 from dualdiff.robot.tasks import position
 from dualdiff.samplers import sample
-from dualdiff.store import Store, versions
 from dualdiff.weights import Curve, Fold, Objective, held_out_score, learn
 
 THESIS = ("general", "specialised", "finetuned", "joint", "finetuned_joint")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
 from dualdiff.robot.dataset import SPECIAL, decode, from_world
 from dualdiff.robot.judge import column_of, oracle_places
@@ -18,7 +19,6 @@ from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.robot.study import unseen
 from dualdiff.robot.tasks import execute
 from dualdiff.robot.world import corners
-from dualdiff.store import Store
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import Grid, Normal, Outline, Panel, Stage, contours, midpoints
 

@@ -19,7 +19,7 @@ from dualdiff.experiments.scenes import Plane
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
 from dualdiff.regions import Region
-from dualdiff.train import clone
+from dualdiff.training import clone
 
 POINTS = 500
 """Samples at rest."""

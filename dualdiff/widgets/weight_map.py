@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from traitlets import Dict, Float, Unicode, validate
 
+from dualdiff.experiments.pooling import over_seeds
 from dualdiff.experiments.weighting import NAMES
 from dualdiff.pages.names import label
 from dualdiff.plots import facets
-from dualdiff.pooling import over_seeds
 from dualdiff.readings.weights import SCORES, WEIGHTS
 from dualdiff.results import committed as results
 from dualdiff.widgets.base import Widget, one_of, within

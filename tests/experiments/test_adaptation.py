@@ -20,13 +20,13 @@ from dualdiff.experiments.adaptation import (
     size_trials,
 )
 from dualdiff.experiments.members import METHODS, RECIPES
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import cabinet, round_table
 from dualdiff.experiments.shifted import overlap_fraction
 from dualdiff.experiments.sizes import SIZES, Size
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import SUMS
 from dualdiff.experiments.trial import KEY, Trial, tidy
-from dualdiff.profiles import PROFILES
-from dualdiff.scenarios import cabinet, round_table
-from dualdiff.store import Store
 
 
 def key(trial: Trial) -> tuple[object, ...]:

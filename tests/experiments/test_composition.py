@@ -6,8 +6,8 @@ from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.correct import product
 from dualdiff.experiments import composition
 from dualdiff.experiments.sizes import SIZES, Size
+from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
-from dualdiff.store import Store
 
 
 def test_tables_have_every_rule_and_method_and_are_stored(tmp_path, monkeypatch) -> None:

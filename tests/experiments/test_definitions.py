@@ -14,12 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff import denoisers, process, samplers, scenarios
+from dualdiff import denoisers, process, samplers
 from dualdiff.compose import RULES
+from dualdiff.experiments import scenarios
 from dualdiff.experiments.definitions import digest, own
+from dualdiff.experiments.lens import Lens
 from dualdiff.experiments.members import RECIPES, law
 from dualdiff.experiments.scenes import SCENES
-from dualdiff.lens import Lens
 from dualdiff.methods import METHODS
 from dualdiff.regions import Box, Disc, Region
 

@@ -10,11 +10,11 @@ from test_study import TINY
 
 from dualdiff.experiments import members
 from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Networks, Recipe
+from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
+from dualdiff.experiments.store import Store
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.scenarios import Scenario, cabinet, round_table
-from dualdiff.store import Store
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from dualdiff.experiments.overlap import (
     targets,
     trend,
 )
+from dualdiff.experiments.pooling import over_seeds
+from dualdiff.experiments.scenarios import round_table
 from dualdiff.experiments.shifted import SETTINGS, distance_for, overlap_fraction, shifted_table
 from dualdiff.experiments.sizes import SIZES, SWEEP
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import CONFIGURATIONS
 from dualdiff.experiments.trial import derive, tidy
 from dualdiff.metrics import energy_score
-from dualdiff.pooling import over_seeds
 from dualdiff.regions import Disc
-from dualdiff.scenarios import round_table
-from dualdiff.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from dualdiff.experiments import provenance
 from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.overlap import Diagnosis
 from dualdiff.experiments.provenance import definitions_of, reached_by, version_of
+from dualdiff.experiments.scenarios import cabinet
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial
 from dualdiff.publish import notebooks, project
 from dualdiff.robot.rows import DataTrial
 from dualdiff.robot.study import RobotTrial
-from dualdiff.scenarios import cabinet
-from dualdiff.store import Store
 
 # --- a package of three modules ------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ class Maker(Root):
         hidden = [unused for unused in x]
         return tools.twice(x) + self.more(hidden)
 '''
-TOOLS = '''from dualdiff.store import keep
+TOOLS = '''from dualdiff.experiments.store import keep
 FACTOR = 2
 TABLE = {"a": lambda x: x * FACTOR}
 TABLE["b"] = TABLE["a"]
@@ -73,9 +73,16 @@ STORE = "def keep(x):\n    return x\n"
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dualdiff"
-    (folder / "rooms").mkdir(parents=True)
-    files = {"make.py": MAKE, "tools.py": TOOLS, "rooms/base.py": BASE, "store.py": STORE}
-    for name, text in {**files, "__init__.py": "", "rooms/__init__.py": ""}.items():
+    for room in ("rooms", "experiments"):
+        (folder / room).mkdir(parents=True)
+    files = {
+        "make.py": MAKE,
+        "tools.py": TOOLS,
+        "rooms/base.py": BASE,
+        "experiments/store.py": STORE,
+    }
+    empty = dict.fromkeys(("__init__.py", "rooms/__init__.py", "experiments/__init__.py"), "")
+    for name, text in {**files, **empty}.items():
         (folder / name).write_text(text)
     monkeypatch.setattr(provenance, "FOLDER", folder)
     return folder
@@ -99,7 +106,7 @@ def test_what_a_definition_reaches(package: Path) -> None:
         ("make.py", "return 1", "return 2"),  # of what is not used: a variable has its name
         ("make.py", "import math\n", ""),
         ("tools.py", "return x\n", "return -x\n"),  # nobody asks for idle
-        ("store.py", "return x", "return [x]"),  # keeps results, and decides none
+        ("experiments/store.py", "return x", "return [x]"),  # keeps results, and decides none
     ],
 )
 def test_words_form_and_neighbours_do_not_count(
@@ -141,7 +148,7 @@ def test_moving_and_renaming_modules_changes_nothing(package: Path) -> None:
     moved = MAKE.replace("from dualdiff import tools", "import dualdiff.rooms.aid as tools")
     (package / "rooms" / "workshop.py").write_text(moved.replace("rooms.base", "ground"))
     twice = TOOLS[TOOLS.index("def twice") : TOOLS.index("def idle")]
-    rest = "from dualdiff.store import keep\nfrom dualdiff.tools import TABLE\n"
+    rest = "from dualdiff.experiments.store import keep\nfrom dualdiff.tools import TABLE\n"
     (package / "rooms" / "aid.py").write_text(rest + twice)  # one definition alone
     (package / "tools.py").write_text(TOOLS.replace(twice, ""))
     now = reached_by(ast.parse("from dualdiff.rooms import workshop as w\nw.Maker()"))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.shifted import overlap_fraction, shifted_table
 from dualdiff.experiments.sizes import SIZES, size_of, sized
 from dualdiff.experiments.trial import derive
-from dualdiff.profiles import PROFILES
 
 rounded = st.floats(0, 20).map(lambda x: float(f"{x:g}"))
 

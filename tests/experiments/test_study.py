@@ -9,6 +9,9 @@ import torch
 
 from dualdiff.experiments import study as module
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import (
     CONFIGURATIONS,
     EXACT_CONFIGURATIONS,
@@ -18,10 +21,7 @@ from dualdiff.experiments.study import (
     trials,
 )
 from dualdiff.metrics import METRICS
-from dualdiff.profiles import PROFILES
 from dualdiff.regions import Box
-from dualdiff.scenarios import Scenario, cabinet, round_table
-from dualdiff.store import Store
 
 TINY = replace(
     PROFILES["smoke"],

@@ -10,14 +10,14 @@ from dualdiff import metrics
 from dualdiff.compose import Weighted
 from dualdiff.experiments import sizes, weighting
 from dualdiff.experiments.members import RECIPES, Networks
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import cabinet
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial, sized
 from dualdiff.methods import METHODS, Method, corrected
-from dualdiff.profiles import PROFILES
 from dualdiff.randomness import stream
 from dualdiff.results.parts import PARTS
 from dualdiff.samplers import sample
-from dualdiff.scenarios import cabinet
-from dualdiff.store import Store
 
 SIZES = {"n_general": 256, "n_specialised": 16, "conditions": 4, "draws": 50}
 EPOCHS = {"general_epochs": 1, "specialised_epochs": 2, "finetune_epochs": 2}

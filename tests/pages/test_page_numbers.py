@@ -13,6 +13,8 @@ from scipy import stats
 
 from dualdiff.compose import RULES
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.pooling import over_seeds
+from dualdiff.experiments.profiles import PROFILES
 from dualdiff.methods import METHODS
 from dualdiff.networks import MLP
 from dualdiff.pages import (
@@ -28,8 +30,6 @@ from dualdiff.pages import (
     verdicts,
 )
 from dualdiff.pages.names import CONFIGURATIONS, SCORES, axis, label, lower, style
-from dualdiff.pooling import over_seeds
-from dualdiff.profiles import PROFILES
 from dualdiff.results import committed as results
 
 NAMES = ("general", "specialised", "joint")

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import generator
 
+from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
 from dualdiff.plots import regions
-from dualdiff.scenarios import Scenario, cabinet, round_table
 
 CORNER = (1.0, 2.0, 3.0)
 

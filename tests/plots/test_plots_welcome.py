@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dualdiff.experiments.overlap import benefits
+from dualdiff.experiments.pooling import over_seeds
 from dualdiff.experiments.shifted import shifted_table
 from dualdiff.pages import contrast, select
 from dualdiff.plots import COLOURS, welcome
-from dualdiff.pooling import over_seeds
 from dualdiff.readings.overlap import sign_counts
 from dualdiff.results import committed as results
 

@@ -13,9 +13,9 @@ import pytest
 from committed import write as write_made_up
 from test_runner import write
 
+from dualdiff.experiments.store import STORE
 from dualdiff.publish import book, cli, runner
 from dualdiff.publish import project as projects
-from dualdiff.store import STORE
 
 CONFIG = """\
 sphinx:

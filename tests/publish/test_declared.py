@@ -260,7 +260,7 @@ def test_the_book_checks_only_what_it_is_asked_to(tmp_path: Path) -> None:
     own = write(tmp_path / "own.ipynb", "def check(**_): ...\ncheck(seed=1)", parameters=parameters)
     wanted = {"profile": "yours", "seed": -2, "points": 0, "alpha": 1}
     assert declared.validate(own, wanted) == wanted
-    asks = "from dualdiff.profiles import check\ncheck(seed=seed)"
+    asks = "from dualdiff.experiments.profiles import check\ncheck(seed=seed)"
     part = write(tmp_path / "part.ipynb", asks, parameters=parameters)
     with pytest.raises(ValueError, match="parameter 'seed' is -1; it must be an integer from 0"):
         declared.validate(part, {"points": 0})

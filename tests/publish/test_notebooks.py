@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from dualdiff.profiles import PARAMETERS, check
+from dualdiff.experiments.profiles import PARAMETERS, check
 from dualdiff.publish import runner
 from dualdiff.publish.cli import main
 from dualdiff.publish.project import chapters, project_root

@@ -32,7 +32,7 @@ def write(path, *code, parameters=PARAMETERS, checked=False):
     if checked:
         names = re.findall(r"^\w+", parameters, re.M)
         call = f"check({', '.join(f'{name}={name}' for name in names)})"
-        code = (*code, f"from dualdiff.profiles import check\n{call}")
+        code = (*code, f"from dualdiff.experiments.profiles import check\n{call}")
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [
         nbformat.v4.new_markdown_cell("# A chapter"),

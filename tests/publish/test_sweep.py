@@ -23,11 +23,11 @@ import yaml
 from hypothesis import strategies as st
 from test_runner import alive, interruptible, until, write
 
+from dualdiff.experiments.store import Store
 from dualdiff.plots.sweep import small_multiples
 from dualdiff.publish import cli, grid, sweep
 from dualdiff.publish.scheduler import connect
 from dualdiff.readings import sweep as readings
-from dualdiff.store import Store
 
 PARAMETERS = """\
 profile: str = "smoke"  # how much is computed

@@ -7,6 +7,7 @@ import torch
 from matplotlib.colors import to_hex
 from robot_sizes import TINY
 
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import tidy
 from dualdiff.pages import style
 from dualdiff.plots import robot as plots
@@ -15,7 +16,6 @@ from dualdiff.robot.dataset import FRAMES, features_of, generate
 from dualdiff.robot.kinds import KINDS, TYPES
 from dualdiff.robot.settings import REFERENCE
 from dualdiff.robot.study import REFERENCES, RobotTrial
-from dualdiff.store import Store
 
 
 @pytest.fixture(scope="module")

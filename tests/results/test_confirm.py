@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from test_results import MAKES, SIZE
 
-from dualdiff.profiles import PROFILES
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.store import Store
 from dualdiff.publish import cli
 from dualdiff.results import committed as results
 from dualdiff.results import confirm, making
 from dualdiff.results.parts import Part
-from dualdiff.store import Store
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from test_study import TINY
 
 from dualdiff.experiments import provenance
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import cabinet
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.metrics import METRICS
-from dualdiff.profiles import PROFILES
 from dualdiff.results import committed as results
 from dualdiff.results import making
 from dualdiff.results.parts import PARTS, Part
-from dualdiff.scenarios import cabinet
-from dualdiff.store import Store
 
 
 def small(profile: Any) -> list[ScenarioTrial]:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dualdiff.experiments.store import Store
 from dualdiff.metrics import energy_distance
 from dualdiff.robot.analysis import (
     one_per_task,
@@ -24,7 +25,6 @@ from dualdiff.robot.analysis import (
 )
 from dualdiff.robot.dataset import FRAMES, generate
 from dualdiff.robot.kinds import TYPES
-from dualdiff.store import Store
 
 SIGMAS = 3.29
 """One run in a thousand is further from the truth than so many standard errors."""

@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 from robot_sizes import no_work
 from torch import Tensor
 
+from dualdiff.experiments.store import Store
 from dualdiff.robot import dataset
 from dualdiff.robot.dataset import (
     COLUMNS,
@@ -34,7 +35,6 @@ from dualdiff.robot.dataset import (
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, KINDS, REACH, SIDE, TYPES, environment_of
 from dualdiff.robot.tasks import position
 from dualdiff.robot.world import centres, distance
-from dualdiff.store import Store
 
 BALL = TYPES.index("Ball")
 ROUNDING = 2.0**-23

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dualdiff.experiments.store import Store
 from dualdiff.metrics import Estimate, energy_distance, neighbour_scores
 from dualdiff.robot.analysis import one_per_task
 from dualdiff.robot.dataset import features_of, generate
@@ -31,7 +32,6 @@ from dualdiff.robot.kinds import ENVIRONMENTS, KINDS, SIDE, TYPES, Kind, environ
 from dualdiff.robot.scenes import draw_scenes, fresh_scenes
 from dualdiff.robot.tasks import execute, oracle
 from dualdiff.robot.world import distance
-from dualdiff.store import Store
 
 SIGMAS = 3.29
 """One run in a thousand is further from the truth than so many standard errors."""

@@ -11,13 +11,13 @@ from conftest import default_dtype, generator
 from robot_sizes import SMALL, TINY, no_work
 from torch import Tensor
 
+from dualdiff.experiments.store import Store, key
 from dualdiff.robot import members
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
 from dualdiff.robot.kinds import FEATURES, SIDE, TYPES
 from dualdiff.robot.members import FOLDS, UNTOLD, Moments, Networks, OfType
 from dualdiff.robot.settings import SETTINGS, Setting
 from dualdiff.robot.tasks import position
-from dualdiff.store import Store, key
 
 BALL = TYPES.index(SPECIAL)
 FIXED = [FEATURES.index(name) for name in ("held", "gripper_free")]

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from robot_sizes import TINY, found_in, no_work
 
+from dualdiff.experiments.store import Store, key
 from dualdiff.robot.dataset import Chunk, generate
 from dualdiff.robot.kinds import ENVIRONMENTS, TYPES
 from dualdiff.robot.members import DATA_SEED
 from dualdiff.robot.rows import DataTrial, data_trials, peak_memory
-from dualdiff.store import Store, key
 
 SIZE = replace(TINY, tasks=30)
 

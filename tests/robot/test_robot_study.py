@@ -10,8 +10,9 @@ import torch
 from robot_sizes import SMALL, TINY, found_in, no_work
 
 from dualdiff.compose import Weighted
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.store import Store, key
 from dualdiff.experiments.trial import KEY
-from dualdiff.profiles import PROFILES
 from dualdiff.results import committed as results
 from dualdiff.results import making
 from dualdiff.results.parts import PARTS
@@ -41,7 +42,6 @@ from dualdiff.robot.study import (
     unseen,
 )
 from dualdiff.robot.tasks import position
-from dualdiff.store import Store, key
 
 OBJECT = SMALL["object"]
 RATES_OF = [("fresh scenes", name) for name in RATES]

@@ -32,15 +32,15 @@ from dualdiff.chunks import chunked
 from dualdiff.compose import Weighted
 from dualdiff.correct import product
 from dualdiff.experiments.members import RECIPES, Networks
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
 from dualdiff.experiments.scenes import ring_and_bar
-from dualdiff.profiles import PROFILES
+from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
 from dualdiff.regions import Region
 from dualdiff.robot.members import Networks as RobotNetworks
 from dualdiff.robot.settings import SCALES, SETTINGS
 from dualdiff.samplers import DDPM
-from dualdiff.scenarios import Scenario, cabinet, round_table
-from dualdiff.store import Store
 from dualdiff.widgets import mirror
 from dualdiff.widgets.assemble import assembled
 from dualdiff.widgets.base import Refused

@@ -8,10 +8,10 @@ from browser import needs_chromium
 from widget_page import nothing_is_presented, said, settled, shown
 
 from dualdiff.experiments.members import RECIPES, Networks
+from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import make_scenario
 from dualdiff.experiments.scenes import ring_and_bar
-from dualdiff.profiles import PROFILES
-from dualdiff.scenarios import make_scenario
-from dualdiff.store import Store
+from dualdiff.experiments.store import Store
 from dualdiff.widgets.composition import Composition
 from dualdiff.widgets.stages import islands, network_stage, plane_stage
 

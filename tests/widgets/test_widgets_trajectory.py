@@ -11,11 +11,11 @@ from browser import needs_chromium
 from conftest import generator
 from widget_page import overflow, pixels, saves, shown, state, theme
 
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.scenes import SCENES, Boxes, Plane, ring_and_bar
 from dualdiff.process import Process
 from dualdiff.regions import Box
 from dualdiff.samplers import DDIM, DDPM, Sampler, trajectory
-from dualdiff.scenarios import Scenario
 from dualdiff.widgets.trajectory import REACH, SIDE, Trajectory, product_law, trajectory_scrubber
 
 SHORT = DDPM(steps=20)

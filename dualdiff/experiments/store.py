@@ -161,7 +161,7 @@ class Store:
 
 def _default() -> tuple[Path, Path | None]:
     """The root and the shelf of a store for which nobody has named a folder."""
-    checkout, shelf = Path(__file__).resolve().parent.parent, None
+    checkout, shelf = Path(__file__).resolve().parents[2], None
     if (checkout / "pyproject.toml").is_file():
         shelf = checkout / STORE
         if _refusal(shelf) is None:

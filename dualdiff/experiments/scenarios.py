@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dualdiff.profiles import BOOK, SCENARIOS, maker_of
+from dualdiff.experiments.profiles import BOOK, SCENARIOS, maker_of
 from dualdiff.regions import Box, Disc, Region, count, ordered, point, uniform
 
 __all__ = ["BOOK", "SCENARIOS", "Scenario", "cabinet", "make_scenario", "round_table"]
@@ -92,7 +92,7 @@ def round_table(height_tolerance: float = 0.25) -> Scenario:
 
 
 def make_scenario(name: str, **options: float) -> Scenario:
-    """Build a scenario by its name, of :func:`dualdiff.profiles.scenarios`.
+    """Build a scenario by its name, of :func:`dualdiff.experiments.profiles.scenarios`.
 
     Raises
     ------

@@ -87,7 +87,7 @@ PROFILES = Named(
 
 BOOK = ("cabinet", "round_table")
 """The scenarios of the book and of its tables."""
-SCENARIOS: dict[str, Any] = {name: f"dualdiff.scenarios:{name}" for name in BOOK}
+SCENARIOS: dict[str, Any] = {name: f"dualdiff.experiments.scenarios:{name}" for name in BOOK}
 """Functions that make a scenario, by name: each itself, or where it stands (``module:function``).
 
 An entry of one's own holds in its process; :func:`scenarios` has those of installed packages, too.
@@ -100,7 +100,7 @@ def _installed() -> dict[str, str]:
 
 
 def scenarios() -> dict[str, Any]:
-    """All of :data:`SCENARIOS`, and the entry points ``dualdiff.scenarios`` of other packages.
+    """All of :data:`SCENARIOS`, and the entry points ``dualdiff.scenarios`` of others.
 
     These hold in every process: for the command line, chapters and the workers of a sweep.
     """

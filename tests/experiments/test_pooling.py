@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from dualdiff.pooling import over_seeds
+from dualdiff.experiments.pooling import over_seeds
 
 COLUMNS = "scenario recipe seed configuration target metric value low high".split()
 

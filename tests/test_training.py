@@ -9,12 +9,12 @@ import pytest
 import torch
 from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, default_dtype, generator
 
-from dualdiff import train as module
+from dualdiff import training as module
+from dualdiff.experiments.scenarios import cabinet
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.samplers import sample
-from dualdiff.scenarios import cabinet
-from dualdiff.train import (
+from dualdiff.training import (
     Optimisation,
     Prior,
     add_lora,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualdiff.profiles import PARAMETERS, PROFILES, check, parse, resolve_device
+from dualdiff.experiments.profiles import PARAMETERS, PROFILES, check, parse, resolve_device
 
 BAD = {
     "profile": ["tiny", "", None, 3, True],

@@ -17,9 +17,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff import store as store_module
+from dualdiff.experiments import store as store_module
+from dualdiff.experiments.store import Store, StoreWarning, key, versions
 from dualdiff.experiments.workers import in_processes
-from dualdiff.store import Store, StoreWarning, key, versions
 
 CONFIG = {"recipe": "tuned", "rows": [1, 2], "rate": 1e-3, "ema": None}
 
@@ -127,7 +127,7 @@ def test_file_of_another_configuration(shelf):
     expect_rebuilt(ask, path, calls, "foreign.*0.002")
 
 
-@pytest.mark.filterwarnings("ignore::dualdiff.store.StoreWarning")
+@pytest.mark.filterwarnings("ignore::dualdiff.experiments.store.StoreWarning")
 def test_file_of_another_program(shelf):
     import safetensors.torch
 
@@ -144,7 +144,7 @@ CHILD = """
 import os, sys, time
 from pathlib import Path
 import torch
-from dualdiff.store import Store
+from dualdiff.experiments.store import Store
 
 root, mode = Path(sys.argv[1]), sys.argv[2]
 
@@ -287,7 +287,7 @@ def refuse(monkeypatch, *folders):
 def unset(monkeypatch, tmp_path):
     """No variable, a checkout and a user's cache of its own; gives both default folders."""
     monkeypatch.delenv("DUALDIFF_STORE", raising=False)
-    package = tmp_path / "checkout" / "dualdiff" / "store.py"
+    package = tmp_path / "checkout" / "dualdiff" / "experiments" / "store.py"
     package.parent.mkdir(parents=True)
     (tmp_path / "checkout" / "pyproject.toml").touch()
     monkeypatch.setattr(store_module, "__file__", str(package))
@@ -354,7 +354,7 @@ def test_a_named_folder_that_cannot_be_written_is_refused(monkeypatch, tmp_path)
 
 IN_A_BOX = """
 import os
-from dualdiff.store import Store
+from dualdiff.experiments.store import Store
 full = "/full/there"
 for folder in ("/closed/store", full):
     try:

@@ -6,8 +6,15 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
+from dualdiff.experiments.scenarios import (
+    BOOK,
+    SCENARIOS,
+    Scenario,
+    cabinet,
+    make_scenario,
+    round_table,
+)
 from dualdiff.regions import Box, Disc
-from dualdiff.scenarios import BOOK, SCENARIOS, Scenario, cabinet, make_scenario, round_table
 
 
 def make_generator(seed: int = 0) -> torch.Generator:
