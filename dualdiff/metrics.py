@@ -99,9 +99,9 @@ def miss_distance(
 def total_variation(
     y: Tensor, c: Tensor, region: Region, generator: Generator, replicates: int = 200
 ) -> Estimate:
-    """Total variation to the uniform law of the region on its equal-mass cells.
+    r"""Total variation to the uniform law of the region on its equal-mass cells.
 
-    TV = 1/2 (sum_cells |h - 1 / n_cells| + share of misses), h the share of samples in a cell.
+    :math:`TV = \tfrac12 (\sum_{cells} |h - 1/n_{cells}| + \text{misses})`, h: share in a cell.
     Even perfect samples score above 0 when finite: print `total_variation_floor` beside it.
     The standard error is that of a bootstrap over conditions (Davison & Hinkley 1997, sec. 3.8).
 
