@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dualdiff.experiments.definitions import added, digest, ours, own
+from dualdiff.experiments.definitions import added, own
 from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
-from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.store import Store, versions
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.randomness import stream
-from dualdiff.regions import Region
 from dualdiff.samplers import sample
 from dualdiff.training import (
     Optimisation,
@@ -94,6 +92,16 @@ class Recipe:
             process = Process.log_snr(self.steps, *self.log_snr, **sizes)
         return process.standardised(y, c, relative=frame) if self.standardised else process
 
+    def without_frame(self) -> Recipe:
+        """The recipe for targets and conditions that are no two points of one space.
+
+        Where it works in the frame ``y - c`` it is another recipe, and its name says so.
+        """
+        if not self.architecture.object_frame:
+            return self
+        plain = replace(self.architecture, object_frame=False)
+        return replace(self, name=f"{self.name}, no frame", architecture=plain)
+
     def described(self) -> dict[str, Any]:
         """The recipe as JSON, without the options that came later where they change nothing.
 
@@ -140,20 +148,6 @@ def progress_bar(total: int, label: str, quiet: bool) -> Any:
     return tqdm(total=total, desc=label, disable=quiet, leave=False)
 
 
-def law(region: Region) -> dict[str, Any]:
-    """A region as JSON: its fields, or its definition if it or a part of it is the user's own."""
-    kind = {"type": type(region).__name__}
-    if is_dataclass(region) and ours(region, *getattr(region, "__dict__", {}).values()):
-        return {**kind, **asdict(region)}
-    return {**kind, "definition": digest(region)}
-
-
-def _plain(region: Region) -> dict[str, Any]:
-    """What training rows depend on: a region of ours without its tolerance and its cells."""
-    evaluation = ("height_tolerance", "divisions", "rings", "sectors")
-    return {name: value for name, value in law(region).items() if name not in evaluation}
-
-
 class Trained(NamedTuple):
     """A trained network, the mean loss of every epoch, and the seconds its training took."""
 
@@ -163,6 +157,26 @@ class Trained(NamedTuple):
 
 
 Rows = tuple[Tensor, Tensor]
+
+
+class Source(Protocol):
+    """What networks are trained on: a :class:`~dualdiff.experiments.scenarios.Scenario`, or what
+    has these in its place."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """Classes whose code decides the rows."""
+        ...
+
+    def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
+        """Rows ``(y, c)`` of the 'general' or the 'specialised' law, original units."""
+        ...
+
+    def described(self, which: str) -> dict[str, Any]:
+        """What these rows depend on, as JSON."""
+        ...
 
 
 def kept(
@@ -219,7 +233,7 @@ class Networks:
         :meth:`held_out` gives, for cross-fitting.
     """
 
-    scenario: Scenario
+    scenario: Source
     recipe: Recipe
     profile: Profile
     seed: int
@@ -300,18 +314,16 @@ class Networks:
             "epochs": epochs,
             "recipe": self.recipe.described(),
             "seed": self.seed,
-            "conditions": [scenario.condition_low, scenario.condition_high],
-            "general": _plain(scenario.general),
+            **scenario.described("general"),
             "n_general": profile.n_general,
-            "code": version_of(type(self), type(scenario.general), type(scenario.specialised)),
+            "code": version_of(type(self), *scenario.roots),
             "device": torch.device(self.device).type,
             **versions(),
-            **own(scenario),
         }
         if definition := added(self, Networks):
             config["networks"] = definition
         if name != "general":
-            config["specialised"] = _plain(scenario.specialised)
+            config |= scenario.described("specialised")
             config["n_specialised"] = profile.n_specialised
             if self.fold is not None:
                 config["fold"] = list(self.fold)
