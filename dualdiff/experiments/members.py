@@ -16,6 +16,7 @@ from dualdiff.experiments.definitions import added, own
 from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.lora import add_lora, clone, merge_lora
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.randomness import stream
@@ -23,11 +24,8 @@ from dualdiff.samplers import sample
 from dualdiff.training import (
     Optimisation,
     Prior,
-    add_lora,
-    clone,
     epoch_losses,
     fit,
-    merge_lora,
 )
 
 ADAPTATIONS = ("finetuned", "lora", "replay", "generated")
