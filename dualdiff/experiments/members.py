@@ -147,11 +147,13 @@ def progress_bar(total: int, label: str, quiet: bool) -> Any:
 
 
 class Trained(NamedTuple):
-    """A trained network, the mean loss of every epoch, and the seconds its training took."""
+    """A trained network, the mean loss of every epoch, and the seconds its training took; the loss
+    on held-out pairs of every epoch, where there were any."""
 
     network: MLP
     losses: Tensor
     seconds: float
+    held_out: Tensor | None = None
 
 
 Rows = tuple[Tensor, Tensor]
@@ -182,7 +184,7 @@ def kept(
     config: dict[str, Any],
     new: Callable[[], MLP],
     start: Callable[[], MLP],
-    run: Callable[[MLP], Iterator[float]],
+    run: Callable[[MLP], Iterator[float] | dict[str, Tensor]],
 ) -> Trained:
     """A network from the store, or trained and put there.
 
@@ -195,20 +197,24 @@ def kept(
     start : function
         The network from which training starts.
     run : function
-        Trains a network in place and gives the mean loss of every epoch.
+        Trains a network in place and gives the mean loss of every epoch: one by one, or as
+        ``losses`` with the loss on ``held_out`` pairs beside them.
     """
 
     def make() -> dict[str, Tensor]:
         network, began = start(), time.perf_counter()
-        losses = torch.tensor(list(run(network)))
+        found = run(network)
+        seen = found if isinstance(found, dict) else {"losses": torch.tensor(list(found))}
         seconds = torch.tensor(time.perf_counter() - began)
         state = {f"state.{k}": v for k, v in merge_lora(network).state_dict().items()}
-        return {**state, "losses": losses, "seconds": seconds}
+        return {**state, **seen, "seconds": seconds}
 
     tensors, network = store.tensors("network", config, make), new()
     state = {k: v for k, v in tensors.items() if k.startswith("state.")}
     network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
-    return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
+    return Trained(
+        network.eval(), tensors["losses"], float(tensors["seconds"]), tensors.get("held_out")
+    )
 
 
 @dataclass(frozen=True)
@@ -246,7 +252,7 @@ class Networks:
         y, c = self.scenario.pairs(which, n, stream(self.seed, "rows", which))
         if which == "general" or self.fold is None:
             return y, c
-        kept = torch.arange(n) % self.fold[1] != self.fold[0]
+        kept = torch.arange(len(y)) % self.fold[1] != self.fold[0]
         return y[kept], c[kept]
 
     def held_out(self) -> Rows:
@@ -335,25 +341,35 @@ class Networks:
             self._config(name, epochs),
             lambda: self._new(name).to(self.device),
             lambda: start(name).to(self.device),
-            partial(self._losses, name, epochs),
+            partial(self._run, name, epochs),
         )
 
-    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
+    def _run(self, name: str, epochs: int, network: MLP) -> Iterator[float] | dict[str, Tensor]:
+        """Train a network in place, as :func:`kept` asks."""
+        return self._losses(name, epochs, network)
+
+    def _options(self, name: str, epochs: int) -> dict[str, Any]:
+        """What :func:`~dualdiff.training.fit` is given to train a network, rows included."""
         large = name == "general"
         y, c = (part.to(self.device) for part in self.rows("general" if large else "specialised"))
-        run = fit(
-            network,
-            y,
-            c,
-            epochs=epochs,
-            batch_size=self.recipe.general_batch if large else self.recipe.specialised_batch,
-            generator=stream(self.seed, "training", name, device=self.device),
-            optimisation=self.recipe.optimisation,
-            prior=self._prior(name),
-            rows_per_epoch=None if large else EPOCH,
-        )
-        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
-        with progress_bar(epochs, label, self.quiet) as bar:
+        return {
+            "y": y,
+            "c": c,
+            "epochs": epochs,
+            "batch_size": self.recipe.general_batch if large else self.recipe.specialised_batch,
+            "generator": stream(self.seed, "training", name, device=self.device),
+            "optimisation": self.recipe.optimisation,
+            "prior": self._prior(name),
+            "rows_per_epoch": None if large else EPOCH,
+        }
+
+    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
+        run = fit(network, **self._options(name, epochs))
+        with self._bar(name, epochs) as bar:
             for loss in epoch_losses(run):
                 bar.update()
                 yield loss
+
+    def _bar(self, name: str, epochs: int) -> Any:
+        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
+        return progress_bar(epochs, label, self.quiet)
