@@ -70,8 +70,8 @@ class Pairs:
             if count:
                 raise ValueError(
                     f"{count} of the {len(judge)} held-out rows of {judge.name!r} are rows of "
-                    f"{table.name!r}, too, the first is held-out row {rows[0]}: a model that has seen them cannot be judged by them; take them out of it, "
-                    "as Pairs.of does"
+                    f"{table.name!r}, too, the first is held-out row {rows[0]}: a model that "
+                    "has seen them cannot be judged by them; take them out of it, as Pairs.of does"
                 )
         if len(special) < LEAST or len(judge) < 2:
             raise ValueError(
@@ -83,7 +83,7 @@ class Pairs:
         if flat:
             raise ValueError(
                 f"condition {flat[0]!r} of table {general.name!r} never varies, so nothing can be "
-                "learned of it; leave it out"
+                "learned from it; leave it out"
             )
 
     @classmethod
