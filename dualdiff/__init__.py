@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Blend": "compose",
     "Denoiser": "denoisers",
     "MLP": "networks",
     "Process": "process",

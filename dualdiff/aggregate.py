@@ -14,7 +14,8 @@ from dualdiff.chunks import Streams
 from dualdiff.compose import Weighted, common_process
 from dualdiff.correct import Corrected, Progress, check_ancestral, in_chunks
 from dualdiff.denoisers import Denoiser
-from dualdiff.samplers import DDPM, transition
+from dualdiff.process import transition
+from dualdiff.samplers import DDPM
 
 Interpolation = Literal["spherical", "linear", "variance_preserving"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("spherical", "linear", "variance_preserving")

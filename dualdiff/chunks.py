@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -114,6 +114,40 @@ def check_request(
     if not (start_std > 0 and math.isfinite(start_std)):
         raise ValueError(f"start_std must be positive and finite, not {start_std}")
     return c.to(device_of(denoisers), torch.float32)
+
+
+class Start(NamedTuple):
+    """Targets in standardised units, one per sample, and the step up to which they are noised."""
+
+    y: Tensor
+    step: int
+
+
+def check_start(
+    process: Process, start: Any, from_step: int | None, n: int, draws: int, start_std: float
+) -> Start | None:
+    """Where samples set out, if not from pure noise; arguments as of :func:`dualdiff.sample`.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, values that are not finite, and what contradicts itself.
+    """
+    if start is None:
+        if from_step is not None:
+            raise ValueError(f"from_step is {from_step}, but there is no start to be noised")
+        return None
+    rows, shape = floating("start", start), (n, draws, process.dy)
+    if rows.shape not in (shape, (n, process.dy)) or not bool(torch.isfinite(rows).all()):
+        raise ValueError(
+            f"start must be finite numbers of shape {[n, process.dy]} or {[*shape]}, not "
+            f"{[*rows.shape]} with {int((~torch.isfinite(rows)).sum())} that are not finite"
+        )
+    if start_std != 1:
+        raise ValueError(f"start_std must be 1 where there is a start, not {start_std:g}")
+    step = process.timestep(process.steps - 1 if from_step is None else from_step)
+    rows = rows.view(n, -1, process.dy).expand(shape).reshape(-1, process.dy)
+    return Start(process.encode_y(rows.to(torch.float32)), int(step))
 
 
 def chunked(

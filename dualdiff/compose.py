@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -196,11 +195,72 @@ class Weighted(Denoiser):
         return predict
 
 
-def joint(general: Denoiser, specialised: Denoiser) -> Weighted:
-    """The thesis's joint sampling: the plain sum of both noise predictions."""
-    return Weighted(
-        {"general": general, "specialised": specialised}, {"general": 1.0, "specialised": 1.0}
-    )
+StateWeight = Callable[[Tensor, int | Tensor, Tensor], Tensor]
+
+
+class Blend(Denoiser):
+    r"""A sum of noise predictions whose weights depend on the state.
+
+    .. math:: \varepsilon = \sum_i w_i(y_t, t, c)\, \varepsilon_i(y_t, t, c)
+
+    In general the score of no density. So it has samples, and Markov moves along it
+    (:func:`dualdiff.product` with ``weights=None``), but no product to weight towards.
+
+    Parameters
+    ----------
+    members : mapping of names to denoisers
+        They must share one process.
+    weight : callable
+        ``weight(y, t, c)`` gives ``[n, members]``; its arguments are those of a denoiser.
+
+    Raises
+    ------
+    ValueError
+        For members of different processes; in a call for weights of another shape, or not finite.
+    """
+
+    def __init__(self, members: Mapping[str, Denoiser], weight: StateWeight) -> None:
+        super().__init__()
+        self.process = common_process(members)
+        self.members, self.weight = dict(members), weight
+        self._registered = nn.ModuleList(self.members.values())  # so that .to() reaches them
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        return self._sum(y, t, c, [member(y, t, c) for member in self.members.values()])
+
+    def _bind(self, c: Tensor) -> Predict:
+        bound = [member.bind(c) for member in self.members.values()]
+        return lambda y, t: self._sum(y, t, c, [predict(y, t) for predict in bound])
+
+    def _sum(self, y: Tensor, t: int | Tensor, c: Tensor, eps: list[Tensor]) -> Tensor:
+        weights = self.weight(y, t, c)
+        if weights.shape != (len(y), len(eps)) or not bool(torch.isfinite(weights).all()):
+            raise ValueError(
+                f"weight must give finite numbers of shape {[len(y), len(eps)]}, one for each of "
+                f"{', '.join(self.members)}, not shape {list(weights.shape)}"
+            )
+        return torch.einsum("nm,nmd->nd", weights.to(y), torch.stack(eps, 1))
+
+
+def joint(*two: Denoiser, **members: Denoiser) -> Weighted:
+    """The thesis's joint sampling: the plain sum of the noise predictions.
+
+    ``joint(general, specialised)``, or any number of members by name:
+    ``joint(world=..., home=..., walls=...)``.
+
+    Raises
+    ------
+    ValueError
+        For members by position that are not two, and what :class:`Weighted` refuses.
+    """
+    if two:
+        if members or len(two) != 2:
+            raise ValueError(
+                f"joint takes a general and a specialised model, or any number of models by name, "
+                f"not {len(two)} by position and {len(members)} by name"
+            )
+        members = dict(zip(("general", "specialised"), two, strict=True))
+    return Weighted(members, dict.fromkeys(members, 1.0))
 
 
 def guided(
@@ -289,67 +349,3 @@ def video_adapter(
         members,
         {"specialised": alpha, "unconditional": 1 - alpha, "general": alpha * gamma},
     )
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A composition rule with the weights at which the book shows it.
-
-    ``make(general, specialised, unconditional)`` gives the composition; ``target`` says in TeX what
-    density the rule aims at.
-    """
-
-    title: str
-    target: str
-    make: Callable[[Denoiser, Denoiser, Denoiser], Weighted]
-
-
-def weighted(general: Weight, specialised: Weight) -> Callable[..., Weighted]:
-    """A maker of weighted sums of the general and the specialised model, for :data:`RULES`."""
-
-    def make(g: Denoiser, s: Denoiser, u: Denoiser) -> Weighted:
-        return Weighted(
-            {"general": g, "specialised": s}, {"general": general, "specialised": specialised}
-        )
-
-    return make
-
-
-def _ramp(g: Denoiser, s: Denoiser, u: Denoiser) -> Weighted:
-    """Half and half at high noise, the specialised model alone at low noise."""
-    share = torch.linspace(0, 0.5, common_process({"general": g}).steps)
-    return weighted(share, 1 - share)(g, s, u)
-
-
-RULES: dict[str, Rule] = {
-    "sum": Rule("joint sum (1, 1)", "p_g p_s", weighted(1.0, 1.0)),
-    "average": Rule("average (½, ½)", r"\sqrt{p_g p_s}", weighted(0.5, 0.5)),
-    "light": Rule("weighted sum (¼, 1)", "p_g^{1/4} p_s", weighted(0.25, 1.0)),
-    "ramp": Rule("per-step weights", r"p_g^{w(t)} p_s^{1 - w(t)}", _ramp),
-    "composable": Rule(
-        "composable (1, 1)",
-        "p_u (p_g / p_u) (p_s / p_u)",
-        lambda g, s, u: guided(
-            u, {"general": g, "specialised": s}, {"general": 1.0, "specialised": 1.0}
-        ),
-    ),
-    "negation": Rule(
-        "composable, NOT general",
-        "p_u (p_s / p_u) (p_g / p_u)^{-1/2}",
-        lambda g, s, u: guided(
-            u, {"general": g, "specialised": s}, {"general": -0.5, "specialised": 1.0}
-        ),
-    ),
-    "guidance": Rule("guidance, w = 1", "p_s^2 / p_u", lambda g, s, u: classifier_free(s, u, 1.0)),
-    "concept": Rule(
-        "generalised guidance",
-        "p_g (p_s / p_g)^{3/2}",
-        lambda g, s, u: guided(g, {"concept": s}, {"concept": 1.5}),
-    ),
-    "video_adapter": Rule(
-        "Video Adapter",
-        "p_u (p_s p_g^{1/2} / p_u)^{3/2}",
-        lambda g, s, u: video_adapter(s, u, g, prior_strength=0.5, inverse_temperature=1.5),
-    ),
-}
-"""Every rule once: the laws that hold for all are tested on them, and the book compares them."""

@@ -15,8 +15,9 @@ from dualdiff.chunks import BLOCK, Piece, Streams, check_request, chunked, in_th
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict, evaluating
 from dualdiff.mcmc import Kernel
+from dualdiff.process import Transition, transition
 from dualdiff.resampling import Resampled, Resampling, resample
-from dualdiff.samplers import DDPM, Transition, transition
+from dualdiff.samplers import DDPM
 
 Progress = Callable[[int], object]
 
@@ -27,7 +28,7 @@ class Corrected(NamedTuple):
     Parameters
     ----------
     samples : Tensor [n, draws, dy]
-        Original units.
+        Original units; with ``keep`` fewer, as of all that is per draw.
     log_weights : Tensor [n, draws]
         What is left to reweight by, up to a constant per group; zero after a last resampling.
     effective : Tensor [n, draws / K, S]
@@ -167,7 +168,7 @@ def in_chunks(
         "accepted": ones,
         "disagreement": zeros,
     }
-    samples = process.decode_y(out.pop("samples")).view(n, draws, -1)
+    samples = process.decode_y(out.pop("samples")).unflatten(0, (n, -1))
     seen = {name: value.unflatten(0, (n, -1)) for name, value in (neutral | out).items()}
     return Corrected(samples, **seen, calls=float(calls))
 
@@ -192,6 +193,7 @@ def product(
     mcmc: Kernel | None = None,
     sampler: DDPM | None = None,
     start_std: float | None = None,
+    keep: int | None = None,
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Corrected:
@@ -205,7 +207,7 @@ def product(
 
     Parameters
     ----------
-    rule : Weighted
+    rule : Weighted, or any Denoiser where samples are not weighted
         Weights constant in t if samples are weighted. A sum of sums is the product of the innermost
         members (:meth:`~dualdiff.compose.Weighted.flat`), whose scores must be those of noised
         densities: a composition of your own that is no Weighted sum is none. A member is taken for
@@ -224,6 +226,9 @@ def product(
         :class:`~dualdiff.mcmc.ULA`, ``MALA`` or ``HMC`` at every step.
     sampler : DDPM, optional
         Over all steps by default, with variance "beta", for which the weights are derived.
+    keep : int, optional
+        Draws that are returned of every group, chosen at random after the last resampling: with one
+        group per condition and ``keep=1`` samples are as independent as conditions are.
     start_std, chunk, progress
         As in :func:`dualdiff.samplers.sample`; ``start_std`` is by default what the rule implies.
 
@@ -243,17 +248,22 @@ def product(
     -----
     Skreta et al. (2025), arXiv 2503.02819; Du et al. (2023), arXiv 2302.11552.
     """
+    if weights is None and isinstance(rule, Denoiser) and not isinstance(rule, Weighted):
+        rule = Weighted({"rule": rule}, {"rule": 1.0})  # its score is all that moves ask for
     if not isinstance(rule, Weighted):
         raise TypeError(f"rule must be a Weighted sum of members, not {type(rule).__name__}")
     if weights not in ("feynman_kac", "rne", None):
         raise ValueError(f"weights must be 'feynman_kac', 'rne' or None, not {weights!r}")
     if weights is None and resampling is not None:
         raise ValueError("resampling needs weights: choose 'feynman_kac' or 'rne'")
+    if keep is not None and not (resampling is not None and 1 <= keep <= resampling.group):
+        size = "no resampling" if resampling is None else f"groups of {resampling.group}"
+        raise ValueError(f"keep must be at least 1 of a group at most, not {keep} with {size}")
     rule = rule.flat()
     if weights is not None:
         _ = rule.weights  # raises where they change with t
     start = rule.start_std if start_std is None else start_std
-    chain = _Chain(rule, check_ancestral(sampler), weights, resampling, mcmc, start)
+    chain = _Chain(rule, check_ancestral(sampler), weights, resampling, mcmc, start, keep)
     return in_chunks(
         [rule],
         c,
@@ -277,6 +287,7 @@ class _Chain:
     resampling: Resampling | None
     mcmc: Kernel | None
     start_std: float
+    keep: int | None
 
     def run(self, c: Tensor, random: Streams) -> tuple[dict[str, Tensor], int]:
         """The samples of one chunk, standardised units, and the number of network calls."""
@@ -319,4 +330,10 @@ class _Chain:
         if shares:
             seen["effective"] = torch.stack([result.effective for result in shares], 1)
             seen["unique"] = shares[-1].unique
+        if self.keep is not None and self.resampling is not None:
+            # At random: neighbours are often copies of one particle.
+            order = random.uniform().view(-1, self.resampling.group).argsort(1)[:, : self.keep]
+            base = torch.arange(len(order), device=y.device)[:, None] * self.resampling.group
+            for name in ("samples", "log_weights", "disagreement", "accepted"):
+                seen[name] = seen[name][(base + order).flatten()]
         return seen, members.calls

@@ -6,7 +6,7 @@ import math
 import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -352,3 +352,27 @@ class Process:
         return isinstance(other, Process) and self.difference(other) is None
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Transition(NamedTuple):
+    r"""The Gaussian step between two timesteps, :math:`t` and the next one visited :math:`t'`.
+
+    Forward :math:`N(y_t; \sqrt{1-\beta}\, y_{t'}, \beta I)`, and backwards the ancestral mean
+    :math:`(y_t - \beta\, \varepsilon / \sigma_t) / \sqrt{1-\beta}`.
+    """
+
+    beta: float
+    scale: float
+    shift: float
+
+    def mean(self, y: Tensor, eps: Tensor) -> Tensor:
+        """Mean of the ancestral step from ``y [n, dy]`` with noise prediction ``eps``."""
+        return (y * self.scale).sub_(eps, alpha=self.shift)
+
+
+def transition(process: Process, t: int, following: int) -> Transition:
+    """The step from ``t`` to ``following`` (-1: clean data)."""
+    abar = process.alpha_bar_at(t)
+    beta = 1 - abar / process.alpha_bar_at(following)
+    scale = 1 / math.sqrt(1 - beta)
+    return Transition(beta, scale, scale * beta / math.sqrt(1 - abar))

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.chunks import Piece, check_request, chunked, in_threads
+from dualdiff.chunks import Piece, Start, check_request, check_start, chunked, in_threads
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict, evaluating
-from dualdiff.process import Process
+from dualdiff.process import Process, transition
 
 
 class State(NamedTuple):
@@ -31,30 +31,6 @@ class State(NamedTuple):
 
 
 Noise = Callable[[], Tensor]
-
-
-class Transition(NamedTuple):
-    r"""The Gaussian step between two timesteps, :math:`t` and the next one visited :math:`t'`.
-
-    Forward :math:`N(y_t; \sqrt{1-\beta}\, y_{t'}, \beta I)`, and backwards the ancestral mean
-    :math:`(y_t - \beta\, \varepsilon / \sigma_t) / \sqrt{1-\beta}`.
-    """
-
-    beta: float
-    scale: float
-    shift: float
-
-    def mean(self, y: Tensor, eps: Tensor) -> Tensor:
-        """Mean of the ancestral step from ``y [n, dy]`` with noise prediction ``eps``."""
-        return (y * self.scale).sub_(eps, alpha=self.shift)
-
-
-def transition(process: Process, t: int, following: int) -> Transition:
-    """The step from ``t`` to ``following`` (-1: clean data)."""
-    abar = process.alpha_bar_at(t)
-    beta = 1 - abar / process.alpha_bar_at(following)
-    scale = 1 / math.sqrt(1 - beta)
-    return Transition(beta, scale, scale * beta / math.sqrt(1 - abar))
 
 
 @dataclass(frozen=True)
@@ -265,17 +241,29 @@ def _check_total(denoiser: Denoiser, sampler: Sampler) -> None:
 
 @torch.no_grad()
 def reverse(
-    denoiser: Denoiser, c: Tensor, sampler: Sampler, noise: Noise, *, start_std: float = 1.0
+    denoiser: Denoiser,
+    c: Tensor,
+    sampler: Sampler,
+    noise: Noise,
+    *,
+    start_std: float = 1.0,
+    start: Start | None = None,
 ) -> Iterator[State]:
     """Run one batch backwards, yielding the start and the state after every step.
 
     Conditions ``c [n, dc]`` and states are in standardised units. ``noise()`` gives ``[n, dy]``
-    fresh standard normal numbers; the start is ``y_T ~ N(0, start_std^2 I)``.
+    fresh standard normal numbers; the start is ``y_T ~ N(0, start_std^2 I)``, or what the forward
+    process makes of given targets at a given step.
     """
     process = denoiser.process
     predict = denoiser.bind(c)
     steps = sampler.timesteps(process)
-    state = State(noise() * start_std, steps[0])
+    if start is None:
+        state = State(noise() * start_std, steps[0])
+    else:
+        y, first = start
+        steps = [first, *(t for t in steps if t < first)]
+        state = State(process.diffuse(y, first, noise()), first)
     yield state
     for following in [*steps[1:], -1]:
         state = sampler.step(process, predict, state, following, noise)
@@ -291,6 +279,8 @@ def sample(
     sampler: Sampler | None = None,
     draws: int = 1,
     start_std: float = 1.0,
+    start: Any = None,
+    from_step: int | None = None,
     chunk: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
@@ -314,6 +304,13 @@ def sample(
         Samples per condition.
     start_std : float
         Spread of the start; 1 in the thesis.
+    start : Tensor [n, dy] or [n, draws, dy], optional
+        Targets in original units from which to set out, instead of pure noise: they are noised up
+        to ``from_step`` and denoised again. So a guess, or samples of another model, are edited
+        (SDEdit), and samples are restarted.
+    from_step : int, optional
+        The timestep up to which ``start`` is noised: the higher, the more is forgotten. Default:
+        T - 1, where nearly all is.
     chunk : int, optional
         Samples per chunk, rounded up to whole blocks of 1,024; default 2,048 on a CPU.
     progress : callable, optional
@@ -335,16 +332,22 @@ def sample(
     -----
     CollapseWarning
         If a deterministic sampler meets weights that do not add up to one.
+
+    Notes
+    -----
+    Meng et al. (2022), "SDEdit", algorithm 1; Xu et al. (2023), "Restart sampling".
     """
     c = check_request([denoiser], c, draws, chunk, start_std)
     sampler = DDPM() if sampler is None else sampler
+    given = check_start(denoiser.process, start, from_step, len(c), draws, start_std)
     _check_total(denoiser, sampler)
     size = (len(c) * draws, denoiser.process.dy)
     out = torch.empty(size, device=c.device, dtype=torch.float32)
 
     def work(piece: Piece) -> int:
         place, condition, noise = piece
-        for state in reverse(denoiser, condition, sampler, noise, start_std=start_std):
+        begin = None if given is None else given._replace(y=given.y[place].to(c.device))
+        for state in reverse(denoiser, condition, sampler, noise, start_std=start_std, start=begin):
             last = state
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start

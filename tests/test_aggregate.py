@@ -12,8 +12,8 @@ from torch import Tensor
 from dualdiff.aggregate import INTERPOLATIONS, amdm, deviate, interpolate, superdiff
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.process import Process
-from dualdiff.samplers import DDPM, sample, transition
+from dualdiff.process import Process, transition
+from dualdiff.samplers import DDPM, sample
 
 PROCESS = Process.log_snr(60, 10, -8, dy=2, dc=2)
 MEANS = ([0.8, -0.5], [-0.6, 0.4], [0.3, 0.9])

@@ -5,12 +5,16 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import generator, mixture, standardised
+from conftest import generator, line, mixture, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.compose import RULES, Weighted, classifier_free, guided, joint, video_adapter
+from dualdiff.compose import Blend, Weighted, classifier_free, guided, joint, video_adapter
+from dualdiff.correct import product
+from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, ExactMixture
+from dualdiff.experiments.rules import RULES
+from dualdiff.mcmc import ULA
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 
@@ -88,6 +92,10 @@ U = MLP(PROCESS, Architecture(16, 1), generator(4)).eval()
 STEPS = (0, 1, 11, 39)
 
 
+def named(general: Denoiser, specialised: Denoiser) -> dict[str, Denoiser]:
+    return {"general": general, "specialised": specialised, "unconditional": U}
+
+
 def formulas(g, s, u, t):  # type: ignore[no-untyped-def]
     """What the documented densities say, written out: the noise of every rule at step t."""
     share = 0.5 * t / 39
@@ -106,7 +114,7 @@ def formulas(g, s, u, t):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("name", RULES)
 def test_rules_are_their_formulas_called_and_bound(name: str) -> None:
-    rule = RULES[name].make(A, BOX, U)
+    rule = RULES[name].make(named(A, BOX))
     predict = rule.bind(C)
     with torch.no_grad():
         for t in STEPS:
@@ -121,7 +129,7 @@ def test_every_rule_has_its_formula() -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_steps_in_a_tensor_are_steps_one_by_one(name: str) -> None:
-    rule, t = RULES[name].make(A, B, U), torch.tensor(STEPS).repeat(8)
+    rule, t = RULES[name].make(named(A, B)), torch.tensor(STEPS).repeat(8)
     with torch.no_grad():
         batch = rule(Y, t, C)
         for i in range(len(Y)):
@@ -133,8 +141,8 @@ def test_steps_in_a_tensor_are_steps_one_by_one(name: str) -> None:
 @pytest.mark.parametrize("inner", ["sum", "ramp", "guidance"])
 def test_rules_nest(outer: str, inner: str) -> None:
     """A rule of rules is a rule, with the same process, and moves with its members."""
-    part = RULES[inner].make(A, BOX, U)
-    rule = RULES[outer].make(part, part, U)
+    part = RULES[inner].make(named(A, BOX))
+    rule = RULES[outer].make(named(part, part))
     assert rule.process is PROCESS
     predict = rule.bind(C)
     with torch.no_grad():
@@ -147,7 +155,7 @@ def test_rules_nest(outer: str, inner: str) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_rules_refuse_members_of_another_process(name: str) -> None:
     with pytest.raises(ValueError, match="cannot compose .* and train|cannot compose"):
-        RULES[name].make(A, mixture(Process.linear(41)), U)
+        RULES[name].make(named(A, mixture(Process.linear(41))))
 
 
 def test_start_spread_of_rules() -> None:
@@ -155,7 +163,7 @@ def test_start_spread_of_rules() -> None:
     total = {name: formulas(1.0, 1.0, 1.0, 39)[name] for name in RULES}
     assert total["sum"] == 2 and total["guidance"] == 1
     for name, rule in RULES.items():
-        assert rule.make(A, B, U).start_std == pytest.approx(total[name] ** -0.5)
+        assert rule.make(named(A, B)).start_std == pytest.approx(total[name] ** -0.5)
     falling = Weighted({"a": A, "b": B}, {"a": torch.linspace(1, 3, 40), "b": 1.0})
     assert falling.start_std == pytest.approx(0.5)
 
@@ -379,3 +387,74 @@ def test_a_sum_that_does_something_else_is_a_member_and_not_taken_apart(kind, al
     assert float(nested.total[0]) == 1.5
     with pytest.raises(ValueError, match=f"{kind.__name__}.*member"):
         rule.flat()
+
+
+# --- several members by name, weights that depend on the state -----------------------------------
+
+
+def test_joint_takes_two_by_position_or_any_by_name() -> None:
+    assert joint(A, B).weights == {"general": 1.0, "specialised": 1.0}
+    three = joint(world=A, home=B, walls=U)
+    assert three.weights == dict.fromkeys(("world", "home", "walls"), 1.0)
+    y, c = torch.randn(5, 3, generator=generator(7)), torch.randn(5, 3, generator=generator(8))
+    torch.testing.assert_close(three(y, 4, c), A(y, 4, c) + B(y, 4, c) + U(y, 4, c))
+    for wrong in ((A,), (A, B, U)):
+        with pytest.raises(ValueError, match="by position"):
+            joint(*wrong)
+    with pytest.raises(ValueError, match="1 by name"):
+        joint(A, B, walls=U)
+
+
+def gate(y: torch.Tensor, t: int | torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """More of the first member where y and c agree."""
+    share = torch.sigmoid((y * c).sum(1, keepdim=True))
+    return torch.cat([share, 1 - share], 1)
+
+
+def test_a_blend_of_constant_weights_is_the_sum_and_of_any_it_lies_between() -> None:
+    y, c = torch.randn(9, 3, generator=generator(7)), torch.randn(9, 3, generator=generator(8))
+    fixed = torch.tensor([[0.3, 1.2]])
+    constant = Blend({"a": A, "b": B}, lambda y, t, c: fixed.expand(len(y), 2))
+    expected = Weighted({"a": A, "b": B}, {"a": 0.3, "b": 1.2})
+    blend = Blend({"a": A, "b": B}, gate)
+    for t in (0, 5, torch.arange(9)):
+        torch.testing.assert_close(constant(y, t, c), expected(y, t, c))
+        share = gate(y, t, c)[:, :1]
+        torch.testing.assert_close(blend(y, t, c), share * A(y, t, c) + (1 - share) * B(y, t, c))
+    assert torch.allclose(blend.bind(c)(y, 5), blend(y, 5, c), atol=1e-6)
+    assert {*A.parameters()} | {*B.parameters()} == {*blend.parameters()}
+
+
+def test_a_blend_says_what_is_wrong_with_its_weights() -> None:
+    y = torch.zeros(4, 3)
+    for wrong in (lambda y, t, c: y, lambda y, t, c: y[:, :2] / 0):
+        with pytest.raises(ValueError, match="weight must give finite numbers of shape"):
+            Blend({"a": A, "b": B}, wrong)(y, 0, y)
+    with pytest.raises(ValueError, match="cannot compose"):
+        Blend({"a": A, "b": mixture(Process.linear(41))}, gate)
+
+
+def test_a_blend_is_sampled_and_moved_along_but_has_no_product() -> None:
+    """The gate that makes of two Gaussians their mixture: samples follow the mixture."""
+    process = Process.linear(100, dy=1, dc=1)
+    low, high, both = (
+        line(process, *((0.5 if len(ms) > 1 else 1.0, m, 0.04) for m in ms))
+        for ms in ((-1.0,), (1.0,), (-1.0, 1.0))
+    )
+
+    def shares(y: torch.Tensor, t: int | torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        logs = [member.log_density(y, t, c) for member in (low, high)]
+        return torch.stack(logs, 1).softmax(1)
+
+    blend = Blend({"low": low, "high": high}, shares)
+    y, c = torch.randn(50, 1, generator=generator(1)), torch.zeros(50, 1)
+    for t in (0, 30, 99):
+        torch.testing.assert_close(blend(y, t, c), both(y, t, c), atol=1e-4, rtol=1e-4)
+    found = product(
+        blend, torch.zeros(1, 1), generator(2), draws=2000, weights=None, mcmc=ULA(1)
+    ).samples.flatten()
+    left = float((found < 0).float().mean())
+    assert abs(left - 0.5) < 4 * 0.5 / 2000**0.5
+    assert abs(float(found.abs().mean()) - 1) < 0.05
+    with pytest.raises(TypeError, match="rule must be a Weighted"):
+        product(blend, torch.zeros(1, 1), generator(2))

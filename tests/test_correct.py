@@ -12,9 +12,9 @@ from dualdiff.chunks import BLOCK
 from dualdiff.compose import Weighted, joint
 from dualdiff.correct import Corrected, feynman_kac_step, product, rne_step
 from dualdiff.mcmc import HMC, MALA, ULA, Kernel, Move
-from dualdiff.process import Process
+from dualdiff.process import Process, transition
 from dualdiff.resampling import Resampling
-from dualdiff.samplers import DDIM, DDPM, sample, transition
+from dualdiff.samplers import DDIM, DDPM, sample
 
 CONDITION = torch.tensor([[0.5, -1.0, 2.0]])
 

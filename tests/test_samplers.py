@@ -30,7 +30,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
 from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.networks import MLP, Architecture
-from dualdiff.process import Process
+from dualdiff.process import Process, transition
 from dualdiff.regions import Disc
 from dualdiff.samplers import (
     DDIM,
@@ -42,7 +42,6 @@ from dualdiff.samplers import (
     State,
     sample,
     trajectory,
-    transition,
 )
 
 PROCESS = Process.linear(100)
@@ -323,7 +322,7 @@ torch.set_num_threads(1)
 from dualdiff.chunks import BLOCK, Streams, chunked
 from dualdiff.compose import joint
 from dualdiff.networks import MLP, Architecture
-from dualdiff.process import Process
+from dualdiff.process import Process, transition
 from dualdiff.samplers import DDPM, sample
 process = Process.linear()
 pair = [MLP(process, Architecture(), torch.Generator().manual_seed(s)) for s in (1, 2)]

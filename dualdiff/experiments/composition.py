@@ -10,17 +10,18 @@ import pandas as pd
 from torch import Tensor
 
 from dualdiff.aggregate import INTERPOLATIONS, amdm
-from dualdiff.compose import RULES, joint
+from dualdiff.compose import joint
 from dualdiff.correct import Corrected, Progress, product
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import progress_bar
+from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.provenance import version_of
+from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenes import SCENES, Boxes, Scene
 from dualdiff.experiments.sizes import Size, size_of
 from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.trial import derive, known
 from dualdiff.mcmc import HMC
-from dualdiff.methods import METHODS
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
@@ -49,8 +50,8 @@ def rule_samples(name: str, scene: Scene, c: Tensor, seed: int, **options: Any) 
 
 
 def method_samples(name: str, scene: Scene, c: Tensor, seed: int, **options: Any) -> Corrected:
-    """A method of :data:`dualdiff.methods.METHODS` on the members of a scene."""
-    run = METHODS[name].make(scene.general, scene.specialised)
+    """A method of :data:`dualdiff.experiments.methods.METHODS` on the members of a scene."""
+    run = METHODS[name].make({"general": scene.general, "specialised": scene.specialised})
     return run(c, stream(seed, "composition", name), **options)
 
 
@@ -150,7 +151,7 @@ def _on_all_scenes(
 
 
 def rules_table(profile: str, seed: int, **options: Any) -> pd.DataFrame:
-    """Every rule of :data:`dualdiff.compose.RULES` on the scenes, with exact members.
+    """Every rule of :data:`dualdiff.experiments.rules.RULES` on the scenes, with exact members.
 
     ``options`` are ``scenes``, by default all, and ``store`` and ``quiet`` of :func:`tidy`.
     """
@@ -158,7 +159,7 @@ def rules_table(profile: str, seed: int, **options: Any) -> pd.DataFrame:
 
 
 def methods_table(profile: str, seed: int, **options: Any) -> pd.DataFrame:
-    """Every method of :data:`dualdiff.methods.METHODS`, like :func:`rules_table`."""
+    """Every method of :data:`dualdiff.experiments.methods.METHODS`, like :func:`rules_table`."""
     return _on_all_scenes("methods", method_samples, METHODS, profile, seed, **options)
 
 

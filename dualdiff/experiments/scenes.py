@@ -14,8 +14,10 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff import metrics
-from dualdiff.compose import RULES, Weighted
+from dualdiff.compose import Weighted
+from dualdiff.denoisers import Denoiser
 from dualdiff.exact import Exact, ExactMixture, exact_denoiser
+from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenarios import Scenario, cabinet
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
@@ -48,9 +50,18 @@ class Scene(ABC):
     def judge(self, samples: Tensor, c: Tensor, seed: int) -> dict[str, Estimate]:
         """Scores of ``samples [n, k, dy]`` at ``c [n, dc]`` against the product."""
 
+    @property
+    def members(self) -> dict[str, Denoiser]:
+        """The three by name."""
+        return {
+            "general": self.general,
+            "specialised": self.specialised,
+            "unconditional": self.unconditional,
+        }
+
     def rule(self, name: str) -> Weighted:
-        """A rule of :data:`dualdiff.compose.RULES` on the members of this scene."""
-        return RULES[name].make(self.general, self.specialised, self.unconditional)
+        """A rule of :data:`dualdiff.experiments.rules.RULES` on the members of this scene."""
+        return RULES[name].make(self.members)
 
 
 class Boxes(Scene):

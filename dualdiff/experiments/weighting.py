@@ -16,12 +16,12 @@ from dualdiff.experiments import sizes
 from dualdiff.experiments.composition import seen
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import RECIPES, Networks, Recipe, progress_bar
+from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.overlap import targets
 from dualdiff.experiments.profiles import Profile
 from dualdiff.experiments.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
-from dualdiff.methods import METHODS
 from dualdiff.metrics import total_variation
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
@@ -87,7 +87,7 @@ class Composed(ScenarioTrial):
 
 
 class MethodTrial(Composed):
-    """A method of :data:`dualdiff.methods.METHODS`, by its name as the configuration."""
+    """A method of :data:`~dualdiff.experiments.methods.METHODS`: its name is the configuration."""
 
     kind = "method"
 
@@ -100,7 +100,7 @@ class MethodTrial(Composed):
     ) -> tuple[Tensor, dict[str, float]]:
         own = members(self.scenario, networks)
         device = torch.device("cpu" if networks is None else networks.device)
-        run = METHODS[self.configuration].make(own["general"], own["specialised"])
+        run = METHODS[self.configuration].make(own)
         result = run(
             conditions.to(device),
             stream(self.seed, "test samples", device=device),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dualdiff.compose import RULES
-from dualdiff.methods import METHODS
+from dualdiff.experiments.methods import METHODS
+from dualdiff.experiments.rules import RULES
 
 
 class Configuration(NamedTuple):

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.correct import Members, feynman_kac_step
+from dualdiff.process import transition
 from dualdiff.resampling import Resampling, resample
-from dualdiff.samplers import DDPM, DPMSolverPP, Sampler, reverse, transition
+from dualdiff.samplers import DDPM, DPMSolverPP, Sampler, reverse
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import SIZES, Stage
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from traitlets import Bytes, Float, Int, List, Unicode, validate
 
-from dualdiff.compose import RULES
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import Exact, ExactMixture, exact_denoiser
+from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenes import Boxes, Plane, Scene
 from dualdiff.plots import COLOURS
 from dualdiff.process import Process
@@ -292,7 +292,7 @@ def trajectory_scrubber(
         With two coordinates.
     rules : sequence of str
         ``general`` and ``specialised`` alone, ``product`` (the exact one), and names of
-        :data:`dualdiff.compose.RULES`.
+        :data:`dualdiff.experiments.rules.RULES`.
     n : int
         Points per run.
     frames : int

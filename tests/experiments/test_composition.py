@@ -2,9 +2,9 @@
 
 import pytest
 
-from dualdiff.compose import RULES, Rule, weighted
 from dualdiff.correct import product
 from dualdiff.experiments import composition
+from dualdiff.experiments.rules import RULES, Rule, weighted
 from dualdiff.experiments.sizes import SIZES, Size
 from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
@@ -35,7 +35,7 @@ def test_an_edited_rule_or_run_is_drawn_anew(tmp_path, monkeypatch) -> None:
         monkeypatch.setitem(RULES, "mine", rules["mine"])
 
         def run(scene, c, progress):
-            rule = weighted(general, 1.0)(scene.general, scene.specialised, scene.unconditional)
+            rule = weighted(general, 1.0)(scene.members)
             return product(rule, c, stream(0, "own"), draws=10, weights=None)
 
         own = composition.tidy({"mine": run}, ["cabinet"], "smoke", 0, kind="own", store=store)

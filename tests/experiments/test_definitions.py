@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff import denoisers, process, samplers
-from dualdiff.compose import RULES
 from dualdiff.experiments import scenarios
 from dualdiff.experiments.definitions import digest, own
 from dualdiff.experiments.lens import Lens
 from dualdiff.experiments.members import RECIPES, law
+from dualdiff.experiments.methods import METHODS
+from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenes import SCENES
-from dualdiff.methods import METHODS
 from dualdiff.regions import Box, Disc, Region
 
 SOURCE = """

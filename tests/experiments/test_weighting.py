@@ -10,11 +10,11 @@ from dualdiff import metrics
 from dualdiff.compose import Weighted
 from dualdiff.experiments import sizes, weighting
 from dualdiff.experiments.members import RECIPES, Networks
+from dualdiff.experiments.methods import METHODS, Method, corrected
 from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.scenarios import cabinet
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.weighting import MapTrial, MethodTrial, WeightTrial, sized
-from dualdiff.methods import METHODS, Method, corrected
 from dualdiff.randomness import stream
 from dualdiff.results.parts import PARTS
 from dualdiff.samplers import sample

@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from dualdiff.compose import RULES
-from dualdiff.methods import METHODS
+from dualdiff.experiments.methods import METHODS
+from dualdiff.experiments.rules import RULES
 from dualdiff.pages.names import CONFIGURATIONS, label, style
 from dualdiff.pages.numbers import grid
 from dualdiff.plots import facets

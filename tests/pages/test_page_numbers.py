@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dualdiff.compose import RULES
 from dualdiff.experiments.members import RECIPES
+from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.pooling import over_seeds
 from dualdiff.experiments.profiles import PROFILES
-from dualdiff.methods import METHODS
+from dualdiff.experiments.rules import RULES
 from dualdiff.networks import MLP
 from dualdiff.pages import (
     Claims,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dualdiff.compose import RULES, Rule, weighted
+from dualdiff.experiments.rules import RULES, Rule, weighted
 from dualdiff.experiments.scenes import SCENES, Boxes, Plane
 from dualdiff.pages.names import label
 from dualdiff.plots import composition as figures

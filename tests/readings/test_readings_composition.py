@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from dualdiff.compose import RULES, Weighted
+from dualdiff.compose import Weighted
 from dualdiff.exact import ExactMixture
+from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenes import SCENES, Plane
 from dualdiff.randomness import stream
 from dualdiff.readings import composition as reading

@@ -8,7 +8,7 @@ from conftest import Quick, generator, line
 from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.methods import METHODS, Sample
+from dualdiff.experiments.methods import METHODS, Sample
 from dualdiff.process import Process
 from dualdiff.samplers import DDPM
 
@@ -19,7 +19,7 @@ ALL = pytest.mark.parametrize("name", METHODS)
 
 
 def method(name: str, general: Denoiser = GENERAL, specialised: Denoiser = SPECIALISED) -> Sample:
-    return METHODS[name].make(general, specialised)
+    return METHODS[name].make({"general": general, "specialised": specialised})
 
 
 class Counting(Denoiser):

@@ -20,33 +20,27 @@ Sample = Callable[..., Corrected]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to sample a general and a specialised model at once.
+    """A way to sample several models at once.
 
-    ``make(general, specialised)`` gives a function of conditions and generator with the options
+    ``make(members)`` gives a function of conditions and generator with the options
     ``draws``, ``chunk``, ``progress`` and ``sampler``. ``group`` divides the draws per condition.
     """
 
     title: str
-    make: Callable[[Denoiser, Denoiser], Sample]
+    make: Callable[[Mapping[str, Denoiser]], Sample]
     group: int = 1
 
 
-def corrected(rule: Callable[[Denoiser, Denoiser], Weighted], **options: Any) -> Callable[..., Any]:
-    """A maker of :func:`dualdiff.correct.product` of a rule, for :data:`METHODS`."""
-    return lambda general, specialised: partial(product, rule(general, specialised), **options)
+def corrected(rule: Callable[..., Weighted], **options: Any) -> Callable[..., Sample]:
+    """A maker of :func:`dualdiff.product` of a rule of members by name, for :data:`METHODS`."""
+    return lambda members: partial(product, rule(**members), **options)
 
 
-def on_states(function: Callable[..., Corrected], **options: Any) -> Callable[..., Any]:
-    """A maker of a composition of states; the specialised model comes first."""
-
-    def make(general: Denoiser, specialised: Denoiser) -> Sample:
-        members: Mapping[str, Denoiser] = {"specialised": specialised, "general": general}
-        return partial(function, members, **options)
-
-    return make
+def on_states(function: Callable[..., Corrected], **options: Any) -> Callable[..., Sample]:
+    """A maker of a composition of states, of the last member first: a specialised one leads."""
+    return lambda members: partial(function, dict(reversed(members.items())), **options)
 
 
-"""Source files that decide what a method samples, beside those of all tables."""
 GROUP = 50
 _SMC = {"resampling": Resampling(GROUP)}
 
