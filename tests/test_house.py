@@ -9,6 +9,7 @@ BUDGETS = {
     ".": 3_000,
     "experiments": 2_490,
     "robot": 1_430,
+    "data": 800,
     "results": 502,
     "pages": 400,
     "readings": 395,

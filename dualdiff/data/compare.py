@@ -19,6 +19,7 @@ from dualdiff.data.pairs import Networks, Pairs
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import Recipe, progress_bar
+from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.overlap import diagnosed, score_each
 from dualdiff.experiments.profiles import Profile
 from dualdiff.experiments.provenance import version_of
@@ -26,7 +27,6 @@ from dualdiff.experiments.sizes import size_of
 from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.study import UNUSED
 from dualdiff.experiments.weighting import NAMES, STARTS, folds
-from dualdiff.methods import METHODS
 from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
@@ -38,13 +38,14 @@ ALONE = ("specialised", "general", "finetuned")
 WEIGHTS = ("average", "stacked", "learned")
 RULES = (FLOOR, *ALONE, *WEIGHTS)
 CORRECTED = ("sum", "smc")
-"""Of :data:`dualdiff.methods.METHODS`."""
+"""Of :data:`dualdiff.experiments.methods.METHODS`."""
 
 
 def model(networks: Networks, way: str) -> Denoiser:
     """What a way of :func:`compare` samples: a network, or a weighted sum of two.
 
-    For a method of :data:`dualdiff.methods.METHODS` it is the plain sum, which the method corrects.
+    For a method of :data:`dualdiff.experiments.methods.METHODS` it is the plain sum, which the
+    method corrects.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def draw(denoiser: Denoiser, method: str = "") -> Callable[..., Tensor]:
     if not method:
         return partial(sample, denoiser)
     assert isinstance(denoiser, Weighted)
-    run = METHODS[method].make(*denoiser.members.values())
+    run = METHODS[method].make(denoiser.members)
     return lambda c, generator, **options: run(c, generator, **options).samples
 
 
@@ -171,7 +172,7 @@ def compare(
     rules : sequence of str
         Of :data:`RULES`: special rows drawn again, networks alone, weighted sums.
     methods : sequence of str
-        Of :data:`dualdiff.methods.METHODS`, your own entries too, on both networks.
+        Of :data:`dualdiff.experiments.methods.METHODS`, your own entries too, on both networks.
     device, quiet
         As everywhere.
 

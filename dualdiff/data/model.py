@@ -18,7 +18,7 @@ from dualdiff.data.compare import draw, model
 from dualdiff.data.pairs import Networks
 from dualdiff.data.table import decoded, frame_of, rows_of
 from dualdiff.denoisers import Denoiser
-from dualdiff.methods import METHODS
+from dualdiff.experiments.methods import METHODS
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Model:
         if told["method"] not in ("", *METHODS):
             raise ValueError(
                 f"{path} is sampled by the method {told['method']!r}, which is none of "
-                f"{', '.join(METHODS)}: register it in dualdiff.methods.METHODS first"
+                f"{', '.join(METHODS)}: register it in dualdiff.experiments.methods.METHODS first"
             )
         low, high = (torch.tensor(told[name], dtype=torch.float32) for name in ("low", "high"))
         columns = of(told["y"]), of(told["c"])

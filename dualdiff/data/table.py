@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.data.columns import Column, Note, column_of, described, numbered
-from dualdiff.files import digest
+from dualdiff.files import digest, write
 from dualdiff.process import floating
 
 
@@ -37,6 +38,28 @@ def frame_of(path: str | os.PathLike[str]) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # also of pandas' parser and of pyarrow
         raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
     return frame
+
+
+def writer_of(path: str | os.PathLike[str]) -> Callable[[pd.DataFrame], None]:
+    """What writes a frame into a CSV or parquet file, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        For another kind of file, or a folder that is not there, before anything is computed.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet") or not path.parent.is_dir():
+        raise ValueError(
+            f"output is {path}; it must be a file .csv or .parquet in a folder that is there"
+        )
+
+    def save(frame: pd.DataFrame) -> None:
+        data = BytesIO()
+        frame.to_csv(data, index=False) if path.suffix == ".csv" else frame.to_parquet(data)
+        write(path, data.getvalue())
+
+    return save
 
 
 def rows_of(
