@@ -16,10 +16,16 @@ _HOMES = {
     "Weighted": "compose",
     "exact_denoiser": "exact",
     "fit": "training",
+    "from_diffusers": "models",
+    "in_units_of": "models",
     "joint": "compose",
+    "load": "models",
     "make_scenario": "experiments.scenarios",
     "product": "correct",
     "sample": "samplers",
+    "save": "models",
+    "train": "stopping",
+    "wrap": "models",
 }
 """The public names, and the module of each."""
 

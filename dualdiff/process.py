@@ -156,6 +156,15 @@ class Process:
         )
 
     @classmethod
+    def from_alphas(cls, alphas_cumprod: Any, *, dy: int, dc: int = 0) -> Process:
+        """The schedule of a model trained elsewhere, in standardised units.
+
+        ``alphas_cumprod [T]`` are its cumulative products of 1 - beta, from t = 0 (nearly clean).
+        Units of the data: ``dataclasses.replace(process, y_mean=..., y_std=...)``.
+        """
+        return cls._unit(floating("alphas_cumprod", alphas_cumprod), dy, dc)
+
+    @classmethod
     def _unit(cls, alpha_bar: Tensor, dy: int, dc: int) -> Process:
         y, c = torch.zeros(dy, dtype=torch.float32), torch.zeros(dc, dtype=torch.float32)
         return cls(alpha_bar, y, y + 1, c, c + 1)

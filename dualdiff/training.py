@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from numbers import Integral
@@ -13,9 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from dualdiff.networks import MLP
+from dualdiff.denoisers import Denoiser
 from dualdiff.process import Process, floating
 from dualdiff.randomness import one_thread
 
@@ -104,15 +103,17 @@ def checked_pairs(process: Process, y: Any, c: Any) -> tuple[Tensor, Tensor]:
     return y, c
 
 
-def _standardised(denoiser: MLP, y: Any, c: Any) -> tuple[Tensor, Tensor]:
+def standardised(denoiser: Denoiser, y: Any, c: Any) -> tuple[Tensor, Tensor]:
     """Training pairs in standardised units, in the network's precision and where it is."""
-    process, held = denoiser.process, next(denoiser.parameters())
+    process, held = denoiser.process, next(denoiser.parameters(), None)
+    if held is None:
+        raise ValueError(f"a {type(denoiser).__name__} has no weights that training could change")
     y, c = (rows.detach().to(held) for rows in checked_pairs(process, y, c))
     return process.encode_y(y), process.encode_c(c)
 
 
 def noise_loss(
-    denoiser: MLP, y: Tensor, c: Tensor, generator: torch.Generator, p_uncond: float = 0.0
+    denoiser: Denoiser, y: Tensor, c: Tensor, generator: torch.Generator, p_uncond: float = 0.0
 ) -> Tensor:
     r"""Mean squared error of the noise prediction at random steps, a scalar.
 
@@ -120,21 +121,29 @@ def noise_loss(
               \lVert \varepsilon - \varepsilon_\theta(y_t, t, c) \rVert^2 / d_y
 
     ``y [n, dy]`` and ``c [n, dc]`` in standardised units, t uniform over {0..T-1}; the weight is
-    1 for the thesis's network (Ho et al. 2020, equation 14). Every row's condition is withheld with
-    probability ``p_uncond`` (Ho and Salimans 2022, algorithm 1).
+    1 (Ho et al. 2020, equation 14), or ``denoiser.loss_weight(t)`` where it has one. Every row's
+    condition is withheld with probability ``p_uncond`` (Ho and Salimans 2022, algorithm 1).
     """
     t = torch.randint(denoiser.process.steps, (len(y),), generator=generator, device=y.device)
     eps = torch.empty_like(y).normal_(generator=generator)
-    masked: Tensor | bool = False
+    masked: tuple[Tensor, ...] = ()
     if p_uncond > 0:
         chance = torch.rand(len(y), generator=generator, device=y.device, dtype=torch.float32)
-        masked = chance < p_uncond
-    error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, masked)) ** 2
-    return (error * denoiser.loss_weight(t)).mean()
+        masked = (chance < p_uncond,)
+    return noise_error(denoiser, y, t, c, eps, *masked)
+
+
+def noise_error(
+    denoiser: Denoiser, y: Tensor, t: Tensor, c: Tensor, eps: Tensor, *masked: Tensor
+) -> Tensor:
+    """:func:`noise_loss` at given steps ``t [n]`` and with given noise ``eps [n, dy]``."""
+    error = (eps - denoiser(denoiser.process.diffuse(y, t, eps), t, c, *masked)) ** 2
+    weight = getattr(denoiser, "loss_weight", None)
+    return (error if weight is None else error * weight(t)).mean()
 
 
 def fit(
-    denoiser: MLP,
+    denoiser: Denoiser,
     y: Tensor,
     c: Tensor,
     *,
@@ -145,7 +154,7 @@ def fit(
     prior: Prior | None = None,
     rows_per_epoch: int | None = None,
     p_uncond: float = 0.0,
-) -> Iterator[Step]:
+) -> Run:
     """Train ``denoiser`` in place, yielding every step; fine-tuning is the same call.
 
     The data are tensors, arrays, data frames or lists; they are moved to where the denoiser is, and
@@ -155,7 +164,8 @@ def fit(
 
     Parameters
     ----------
-    denoiser : MLP
+    denoiser : Denoiser
+        A network; also one of your own or a wrapped one.
     y, c : Tensor [n, dy], [n, dc]
         Training pairs in original units.
     epochs, batch_size : int
@@ -186,13 +196,14 @@ def fit(
     UserWarning
         If nobody asks for a step: a run that never began trains nothing.
     """
-    y, c = _standardised(denoiser, y, c)
+    y, c = standardised(denoiser, y, c)
     visited = len(y) if rows_per_epoch is None else rows_per_epoch
     counts = (("epochs", epochs), ("batch_size", batch_size), ("rows_per_epoch", visited))
     for name, value in counts:
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, not {value}")
-    if not 0 <= p_uncond < 1 or (p_uncond > 0 and not denoiser.architecture.maskable):
+    maskable = getattr(getattr(denoiser, "architecture", None), "maskable", False)
+    if not 0 <= p_uncond < 1 or (p_uncond > 0 and not maskable):
         raise ValueError(
             f"p_uncond must be 0, or below 1 for a network with Architecture(maskable=True), "
             f"not {p_uncond}"
@@ -203,10 +214,12 @@ def fit(
     if not parameters:
         raise ValueError("the denoiser is frozen: let it learn with denoiser.requires_grad_(True)")
     total = epochs * -(-visited // batch_size)
+    averaged: list[Tensor] = []
 
     def run() -> Generator[Step, None, None]:
         optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
-        average = None if how.ema is None else [p.detach().clone() for p in parameters]
+        if how.ema is not None:
+            averaged.extend(p.detach().clone() for p in parameters)
         number = 0
         left = torch.empty(0, dtype=torch.long, device=y.device)
         for epoch in range(epochs):
@@ -223,25 +236,56 @@ def fit(
                     loss.backward()
                     optimiser.step()
                     schedule.step()
-                    if average is not None and how.ema is not None:
+                    if how.ema is not None:
                         # The horizon is ema * total steps once that many have passed.
                         share = 1 / min(number + 1, max(1.0, how.ema * total))
-                        torch._foreach_lerp_(average, [p.detach() for p in parameters], share)
+                        torch._foreach_lerp_(averaged, [p.detach() for p in parameters], share)
                 yield Step(epoch, number, loss.detach())
                 number += 1
-        if average is not None:
-            with torch.no_grad():
-                for parameter, mean in zip(parameters, average, strict=True):
-                    parameter.copy_(mean)
+        _swap(parameters, averaged)
+        averaged.clear()
 
-    return _Run(run())
+    return Run(run(), total // epochs, parameters, averaged)
 
 
-class _Run(Iterator[Step]):
-    """The steps of a run; says so if it is thrown away before its first one."""
+def _swap(parameters: list[nn.Parameter], others: list[Tensor]) -> None:
+    """Exchange the values of the two, where there are others."""
+    with torch.no_grad():
+        for parameter, other in zip(parameters, others, strict=False):
+            held = parameter.clone()
+            parameter.copy_(other)
+            other.copy_(held)
 
-    def __init__(self, steps: Generator[Step, None, None]) -> None:
+
+class Run(Iterator[Step]):
+    """The steps of a run; says so if it is thrown away before its first one.
+
+    Attributes
+    ----------
+    per_epoch : int
+        Steps of an epoch.
+    """
+
+    def __init__(
+        self,
+        steps: Generator[Step, None, None],
+        per_epoch: int,
+        parameters: list[nn.Parameter],
+        averaged: list[Tensor],
+    ) -> None:
+        self.per_epoch = per_epoch
         self._steps, self._begun = steps, False
+        self._parameters, self._averaged = parameters, averaged
+
+    @contextmanager
+    def averages(self) -> Iterator[None]:
+        """The network with the average of its weights so far, where there is one, as it would be at
+        the end; afterwards training goes on from where it was."""
+        _swap(self._parameters, self._averaged)
+        try:
+            yield
+        finally:
+            _swap(self._parameters, self._averaged)
 
     def __next__(self) -> Step:
         self._begun = True
@@ -272,10 +316,10 @@ def _optimiser(
 
 
 def _preserved_loss(
-    denoiser: MLP, prior: Prior, generator: torch.Generator, p_uncond: float
+    denoiser: Denoiser, prior: Prior, generator: torch.Generator, p_uncond: float
 ) -> Callable[[int], Tensor]:
     """The weighted loss on ``n`` random pairs of the prior, as a function of ``n``."""
-    y, c = _standardised(denoiser, prior.y, prior.c)
+    y, c = standardised(denoiser, prior.y, prior.c)
 
     def loss(n: int) -> Tensor:
         pick = torch.randint(len(y), (n,), generator=generator, device=y.device)
@@ -293,90 +337,11 @@ def epoch_losses(steps: Iterator[Step]) -> Iterator[float]:
         If a mean loss is not finite: training has diverged.
     """
     for epoch, group in groupby(steps, lambda step: step.epoch):
-        mean = float(torch.stack([step.loss for step in group]).mean())
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"training diverged: the loss of epoch {epoch + 1} is {mean}")
-        yield mean
+        yield finite(epoch, float(torch.stack([step.loss for step in group]).mean()))
 
 
-def clone(denoiser: MLP) -> MLP:
-    """An independent copy with the same weights, to fine-tune without touching the original."""
-    return deepcopy(denoiser)
-
-
-class LowRank(nn.Module):
-    """The weight of a frozen layer plus ``alpha A B``, ``A [out, r]`` and ``B [r, in]``.
-
-    ``A`` starts at zero, so training starts from the frozen layer itself.
-    """
-
-    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
-        super().__init__()
-        outputs, inputs = weight.shape
-        bound = 1 / math.sqrt(inputs)
-        start = torch.empty(rank, inputs, dtype=torch.float32)
-        start.uniform_(-bound, bound, generator=generator)
-        self.a = nn.Parameter(weight.new_zeros(outputs, rank))
-        self.b = nn.Parameter(start.to(weight))
-        self.alpha = alpha
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.alpha * (self.a @ self.b)
-
-
-def _linear_layers(denoiser: MLP) -> list[nn.Module]:
-    return [module for module in denoiser.modules() if isinstance(module, nn.Linear)]
-
-
-def add_lora(denoiser: MLP, rank: int, generator: torch.Generator, *, alpha: float = 1.0) -> MLP:
-    r"""A copy of which only low-rank updates of the weights can be trained.
-
-    .. math:: W = W_0 + \alpha A B, \qquad A \in R^{out \times r},\; B \in R^{r \times in}
-
-    for every linear layer; :math:`W_0` and the biases are frozen. :func:`fit` trains it like any
-    network, samplers run it like any network, :func:`merge_lora` makes it a plain one again.
-
-    Parameters
-    ----------
-    denoiser : MLP
-        The general network; it is not touched.
-    rank : int
-    generator : torch.Generator
-        Draws ``B`` (CPU); ``A`` is zero.
-    alpha : float
-
-    Raises
-    ------
-    ValueError
-        If the rank is below 1, alpha is zero, or the network has low-rank updates already.
-
-    Notes
-    -----
-    Hu et al. (2022), "LoRA", section 4.1, where the names of A and B are exchanged.
-    """
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, not {rank}")
-    if alpha == 0 or not math.isfinite(alpha):
-        raise ValueError(f"alpha must be finite and not zero, not {alpha}")
-    if any(map(parametrize.is_parametrized, _linear_layers(denoiser))):
-        raise ValueError("the network has low-rank updates already; merge_lora them first")
-    copy = clone(denoiser).requires_grad_(False)
-    for layer in _linear_layers(copy):
-        weight = layer.get_parameter("weight")
-        update = LowRank(weight, rank, alpha, generator)
-        parametrize.register_parametrization(layer, "weight", update)
-    return copy
-
-
-def merge_lora(denoiser: MLP) -> MLP:
-    """A plain network with the low-rank updates added into its weights, all of it trainable."""
-    spread = denoiser.residual * denoiser.process.y_std.to(denoiser.residual)
-    blank = torch.Generator()  # every number it draws is overwritten
-    plain = MLP(denoiser.process, denoiser.architecture, blank, denoiser.offset.cpu(), spread.cpu())
-    plain.to(denoiser.offset.device)
-    with torch.no_grad():
-        for target, source in zip(_linear_layers(plain), _linear_layers(denoiser), strict=True):
-            for name in ("weight", "bias"):
-                getattr(target, name).copy_(getattr(source, name))
-        plain.residual.copy_(denoiser.residual)
-    return plain
+def finite(epoch: int, mean: float) -> float:
+    """The mean loss of an epoch, refused where training has diverged."""
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"training diverged: the loss of epoch {epoch + 1} is {mean}")
+    return mean

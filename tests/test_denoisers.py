@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, evaluating
+from dualdiff.lora import add_lora
 from dualdiff.networks import MLP, Architecture, Unconditional, octaves, time_features
 from dualdiff.process import Process
 from dualdiff.samplers import sample
-from dualdiff.training import add_lora
 
 ALL = denoisers()
 

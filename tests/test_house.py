@@ -9,7 +9,7 @@ BUDGETS = {
     ".": 3_000,
     "experiments": 2_490,
     "robot": 1_430,
-    "results": 500,
+    "results": 502,
     "pages": 400,
     "readings": 395,
     "plots": 1_010,

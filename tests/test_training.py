@@ -11,17 +11,15 @@ from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, default_dtype, g
 
 from dualdiff import training as module
 from dualdiff.experiments.scenarios import cabinet
+from dualdiff.lora import add_lora, clone, merge_lora
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.samplers import sample
 from dualdiff.training import (
     Optimisation,
     Prior,
-    add_lora,
-    clone,
     epoch_losses,
     fit,
-    merge_lora,
     noise_loss,
 )
 

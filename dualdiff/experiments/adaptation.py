@@ -16,8 +16,8 @@ from dualdiff.experiments.shifted import shifted_table
 from dualdiff.experiments.sizes import JOINT, size_of, sized
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import SUMS, ScenarioTrial, trials
+from dualdiff.lora import add_lora
 from dualdiff.randomness import stream
-from dualdiff.training import add_lora
 
 EPOCH_METHODS = ("finetuned", "lora", "replay")
 """Methods whose quality is followed over the fine-tuning epochs."""

@@ -17,6 +17,7 @@ from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.store import Store, versions
+from dualdiff.lora import add_lora, clone, merge_lora
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.randomness import stream
@@ -25,11 +26,8 @@ from dualdiff.samplers import sample
 from dualdiff.training import (
     Optimisation,
     Prior,
-    add_lora,
-    clone,
     epoch_losses,
     fit,
-    merge_lora,
 )
 
 ADAPTATIONS = ("finetuned", "lora", "replay", "generated")

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parents[1]
 PROJECT = FOLDER.parent
 """The checkout, if the package is installed from one."""
 PACKAGE = FOLDER.name
-LEFT_OUT = {"experiments.store", "experiments.definitions", "experiments.provenance"}
+LEFT_OUT = {"files", "experiments.store", "experiments.definitions", "experiments.provenance"}
 """Modules that keep results and make their keys: they decide no result."""
 MODULE = rf"{PACKAGE}(\.\w+)+"
 """A module that is started or loaded by its name."""

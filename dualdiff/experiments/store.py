@@ -32,11 +32,11 @@ from filelock import FileLock
 from torch import Tensor
 
 import dualdiff
+from dualdiff.files import Tensors, digest, write
 
 STORE = "_store"
 """Folder of the checkout: not in ``_build``, which jupyter-book empties."""
 T = TypeVar("T")
-Tensors = dict[str, Tensor]
 
 
 class StoreWarning(UserWarning):
@@ -248,19 +248,6 @@ def _stored(
         return decode(data, config)
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, under a temporary name first."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # of a full file system
-
-
 def _verify(config: str, stored_config: str | None, digest: str, stored_digest: str | None) -> None:
     if stored_config is None or stored_digest is None:
         raise _Unusable("not a file of this store")
@@ -279,23 +266,15 @@ def _encode_tensors(tensors: Tensors, config: str) -> bytes:
         name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, t in tensors.items()
     }
-    return safetensors.torch.save(plain, {"config": config, "sha256": _digest_tensors(plain)})
+    return safetensors.torch.save(plain, {"config": config, "sha256": digest(plain)})
 
 
 def _decode_tensors(data: bytes, config: str) -> Tensors:
     tensors = safetensors.torch.load(data)
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    _verify(config, header.get("config"), _digest_tensors(tensors), header.get("sha256"))
+    _verify(config, header.get("config"), digest(tensors), header.get("sha256"))
     return tensors
-
-
-def _digest_tensors(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _encode_table(frame: pd.DataFrame, config: str) -> bytes:

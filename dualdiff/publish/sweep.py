@@ -324,7 +324,8 @@ def gather(
     """
     import pandas as pd
 
-    from dualdiff.experiments.store import versions, write
+    from dualdiff.experiments.store import versions
+    from dualdiff.files import write
 
     parts = []
     for point in points:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from dualdiff.experiments.profiles import PROFILES
-from dualdiff.experiments.store import Store, write
+from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import KEY
+from dualdiff.files import write
 from dualdiff.randomness import one_thread
 from dualdiff.results import committed as results
 from dualdiff.results import making

@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 
 from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.provenance import PROJECT, missing
-from dualdiff.experiments.store import Store, versions, write
+from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.experiments.workers import check_jobs, in_processes
+from dualdiff.files import write
 from dualdiff.results.committed import (
     FOLDER,
     as_written,

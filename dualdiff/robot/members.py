@@ -16,6 +16,7 @@ from dualdiff.experiments.definitions import added
 from dualdiff.experiments.members import Rows, Trained, kept, progress_bar
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.lora import clone
 from dualdiff.networks import MLP
 from dualdiff.process import Process
 from dualdiff.randomness import stream
@@ -31,7 +32,7 @@ from dualdiff.robot.dataset import (
 )
 from dualdiff.robot.kinds import TYPES
 from dualdiff.robot.settings import Scale, Setting
-from dualdiff.training import clone, epoch_losses, fit
+from dualdiff.training import epoch_losses, fit
 
 FOLDS = 4
 DATA_SEED = 0

@@ -16,10 +16,10 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
 from dualdiff.experiments.members import Networks
 from dualdiff.experiments.scenes import Plane
+from dualdiff.lora import clone
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
 from dualdiff.regions import Region
-from dualdiff.training import clone
 
 POINTS = 500
 """Samples at rest."""
