@@ -20,6 +20,7 @@ _HOMES = {
     "from_diffusers": "models",
     "in_units_of": "models",
     "joint": "compose",
+    "judge": "judging.run",
     "load": "models",
     "make_scenario": "experiments.scenarios",
     "product": "correct",

@@ -216,7 +216,7 @@ class Blend(Denoiser):
     Raises
     ------
     ValueError
-        For members of different processes; in a call for weights of another shape, or not finite.
+        For members of different processes; in a call for weights of another shape.
     """
 
     def __init__(self, members: Mapping[str, Denoiser], weight: StateWeight) -> None:
@@ -234,10 +234,10 @@ class Blend(Denoiser):
 
     def _sum(self, y: Tensor, t: int | Tensor, c: Tensor, eps: list[Tensor]) -> Tensor:
         weights = self.weight(y, t, c)
-        if weights.shape != (len(y), len(eps)) or not bool(torch.isfinite(weights).all()):
+        if weights.shape != (len(y), len(eps)):
             raise ValueError(
-                f"weight must give finite numbers of shape {[len(y), len(eps)]}, one for each of "
-                f"{', '.join(self.members)}, not shape {list(weights.shape)}"
+                f"weight must give numbers of shape {[len(y), len(eps)]}, one for each of "
+                f"{', '.join(self.members)}, not of shape {list(weights.shape)}"
             )
         return torch.einsum("nm,nmd->nd", weights.to(y), torch.stack(eps, 1))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from dualdiff.compose import Weighted
+from dualdiff.compose import Blend, Weighted
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.experiments.store import Store
+from dualdiff.models import in_units_of, wrap
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.plots import use_style
 from dualdiff.process import Process
@@ -188,4 +190,24 @@ def denoisers() -> dict[str, Denoiser]:
             {"a": thesis, "b": box}, {"a": torch.linspace(-0.5, 1, 40), "b": 1.0}
         ),
         "nested": Weighted({"pair": pair, "box": box}, {"pair": 0.5, "box": 0.25}),
+        "blend": Blend({"a": thesis, "b": box}, _gate),
+        "wrapped": wrap(Said(second), process, predicts="v"),
+        "moved units": in_units_of(thesis, replace(process, y_mean=OFFSET)),
     }
+
+
+def _gate(y: torch.Tensor, t: int | torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    share = torch.sigmoid((y * c).sum(1, keepdim=True))
+    return torch.cat([share, 1 - share], 1)
+
+
+class Said(torch.nn.Module):
+    """A module that is no denoiser, and one inside."""
+
+    def __init__(self, inner: Denoiser) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, y: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(y, t, c)
+        return found

@@ -17,6 +17,7 @@ from dualdiff.experiments.rules import RULES
 from dualdiff.mcmc import ULA
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
+from dualdiff.samplers import sample
 
 PROCESS = Process.linear(40)
 A, B = (MLP(PROCESS, Architecture(16, 1), generator(seed)).eval() for seed in (1, 2))
@@ -427,9 +428,10 @@ def test_a_blend_of_constant_weights_is_the_sum_and_of_any_it_lies_between() -> 
 
 def test_a_blend_says_what_is_wrong_with_its_weights() -> None:
     y = torch.zeros(4, 3)
-    for wrong in (lambda y, t, c: y, lambda y, t, c: y[:, :2] / 0):
-        with pytest.raises(ValueError, match="weight must give finite numbers of shape"):
-            Blend({"a": A, "b": B}, wrong)(y, 0, y)
+    with pytest.raises(ValueError, match="weight must give numbers of shape"):
+        Blend({"a": A, "b": B}, lambda y, t, c: y)(y, 0, y)
+    with pytest.raises(FloatingPointError):
+        sample(Blend({"a": A, "b": B}, lambda y, t, c: y[:, :2] / 0), y, generator())
     with pytest.raises(ValueError, match="cannot compose"):
         Blend({"a": A, "b": mixture(Process.linear(41))}, gate)
 

@@ -420,3 +420,52 @@ def test_a_sum_that_does_something_else_is_one_density_and_no_product_itself() -
         corrected = product(whole, c, generator(5), weights=None).samples
         plain = sample(whole, c, generator(5), start_std=start)
         torch.testing.assert_close(corrected, plain, rtol=1e-4, atol=1e-4)
+
+
+# --- some draws of a group ------------------------------------------------------------------------
+
+
+def test_what_is_kept_of_a_group_follows_the_product() -> None:
+    """One draw of every condition's own group: independent, so a plain test of the law applies."""
+    process = Process.linear(100, dy=1, dc=1)
+    rule = joint(line(process, (1.0, 0.0, 1.0)), line(process, (1.0, 1.0, 1.0)))
+    c, groups = torch.zeros(4000, 1), Resampling(16)
+    kept = product(rule, c, generator(1), draws=16, resampling=groups, keep=1)
+    assert kept.samples.shape == (4000, 1, 1) and kept.accepted.shape == (4000, 1)
+    assert kept.effective.shape == (4000, 1, 100) and kept.unique.shape == (4000, 1)
+    whole = product(rule, c, generator(1), draws=16, resampling=groups)
+    # The same particles: what all of the groups say, the kept ones say within their own error.
+    y, every = kept.samples.flatten().double(), whole.samples.flatten().double()
+    assert abs(float(y.mean() - every.mean())) < 4 * float(y.std()) / 4000**0.5
+    assert abs(float(y.var() / every.var()) - 1) < 4 * (2 / 4000) ** 0.5
+    member = (whole.samples == kept.samples).any(1).all()
+    assert bool(member)
+
+
+def test_the_places_kept_are_all_alike() -> None:
+    """No place of a group is preferred; all of a group kept is the group in another order."""
+    process = Process.linear(20, dy=1, dc=1)
+    rule = joint(line(process, (1.0, 0.0, 1.0)), line(process, (1.0, 1.0, 1.0)))
+    c = torch.zeros(3000, 1)
+    whole = product(rule, c, generator(1), draws=8, resampling=Resampling(4))
+    groups = whole.samples.view(3000, 2, 4)
+    kept = product(rule, c, generator(1), draws=8, resampling=Resampling(4), keep=4)
+    assert torch.equal(kept.samples.view(3000, 2, 4).sort(2).values, groups.sort(2).values)
+    some = product(rule, c, generator(1), draws=8, resampling=Resampling(4), keep=2)
+    assert some.samples.shape == (3000, 4, 1)
+    found = some.samples.view(3000, 2, 2, 1) == groups[:, :, None]
+    # A copy has no place of its own: groups without any are counted.
+    alone = (groups.sort(2).values.diff(dim=2) > 0).all(2)
+    places = found.float().argmax(3)[alone].flatten()
+    counts = torch.bincount(places, minlength=4).double()
+    assert len(places) > 500
+    assert stats.chisquare(counts.numpy()).pvalue > 0.01
+
+
+@pytest.mark.parametrize("options", [{"keep": 1}, {"keep": 0}, {"keep": 5}])
+def test_what_cannot_be_kept_is_refused(options: dict[str, int]) -> None:
+    process = Process.linear(5)
+    rule = joint(mixture(process), mixture(process))
+    groups = {} if options["keep"] == 1 else {"resampling": Resampling(4)}
+    with pytest.raises(ValueError, match="keep must be at least 1"):
+        product(rule, CONDITION, generator(), draws=4, **options, **groups)  # type: ignore[arg-type]

@@ -238,7 +238,7 @@ def test_bound_equals_called_for_random_denoisers(
 
 def test_the_quick_way_is_taken_where_nothing_was_changed() -> None:
     """The law above would hold without any quick way."""
-    assert all(ALL[name]._bindable() for name in ALL)
+    assert [name for name in ALL if not ALL[name]._bindable()] == ["wrapped"]
     assert add_lora(ALL["mlp thesis"], 2, generator())._bindable()  # type: ignore[arg-type]
     assert not build(Process.linear(), ("own forward", [], False, "relu", 1, False), 1)._bindable()
 

@@ -535,3 +535,86 @@ def test_no_collapse_is_foretold_of_a_rule_that_is_not_its_sum() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sample(rule, torch.zeros(2, 1), generator(), sampler=DDIM())
+
+
+# --- starts -------------------------------------------------------------------------------------
+
+LINE = Process.linear(50, dy=1, dc=1)
+NORMAL = line(LINE, (1.0, 0.5, 0.3))
+ZERO = torch.zeros(1, 1)
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+@pytest.mark.parametrize("from_step", [0, 20, 49])
+def test_a_start_is_noised_and_denoised(from_step: int, steps: int | None) -> None:
+    """Every step is linear for a Gaussian, so mean and variance of the end follow by recursion."""
+    sampler, given, draws = DDPM(steps), 2.0, 20_000
+    mean, variance = LINE.signal(from_step) * given, LINE.noise(from_step) ** 2
+    visited = [from_step, *(t for t in sampler.timesteps(LINE) if t < from_step), -1]
+    for t, following in pairwise(visited):
+        step, y = transition(LINE, t, following), torch.tensor([[0.0], [1.0]]).double()
+        eps = NORMAL(y, t, torch.zeros(2, 1))
+        constant, end = step.mean(y, eps).flatten().tolist()
+        mean, variance = constant + (end - constant) * mean, (end - constant) ** 2 * variance
+        variance += step.beta * (following >= 0)
+    options = {"sampler": sampler, "draws": draws, "start": [[given]], "from_step": from_step}
+    found = sample(NORMAL, ZERO, generator(3), **options).flatten().double()
+    assert abs(float(found.mean()) - mean) < 4 * math.sqrt(variance / draws)
+    assert abs(float(found.var()) - variance) < 4 * variance * math.sqrt(2 / draws)
+
+
+def test_samples_of_the_law_itself_stay_so() -> None:
+    """Restarted from half way, whatever the step: the forward process and its reverse."""
+    start = (0.5 + math.sqrt(0.3) * torch.randn(1, 20_000, 1, generator=generator(1))).double()
+    for from_step in (5, 30):
+        found = sample(
+            NORMAL, ZERO, generator(2), draws=20_000, start=start, from_step=from_step
+        ).flatten()
+        assert stats.kstest(found.numpy(), "norm", (0.5, math.sqrt(0.3))).pvalue > 0.01
+    # A deterministic sampler brings a point that was hardly noised back to where it was.
+    back = sample(
+        NORMAL, ZERO, generator(2), draws=20_000, start=start, from_step=0, sampler=DDIM()
+    )
+    assert float((back - start).abs().max()) < 6 * LINE.noise(0)
+
+
+def test_a_start_per_condition_is_one_for_all_its_draws_whatever_the_chunk() -> None:
+    c = torch.randn(5, 1, generator=generator(1))
+    one = torch.randn(5, 1, generator=generator(2))
+    all_of_them = one[:, None].repeat(1, 600, 1)
+    runs = [
+        sample(NORMAL, c, generator(3), draws=600, start=start, from_step=12, chunk=chunk)
+        for start in (one, all_of_them, all_of_them.numpy())
+        for chunk in (1024, 4096)
+    ]
+    assert all(torch.allclose(run, runs[0], atol=1e-6) for run in runs)
+    whole = sample(NORMAL, c, generator(3), draws=600, start=one)
+    last = sample(NORMAL, c, generator(3), draws=600, start=one, from_step=49)
+    assert torch.equal(whole, last) and not torch.equal(whole, runs[0])
+
+
+def test_a_start_is_in_the_units_of_the_data() -> None:
+    units = LINE.standardised(torch.tensor([[3.0], [7.0]]), torch.tensor([[0.0], [1.0]]))
+    away = line(units, (1.0, 0.0, 1.0))
+    start = torch.full((1, 1000, 1), 6.0)
+    found = sample(away, ZERO, generator(1), draws=1000, start=start, from_step=0)
+    assert float((found - 6).abs().max()) < 6 * units.noise(0) * float(units.y_std)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"from_step": 3}, "no start"),
+        ({"start": torch.zeros(2, 1)}, "shape"),
+        ({"start": torch.zeros(1, 3, 1)}, "shape"),
+        ({"start": torch.zeros(1)}, "shape"),
+        ({"start": [[math.nan]]}, "1 that are not finite"),
+        ({"start": [["a"]]}, "start must be numbers|start must be real"),
+        ({"start": ZERO, "from_step": 50}, "from 0 to 49"),
+        ({"start": ZERO, "from_step": -1}, "from 0 to 49"),
+        ({"start": ZERO, "start_std": 0.5}, "start_std must be 1"),
+    ],
+)
+def test_a_start_that_is_none_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(NORMAL, ZERO, generator(), draws=2, **options)  # type: ignore[arg-type]

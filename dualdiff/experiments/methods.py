@@ -1,4 +1,4 @@
-"""All ways to sample two models at once behind one interface, with the settings of the book."""
+"""All ways to sample several models at once behind one interface, with the settings of the book."""
 
 from __future__ import annotations
 

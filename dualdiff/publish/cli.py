@@ -376,6 +376,30 @@ def _confirm(part: str, count: int, folder: Path) -> None:
     confirm.note(part, done, sources, folder)
 
 
+@dualdiff.command(
+    "judge",
+    short_help="Judge a composition rule or sampler of your own.",
+    epilog="my_rule.py, for example: def my_rule(members): from dualdiff.compose import Weighted; "
+    "return Weighted(members, dict.fromkeys(members, 0.5))",
+)
+@click.argument("rule", metavar="FILE.py[:NAME]")
+@_option("-o", "--output", **_OUTPUT, help="of the table and the figure (.)")
+@_option("--profile", default="full", help=f"{_PROFILES} (full: as the built-in rows)")
+@_option("--quiet", help="no progress bar")
+def _judge(rule: str, output: Path | None, **settings: Any) -> None:
+    """Judge a rule of your own beside all built-in ones, at equal numbers of network calls.
+
+    FILE.py is executed. Its function NAME (the only one, by default) is a rule, make(members) ->
+    Denoiser of a mapping of names to denoisers, or a sampler, (members, conditions, generator, *,
+    draws) -> samples [n, draws, dy]. The laws that every rule keeps are checked first; then come
+    ten problems whose truth is known. The table and the figure are NAME_v1.csv and NAME_v1.png.
+    """
+    from dualdiff.judging import run
+
+    name, make = run.load(rule)
+    run.judge(make, name=name, output=writable(output or Path()), **settings)
+
+
 @dualdiff.command("bench")
 # What stands behind the first size is an argument: an option has a fixed number of values.
 @_option("--sizes", type=int, multiple=True, metavar="N...", help="(1000 10000 100000)")

@@ -14,6 +14,7 @@ from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
+from dualdiff.judging.trials import judge_trials
 from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import ablation_trials, main_trials
@@ -142,6 +143,7 @@ PARTS = {
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),
+        Part("judge_v1", "Judge, problems v1: built-in entries", judge_trials),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -150,5 +152,5 @@ PARTS = {
 }
 
 
-SYNTHETIC = tuple(name for name in PARTS if not name.startswith("robot"))
+SYNTHETIC = tuple(name for name in PARTS if not name.startswith(("judge", "robot")))
 """Tables of the synthetic scenarios, whose samples are judged by a region."""

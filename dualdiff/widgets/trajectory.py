@@ -90,10 +90,9 @@ def _components(mixture: Exact) -> tuple[Tensor, Tensor, Tensor]:
 
 def _denoiser(scene: Scene, name: str) -> Denoiser:
     """What a run follows: a member, the exact product, or a rule."""
-    members = {"general": scene.general, "specialised": scene.specialised}
     if name == "product":
         return product_law(scene)
-    return members[name] if name in members else scene.rule(name)
+    return scene.members[name] if name in scene.members else scene.rule(name)
 
 
 def _target(scene: Scene, name: str) -> Exact | None:

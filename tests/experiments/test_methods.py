@@ -1,4 +1,4 @@
-"""Laws of every way to sample two models at once."""
+"""Laws of every way to sample several models at once."""
 
 import math
 
@@ -7,8 +7,10 @@ import torch
 from conftest import Quick, generator, line
 from torch import Tensor
 
+from dualdiff.aggregate import amdm
+from dualdiff.correct import Corrected
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.experiments.methods import METHODS, Sample
+from dualdiff.experiments.methods import METHODS, Sample, on_states
 from dualdiff.process import Process
 from dualdiff.samplers import DDPM
 
@@ -152,3 +154,55 @@ def test_corrected_methods_come_nearer_to_the_product() -> None:
         variance[name] = abs(float(run.samples.double().var()) - truth)
     worst = max(variance[name] for name in variance if name not in ("sum", "narrow"))
     assert worst < min(variance["sum"], variance["narrow"])
+
+
+# --- several members by name ---------------------------------------------------------------------
+
+COARSE = Process.log_snr(60, 8, -8, dy=1, dc=1)
+LAWS = {"world": (-0.5, 0.9), "home": (0.5, 0.6), "walls": (0.1, 0.7)}  # means and variances
+THREE = {name: line(COARSE, (1.0, *law)) for name, law in LAWS.items()}
+ANY_NUMBER = pytest.mark.parametrize("name", [name for name in METHODS if name != "superdiff_and"])
+
+
+def drawn(name: str, members: dict[str, Denoiser], draws: int = 100) -> Corrected:
+    return METHODS[name].make(members)(torch.zeros(1, 1), generator(8), draws=draws)
+
+
+@ANY_NUMBER
+def test_names_are_only_names_and_every_member_is_asked(name: str) -> None:
+    counted = {key: Counting(member) for key, member in THREE.items()}
+    run = drawn(name, counted)
+    assert all(member.calls for member in counted.values())
+    assert run.calls == sum(member.calls for member in counted.values())
+    renamed = drawn(name, dict(zip("xyz", THREE.values(), strict=True)))
+    assert torch.equal(run.samples, renamed.samples)
+
+
+@ANY_NUMBER
+def test_order_matters_to_amdm_alone(name: str) -> None:
+    forth, back = drawn(name, THREE), drawn(name, dict(reversed(THREE.items())))
+    same = torch.allclose(forth.samples, back.samples, rtol=1e-4, atol=1e-4)
+    assert same == (name != "amdm")
+
+
+def test_the_last_member_leads_where_states_are_composed() -> None:
+    alone = on_states(amdm, aggregated=0)
+    c, last = torch.zeros(1, 1), {"walls": THREE["walls"]}
+    leads, expected = (alone(m)(c, generator(9), draws=50).samples for m in (THREE, last))
+    assert torch.equal(leads, expected)
+
+
+def test_and_takes_two_members() -> None:
+    with pytest.raises(ValueError, match="two members, not 3"):
+        drawn("superdiff_and", THREE)
+
+
+@pytest.mark.parametrize("name", ["smc", "rne", "mala", "hmc", "ula", "smc_mala"])
+def test_corrected_methods_come_nearer_to_the_product_of_three(name: str) -> None:
+    precision = sum(1 / variance for _, variance in LAWS.values())
+    mean = sum(mean / variance for mean, variance in LAWS.values()) / precision
+    plain, run = drawn("sum", THREE, 2000), drawn(name, THREE, 2000)
+    n = 2000 * float(run.unique.mean())  # copies in a group add nothing
+    too_narrow, left = (abs(float(r.samples.double().var()) * precision - 1) for r in (plain, run))
+    assert left < too_narrow - 2 * math.sqrt(2 / n)
+    assert abs(float(run.samples.double().mean()) - mean) < 4 * math.sqrt(1 / precision / n)

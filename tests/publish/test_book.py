@@ -47,6 +47,7 @@ PAGES = (
     "notebooks/09_results",
     "notebooks/10_which_method",
     "notebooks/11_rerun",
+    "notebooks/benchmark",
     "notebooks/playground",
 )
 DOCUMENTS = (*parse_toc_yaml(project_root() / "_toc.yml"), "genindex", "search")

@@ -1,0 +1,1 @@
+"""The judge: problems whose truth is known, all built-in rules and methods, and a newcomer."""

@@ -1,0 +1,143 @@
+"""What is judged: ways to sample several members at once, all with the same number of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualdiff.aggregate import amdm, superdiff
+from dualdiff.checks.rules import Make, kind_of
+from dualdiff.compose import RULES, Weighted, common_process
+from dualdiff.correct import product
+from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.judging.problems import Problem
+from dualdiff.mcmc import HMC, MALA, ULA
+from dualdiff.resampling import Resampling
+from dualdiff.samplers import sample
+
+BUDGET = 200
+"""Calls of every member for a sample. A sum has 200 steps for them, whoever asks four times a step
+has 50: the same noise in coarser steps."""
+FEWEST = 25
+"""Steps with which a way to sample is tried, to see what it asks."""
+DRAWS = 50
+Members = Mapping[str, Denoiser]
+Draw = Callable[..., Tensor]
+"""``(members, conditions, generator, *, draws)`` to samples ``[n, draws, dy]``."""
+
+
+def _product(members: Members, c: Tensor, g: torch.Generator, *, draws: int, **how: Any) -> Tensor:
+    rule = Weighted(members, dict.fromkeys(members, 1.0))
+    return product(rule, c, g, draws=draws, **how).samples
+
+
+def _amdm(members: Members, c: Tensor, g: torch.Generator, *, draws: int) -> Tensor:
+    """With the book's share of aggregated steps, the specialised model first."""
+    first = sorted(members, key=lambda name: name != "specialised")
+    steps = round(0.4 * common_process(members).steps)
+    ordered = {name: members[name] for name in first}
+    return amdm(ordered, c, g, draws=draws, aggregated=steps).samples
+
+
+def _superdiff(members: Members, c: Tensor, g: torch.Generator, **how: Any) -> Tensor:
+    return superdiff(members, c, g, **how).samples
+
+
+def _rule(name: str) -> Draw:
+    """A rule of the book that asks for the two members alone."""
+
+    def make(members: Members) -> Denoiser:
+        general, specialised = members["general"], members["specialised"]
+        if len(members) > 2:
+            raise ValueError(f"{name} is a rule of two members, not {len(members)}")
+        return RULES[name].make(general, specialised, general)
+
+    return as_draw(make)
+
+
+def as_draw(make: Make) -> Draw:
+    """A rule as a way to sample, by the thesis's ancestral steps; a sampler as it is."""
+    if kind_of(make) == "sampler":
+        return make
+
+    def draw(members: Members, c: Tensor, g: torch.Generator, *, draws: int) -> Tensor:
+        return sample(make(dict(members)), c, g, draws=draws)
+
+    return draw
+
+
+_SMC = Resampling(50)
+ENTRIES: dict[str, Draw] = {
+    "sum": partial(_product, weights=None, start_std=1.0),
+    "narrow": partial(_product, weights=None),
+    "smc": partial(_product, resampling=_SMC),
+    "rne": partial(_product, weights="rne", resampling=_SMC),
+    "ula": partial(_product, weights=None, mcmc=ULA(3)),
+    "mala": partial(_product, weights=None, mcmc=MALA(2)),
+    "hmc": partial(_product, weights=None, mcmc=HMC(1)),
+    "smc_mala": partial(_product, resampling=_SMC, mcmc=MALA(1)),
+    "amdm": _amdm,
+    "superdiff_and": partial(_superdiff, mode="and"),
+    "superdiff_or": partial(_superdiff, mode="or"),
+    **{name: _rule(name) for name in ("average", "light", "ramp", "concept")},
+}
+"""The built-in ones, with the settings of :data:`dualdiff.methods.METHODS`."""
+ONLY_TWO = ("superdiff_and", "average", "light", "ramp", "concept")
+"""Those that cannot take a third member."""
+
+
+class Counted(Denoiser):
+    """A member that counts the rows it is asked for."""
+
+    def __init__(self, member: Denoiser, tally: list[int]) -> None:
+        super().__init__()
+        self.process, self.member, self.tally = member.process, member, tally
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        self.tally[0] += len(y)
+        found: Tensor = self.member(y, t, c)
+        return found
+
+    def _bind(self, c: Tensor) -> Predict:
+        inner = self.member.bind(c)
+
+        def predict(y: Tensor, t: int) -> Tensor:
+            self.tally[0] += len(y)
+            return inner(y, t)
+
+        return predict
+
+
+def calls_of(draw: Draw, problem: Problem, steps: int) -> float:
+    """Calls of all members together for a sample, with so many steps."""
+    tally = [0]
+    members = {name: Counted(m, tally) for name, m in problem.members(steps).items()}
+    source = torch.Generator().manual_seed(0)
+    draw(members, problem.conditions(1, source), source, draws=DRAWS)
+    return tally[0] / DRAWS
+
+
+@lru_cache
+def affordable(draw: Draw, problem: Problem) -> tuple[int, float]:
+    """The most steps within the budget, and the calls that they cost.
+
+    Raises
+    ------
+    ValueError
+        If it asks for more than the budget in the fewest steps, or asks no member at all.
+    """
+    allowed, steps = BUDGET * len(problem.laws), FEWEST
+    calls = calls_of(draw, problem, steps)
+    if not 0 < calls <= allowed:
+        raise ValueError(
+            f"a sample costs {calls:g} calls of the members in {FEWEST} steps on the problem "
+            f"{problem.title!r}: it must be from 1 to {allowed}, so take fewer calls per step"
+        )
+    steps = int(steps * allowed / calls)
+    while (calls := calls_of(draw, problem, steps)) > allowed:
+        steps = min(steps - 1, int(steps * allowed / calls))
+    return steps, calls
