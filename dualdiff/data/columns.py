@@ -103,7 +103,7 @@ class Column:
         if bad.any():
             count, rows = numbered(bad)
             raise ValueError(
-                f"{where}, column {self.name!r}, row {rows[0]}: {values.iloc[rows[0] - 1]!r} must "
+                f"{where}, column {self.name!r}, row {rows[0]}: {values.tolist()[rows[0] - 1]!r} must "
                 f"be {right} ({count} such rows); remove them, or leave the column out"
             )
 
@@ -128,7 +128,7 @@ def numeric(values: pd.Series, name: str, where: str) -> np.ndarray:
     if bad.any():
         count, rows = numbered(bad)
         raise ValueError(
-            f"{where}, column {name!r}, row {rows[0]}: {values.iloc[rows[0] - 1]!r} is no number "
+            f"{where}, column {name!r}, row {rows[0]}: {values.tolist()[rows[0] - 1]!r} is no number "
             f"({count} such rows); leave the cell empty if it is missing, or leave the column out"
         )
     return found.to_numpy(dtype=np.float64, na_value=np.nan)
