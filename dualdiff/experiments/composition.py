@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from dualdiff.aggregate import INTERPOLATIONS, amdm
 from dualdiff.compose import joint
 from dualdiff.correct import Corrected, Progress, product
+from dualdiff.experiments.aggregate import INTERPOLATIONS, amdm
 from dualdiff.experiments.definitions import digest
 from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.methods import METHODS

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dualdiff.aggregate import amdm, superdiff
 from dualdiff.compose import Weighted, joint
 from dualdiff.correct import Corrected, product
 from dualdiff.denoisers import Denoiser
+from dualdiff.experiments.aggregate import amdm, superdiff
 from dualdiff.mcmc import HMC, MALA, ULA
 from dualdiff.resampling import Resampling
 

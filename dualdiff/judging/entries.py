@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dualdiff.aggregate import amdm, superdiff
 from dualdiff.checks.rules import Make, kind_of
-from dualdiff.compose import RULES, Weighted, common_process
+from dualdiff.compose import Weighted, common_process
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.experiments.aggregate import amdm, superdiff
+from dualdiff.experiments.rules import RULES
 from dualdiff.judging.problems import Problem
 from dualdiff.mcmc import HMC, MALA, ULA
 from dualdiff.resampling import Resampling
@@ -51,10 +52,9 @@ def _rule(name: str) -> Draw:
     """A rule of the book that asks for the two members alone."""
 
     def make(members: Members) -> Denoiser:
-        general, specialised = members["general"], members["specialised"]
         if len(members) > 2:
             raise ValueError(f"{name} is a rule of two members, not {len(members)}")
-        return RULES[name].make(general, specialised, general)
+        return RULES[name].make(members)
 
     return as_draw(make)
 
@@ -85,7 +85,7 @@ ENTRIES: dict[str, Draw] = {
     "superdiff_or": partial(_superdiff, mode="or"),
     **{name: _rule(name) for name in ("average", "light", "ramp", "concept")},
 }
-"""The built-in ones, with the settings of :data:`dualdiff.methods.METHODS`."""
+"""The built-in ones, with the settings of :data:`dualdiff.experiments.methods.METHODS`."""
 ONLY_TWO = ("superdiff_and", "average", "light", "ramp", "concept")
 """Those that cannot take a third member."""
 

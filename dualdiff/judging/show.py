@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dualdiff.compose import RULES
+from dualdiff.experiments.methods import METHODS
+from dualdiff.experiments.rules import RULES
 from dualdiff.judging.problems import PROBLEMS
-from dualdiff.methods import METHODS
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 MARKERS = ("*", "o", "s", "^", "D")

@@ -41,4 +41,4 @@ def joined(rows: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(place=place).sort_values(["place", "rank"], kind="stable")
     first = ["problem", "entry", "value", "low", "high", "floor", "rank", "mean_rank"]
     more = [name for name in ("left", "left_truth", "calls", "steps") if name in table]
-    return table[[*first, *more]].reset_index(drop=True)
+    return table[[*first, *more]].reset_index(drop=True).rename_axis(columns=None)

@@ -7,9 +7,9 @@ import torch
 from conftest import Quick, generator, line
 from torch import Tensor
 
-from dualdiff.aggregate import amdm
 from dualdiff.correct import Corrected
 from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.experiments.aggregate import amdm
 from dualdiff.experiments.methods import METHODS, Sample, on_states
 from dualdiff.process import Process
 from dualdiff.samplers import DDPM

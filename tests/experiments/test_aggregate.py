@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dualdiff.aggregate import INTERPOLATIONS, amdm, deviate, interpolate, superdiff
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.experiments.aggregate import INTERPOLATIONS, amdm, deviate, interpolate, superdiff
 from dualdiff.process import Process, transition
 from dualdiff.samplers import DDPM, sample
 
