@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dualdiff.experiments.definitions import added, digest, ours, own
+from dualdiff.experiments.definitions import added, own
 from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
-from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.store import Store, versions
 from dualdiff.lora import add_lora, clone, merge_lora
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.randomness import stream
-from dualdiff.regions import Region
 from dualdiff.samplers import sample
 from dualdiff.training import (
     Optimisation,
@@ -92,6 +90,16 @@ class Recipe:
             process = Process.log_snr(self.steps, *self.log_snr, **sizes)
         return process.standardised(y, c, relative=frame) if self.standardised else process
 
+    def without_frame(self) -> Recipe:
+        """The recipe for targets and conditions that are no two points of one space.
+
+        Where it works in the frame ``y - c`` it is another recipe, and its name says so.
+        """
+        if not self.architecture.object_frame:
+            return self
+        plain = replace(self.architecture, object_frame=False)
+        return replace(self, name=f"{self.name}, no frame", architecture=plain)
+
     def described(self) -> dict[str, Any]:
         """The recipe as JSON, without the options that came later where they change nothing.
 
@@ -138,29 +146,37 @@ def progress_bar(total: int, label: str, quiet: bool) -> Any:
     return tqdm(total=total, desc=label, disable=quiet, leave=False)
 
 
-def law(region: Region) -> dict[str, Any]:
-    """A region as JSON: its fields, or its definition if it or a part of it is the user's own."""
-    kind = {"type": type(region).__name__}
-    if is_dataclass(region) and ours(region, *getattr(region, "__dict__", {}).values()):
-        return {**kind, **asdict(region)}
-    return {**kind, "definition": digest(region)}
-
-
-def _plain(region: Region) -> dict[str, Any]:
-    """What training rows depend on: a region of ours without its tolerance and its cells."""
-    evaluation = ("height_tolerance", "divisions", "rings", "sectors")
-    return {name: value for name, value in law(region).items() if name not in evaluation}
-
-
 class Trained(NamedTuple):
-    """A trained network, the mean loss of every epoch, and the seconds its training took."""
+    """A trained network, the mean loss of every epoch, and the seconds its training took; the loss
+    on held-out pairs of every epoch, where there were any."""
 
     network: MLP
     losses: Tensor
     seconds: float
+    held_out: Tensor | None = None
 
 
 Rows = tuple[Tensor, Tensor]
+
+
+class Source(Protocol):
+    """What networks are trained on: a :class:`~dualdiff.experiments.scenarios.Scenario`, or what
+    has these in its place."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """Classes whose code decides the rows."""
+        ...
+
+    def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
+        """Rows ``(y, c)`` of the 'general' or the 'specialised' law, original units."""
+        ...
+
+    def described(self, which: str) -> dict[str, Any]:
+        """What these rows depend on, as JSON."""
+        ...
 
 
 def kept(
@@ -168,7 +184,7 @@ def kept(
     config: dict[str, Any],
     new: Callable[[], MLP],
     start: Callable[[], MLP],
-    run: Callable[[MLP], Iterator[float]],
+    run: Callable[[MLP], Iterator[float] | dict[str, Tensor]],
 ) -> Trained:
     """A network from the store, or trained and put there.
 
@@ -181,20 +197,24 @@ def kept(
     start : function
         The network from which training starts.
     run : function
-        Trains a network in place and gives the mean loss of every epoch.
+        Trains a network in place and gives the mean loss of every epoch: one by one, or as
+        ``losses`` with the loss on ``held_out`` pairs beside them.
     """
 
     def make() -> dict[str, Tensor]:
         network, began = start(), time.perf_counter()
-        losses = torch.tensor(list(run(network)))
+        found = run(network)
+        seen = found if isinstance(found, dict) else {"losses": torch.tensor(list(found))}
         seconds = torch.tensor(time.perf_counter() - began)
         state = {f"state.{k}": v for k, v in merge_lora(network).state_dict().items()}
-        return {**state, "losses": losses, "seconds": seconds}
+        return {**state, **seen, "seconds": seconds}
 
     tensors, network = store.tensors("network", config, make), new()
     state = {k: v for k, v in tensors.items() if k.startswith("state.")}
     network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
-    return Trained(network.eval(), tensors["losses"], float(tensors["seconds"]))
+    return Trained(
+        network.eval(), tensors["losses"], float(tensors["seconds"]), tensors.get("held_out")
+    )
 
 
 @dataclass(frozen=True)
@@ -217,7 +237,7 @@ class Networks:
         :meth:`held_out` gives, for cross-fitting.
     """
 
-    scenario: Scenario
+    scenario: Source
     recipe: Recipe
     profile: Profile
     seed: int
@@ -232,7 +252,7 @@ class Networks:
         y, c = self.scenario.pairs(which, n, stream(self.seed, "rows", which))
         if which == "general" or self.fold is None:
             return y, c
-        kept = torch.arange(n) % self.fold[1] != self.fold[0]
+        kept = torch.arange(len(y)) % self.fold[1] != self.fold[0]
         return y[kept], c[kept]
 
     def held_out(self) -> Rows:
@@ -298,18 +318,16 @@ class Networks:
             "epochs": epochs,
             "recipe": self.recipe.described(),
             "seed": self.seed,
-            "conditions": [scenario.condition_low, scenario.condition_high],
-            "general": _plain(scenario.general),
+            **scenario.described("general"),
             "n_general": profile.n_general,
-            "code": version_of(type(self), type(scenario.general), type(scenario.specialised)),
+            "code": version_of(type(self), *scenario.roots),
             "device": torch.device(self.device).type,
             **versions(),
-            **own(scenario),
         }
         if definition := added(self, Networks):
             config["networks"] = definition
         if name != "general":
-            config["specialised"] = _plain(scenario.specialised)
+            config |= scenario.described("specialised")
             config["n_specialised"] = profile.n_specialised
             if self.fold is not None:
                 config["fold"] = list(self.fold)
@@ -323,25 +341,35 @@ class Networks:
             self._config(name, epochs),
             lambda: self._new(name).to(self.device),
             lambda: start(name).to(self.device),
-            partial(self._losses, name, epochs),
+            partial(self._run, name, epochs),
         )
 
-    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
+    def _run(self, name: str, epochs: int, network: MLP) -> Iterator[float] | dict[str, Tensor]:
+        """Train a network in place, as :func:`kept` asks."""
+        return self._losses(name, epochs, network)
+
+    def _options(self, name: str, epochs: int) -> dict[str, Any]:
+        """What :func:`~dualdiff.training.fit` is given to train a network, rows included."""
         large = name == "general"
         y, c = (part.to(self.device) for part in self.rows("general" if large else "specialised"))
-        run = fit(
-            network,
-            y,
-            c,
-            epochs=epochs,
-            batch_size=self.recipe.general_batch if large else self.recipe.specialised_batch,
-            generator=stream(self.seed, "training", name, device=self.device),
-            optimisation=self.recipe.optimisation,
-            prior=self._prior(name),
-            rows_per_epoch=None if large else EPOCH,
-        )
-        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
-        with progress_bar(epochs, label, self.quiet) as bar:
+        return {
+            "y": y,
+            "c": c,
+            "epochs": epochs,
+            "batch_size": self.recipe.general_batch if large else self.recipe.specialised_batch,
+            "generator": stream(self.seed, "training", name, device=self.device),
+            "optimisation": self.recipe.optimisation,
+            "prior": self._prior(name),
+            "rows_per_epoch": None if large else EPOCH,
+        }
+
+    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
+        run = fit(network, **self._options(name, epochs))
+        with self._bar(name, epochs) as bar:
             for loss in epoch_losses(run):
                 bar.update()
                 yield loss
+
+    def _bar(self, name: str, epochs: int) -> Any:
+        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
+        return progress_bar(epochs, label, self.quiet)

@@ -60,26 +60,32 @@ class Diagnosis(ScenarioTrial):
         networks = Networks(
             self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
         )
-        specialised = networks.specialised().network
-        rule = joint(networks.general.network, specialised)
         source = stream(self.seed, "rows", "held out")
         y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
+        members = networks.general.network, networks.specialised().network
+        return diagnosed(*members, y, c, self.seed, self.DRAWS)
 
-        def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
-            return stream(self.seed, "diagnosis", device=device)
 
-        alone = sample(specialised, c, noise(), draws=self.DRAWS)
-        run = product(rule, c, noise(), draws=self.DRAWS, start_std=1.0)
-        pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
-        seen = {
-            "energy_score_gain": pairs[0] - pairs[1],
-            "energy_score_specialised": pairs[0],
-            "energy_score_joint": pairs[1],
-            "effective_share": effective_share(run.log_weights),
-            "log_weight": run.log_weights.mean(1),
-            "disagreement": run.disagreement.mean(1),
-        }
-        return {("held out", name): _mean(values) for name, values in seen.items()}
+def diagnosed(
+    general: Denoiser, specialised: Denoiser, y: Tensor, c: Tensor, seed: int, draws: int
+) -> Scores:
+    """What :class:`Diagnosis` says of two models by pairs that they have not seen."""
+
+    def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
+        return stream(seed, "diagnosis", device=c.device)
+
+    alone = sample(specialised, c, noise(), draws=draws)
+    run = product(joint(general, specialised), c, noise(), draws=draws, start_std=1.0)
+    pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
+    seen = {
+        "energy_score_gain": pairs[0] - pairs[1],
+        "energy_score_specialised": pairs[0],
+        "energy_score_joint": pairs[1],
+        "effective_share": effective_share(run.log_weights),
+        "log_weight": run.log_weights.mean(1),
+        "disagreement": run.disagreement.mean(1),
+    }
+    return {("held out", name): _mean(values) for name, values in seen.items()}
 
 
 def score_each(samples: Tensor, y: Tensor) -> Tensor:

@@ -1,15 +1,31 @@
 """The synthetic scenarios: a general and a specialised law, and how conditions are drawn."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dualdiff.experiments.definitions import digest, ours, own
 from dualdiff.experiments.profiles import BOOK, SCENARIOS, maker_of
 from dualdiff.regions import Box, Disc, Region, count, ordered, point, uniform
 
-__all__ = ["BOOK", "SCENARIOS", "Scenario", "cabinet", "make_scenario", "round_table"]
+__all__ = ["BOOK", "SCENARIOS", "Scenario", "cabinet", "law", "make_scenario", "round_table"]
+
+
+def law(region: Region) -> dict[str, Any]:
+    """A region as JSON: its fields, or its definition if it or a part of it is the user's own."""
+    kind = {"type": type(region).__name__}
+    if is_dataclass(region) and ours(region, *getattr(region, "__dict__", {}).values()):
+        return {**kind, **asdict(region)}
+    return {**kind, "definition": digest(region)}
+
+
+def _plain(region: Region) -> dict[str, Any]:
+    """What training rows depend on: a region of ours without its tolerance and its cells."""
+    evaluation = ("height_tolerance", "divisions", "rings", "sectors")
+    return {name: value for name, value in law(region).items() if name not in evaluation}
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,17 @@ class Scenario:
         region = self.region(which)
         c = self.conditions(n, generator, device)
         return region.draw(c, generator), c
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """Classes whose code decides the pairs."""
+        return type(self.general), type(self.specialised)
+
+    def described(self, which: str) -> dict[str, Any]:
+        """What the pairs depend on, as JSON: the law, the corners of the conditions, code of the
+        user's own."""
+        corners = [self.condition_low, self.condition_high]
+        return {which: _plain(self.region(which)), "conditions": corners, **own(self)}
 
 
 def cabinet() -> Scenario:

@@ -15,9 +15,9 @@ from dualdiff.compose import joint
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import EXACT, exact_denoiser
 from dualdiff.experiments.definitions import added, digest, own
-from dualdiff.experiments.members import ADAPTATIONS, Networks, Recipe, law, progress_bar
+from dualdiff.experiments.members import ADAPTATIONS, Networks, Recipe, progress_bar
 from dualdiff.experiments.profiles import Profile
-from dualdiff.experiments.scenarios import Scenario
+from dualdiff.experiments.scenarios import Scenario, law
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate

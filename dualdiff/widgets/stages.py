@@ -15,6 +15,7 @@ from torch import Tensor
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
 from dualdiff.experiments.members import Networks
+from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.scenes import Plane
 from dualdiff.lora import clone
 from dualdiff.metrics import total_variation_floor
@@ -190,6 +191,8 @@ class Normal(Denoiser):
 def network_stage(networks: Networks) -> Stage:
     """The trained general and specialised network of a synthetic scenario."""
     world = networks.scenario
+    if not isinstance(world, Scenario):
+        raise ValueError(f"networks must be of a Scenario, which has regions, not of {world.name}")
     # Copies: the widget samples on the CPU, wherever the chapter does.
     general, specialised = (
         clone(trained.network).cpu() for trained in (networks.general, networks.specialised())

@@ -1,0 +1,363 @@
+"""A table of targets and conditions: from arrays or files, checked, with what was done to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualdiff.data.columns import Column, Note, column_of, described, numbered
+from dualdiff.files import digest, write
+from dualdiff.process import floating
+
+
+def frame_of(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The rows of a CSV or parquet file.
+
+    Raises
+    ------
+    ValueError
+        If it is not there, of another kind, or cannot be read.
+    """
+    path = Path(path)
+    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if path.suffix not in readers or not path.is_file():
+        there = "is no file" if path.suffix in readers else "is of another kind"
+        raise ValueError(f"{path} {there}; a table must be a file .csv or .parquet")
+    try:
+        frame: pd.DataFrame = readers[path.suffix](path)
+    except (ValueError, OSError) as error:  # also of pandas' parser and of pyarrow
+        raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
+    return frame
+
+
+def writer_of(path: str | os.PathLike[str]) -> Callable[[pd.DataFrame], None]:
+    """What writes a frame into a CSV or parquet file, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        For another kind of file, or a folder that is not there, before anything is computed.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet") or not path.parent.is_dir():
+        raise ValueError(
+            f"output is {path}; it must be a file .csv or .parquet in a folder that is there"
+        )
+
+    def save(frame: pd.DataFrame) -> None:
+        data = BytesIO()
+        frame.to_csv(data, index=False) if path.suffix == ".csv" else frame.to_parquet(data)
+        write(path, data.getvalue())
+
+    return save
+
+
+def rows_of(
+    frame: pd.DataFrame, columns: Sequence[Column], where: str
+) -> tuple[np.ndarray, np.ndarray, list[Note]]:
+    """Columns of a frame as numbers ``[n, d]``, which rows those are, and what was dropped.
+
+    Rows with a value that is missing or infinite in one of the columns are left out.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a value cannot be encoded.
+    """
+    for column in columns:
+        if column.name not in frame:
+            raise ValueError(
+                f"{where} has no column {column.name!r}; it has {', '.join(map(str, frame))}"
+            )
+    notes, kept, parts = [], np.ones(len(frame), dtype=bool), []
+    for column in columns:
+        values = frame[column.name]
+        missing = values.isna().to_numpy()
+        found = np.full((len(frame), len(column.names)), np.nan)
+        # In place, so that rows keep their numbers in messages.
+        filled = values.where(~missing, values[~missing].iloc[0]) if not missing.all() else values
+        if not missing.all():
+            found = column.encode(filled, where)
+        infinite = ~np.isfinite(found).all(1) & ~missing
+        for what, bad in (("dropped: missing", missing), ("dropped: infinite", infinite)):
+            if bad.any():
+                notes.append(Note(column.name, what, *numbered(bad)))
+        kept &= ~(missing | infinite)
+        parts.append(found)
+    numbers = np.concatenate(parts, 1) if parts else np.empty((len(frame), 0))
+    if not kept.any():
+        raise ValueError(
+            f"{where} has no row in which {', '.join(c.name for c in columns)} are all there"
+        )
+    return numbers[kept], np.flatnonzero(kept), notes
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of targets and conditions, what a model is trained on or judged by.
+
+    Parameters
+    ----------
+    y, c : array, frame or Tensor [n, dy], [n, dc]
+        Finite numbers; kept as float32.
+    name : str
+    y_names, c_names : sequence of str
+        By default ``y0, y1, ...`` and ``c0, c1, ...``.
+    y_columns, c_columns : tuple of Column
+        How a user's columns became these numbers (:meth:`read`); by default as they are.
+    notes : tuple of Note
+        What reading has done; :attr:`report` shows it.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, no rows, values that are not finite.
+    """
+
+    y: Tensor
+    c: Tensor
+    name: str = ""
+    y_names: Sequence[str] = ()
+    c_names: Sequence[str] = ()
+    y_columns: tuple[Column, ...] = ()
+    c_columns: tuple[Column, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("y", "c"):
+            rows = floating(key, getattr(self, key)).detach().cpu().float()
+            said = f"table {self.name!r}: {key}"
+            if rows.ndim != 2 or len(rows) == 0 or (key == "y" and rows.shape[1] == 0):
+                raise ValueError(f"{said} must be rows [n, d] of numbers, not {list(rows.shape)}")
+            bad = ~torch.isfinite(rows).all(1)
+            if bool(bad.any()):
+                count, first = numbered(bad.numpy())
+                raise ValueError(
+                    f"{said} has {count} rows that are NaN or infinite, the first is row "
+                    f"{first[0]}; remove them, or let Table.read drop and count them"
+                )
+            given = getattr(self, f"{key}_columns") or tuple(
+                Column(str(name))
+                for name in getattr(self, f"{key}_names")
+                or [f"{key}{i}" for i in range(rows.shape[1])]
+            )
+            names = tuple(name for column in given for name in column.names)
+            if len(names) != rows.shape[1]:
+                raise ValueError(
+                    f"{said} has {rows.shape[1]} columns and {len(names)} names: {', '.join(names)}"
+                )
+            for attribute, value in ((key, rows), (f"{key}_names", names)):
+                object.__setattr__(self, attribute, value)
+            object.__setattr__(self, f"{key}_columns", given)
+        if len(self.y) != len(self.c):
+            raise ValueError(
+                f"table {self.name!r}: y and c must have as many rows, not {len(self.y)} and "
+                f"{len(self.c)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        y: Sequence[str] = (),
+        c: Sequence[str] = (),
+        *,
+        transform: Mapping[str, str] | None = None,
+        like: Table | None = None,
+        name: str = "",
+    ) -> Table:
+        """A table of a CSV or parquet file; what was done to its columns is in :attr:`report`.
+
+        Rows with missing or infinite values are dropped and counted. Dates become days since 1970,
+        texts of conditions a column of zeros and ones per level, and a condition that never varies
+        is left out.
+
+        Parameters
+        ----------
+        path : path
+        y, c : sequence of str
+            Columns of targets and of conditions.
+        transform : mapping of columns to str, optional
+            ``"asinh"``, ``"log"`` or ``"log1p"`` of heavy tails; samples come back in the units of
+            the file.
+        like : Table, optional
+            Read the columns of this table in its way, in place of ``y``, ``c`` and ``transform``:
+            so the special table gets what the general one has.
+        name : str
+            By default that of the file.
+
+        Raises
+        ------
+        ValueError
+            With file, column, row and what to do.
+        """
+        frame, where = frame_of(path), str(path)
+        name = name or Path(path).stem
+        if like is not None:
+            if y or c or transform:
+                raise ValueError(
+                    "like stands in place of y, c and transform: give one or the other"
+                )
+            return cls._of(frame, where, name, like.y_columns, like.c_columns)
+        asked, given = [*y, *c], dict(transform or {})
+        if not y:
+            raise ValueError("y must name at least one column of targets")
+        if twice := {one for one in asked if asked.count(one) > 1}:
+            raise ValueError(f"columns may stand once in y or c, not {', '.join(sorted(twice))}")
+        if unknown := given.keys() - {*asked}:
+            raise ValueError(
+                f"transform names {', '.join(sorted(unknown))}, which y and c have not"
+            )
+        if lacking := [one for one in asked if one not in frame]:
+            raise ValueError(
+                f"{where} has no column {lacking[0]!r}; it has {', '.join(map(str, frame))}"
+            )
+        targets, conditions = (
+            [column_of(frame[n], role, given.get(n, "identity"), where) for n in names]
+            for role, names in (("y", y), ("c", c))
+        )
+        whole = cls._of(frame, where, name, tuple(targets), tuple(conditions))
+        for i, column in enumerate(targets):
+            if bool((whole.y[:, i] == whole.y[0, i]).all()):
+                value = column.decode(whole.y[:1, i : i + 1].numpy()).iloc[0]
+                raise ValueError(
+                    f"{where}, column {column.name!r}: a target must vary, and it is {value} in "
+                    "all rows; leave it out"
+                )
+        varies = (whole.c != whole.c[0]).any(0).split([len(x.names) for x in conditions])
+        some = [bool(part.any()) for part in varies]
+        left = tuple(column for column, one in zip(conditions, some, strict=True) if one)
+        flat = [column.name for column, one in zip(conditions, some, strict=True) if not one]
+        notes = [note for note in whole.notes if note.column not in flat]
+        notes += [Note(column, "left out: constant", len(whole)) for column in flat]
+        kept = torch.cat(
+            [part.new_full(part.shape, one) for part, one in zip(varies, some, strict=True)]
+        )
+        return (
+            replace(whole, c=whole.c[:, kept], c_names=(), c_columns=left, notes=tuple(notes))
+            if flat
+            else whole
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        frame: pd.DataFrame,
+        where: str,
+        name: str,
+        y: tuple[Column, ...],
+        c: tuple[Column, ...],
+    ) -> Table:
+        numbers, kept, notes = rows_of(frame, (*y, *c), where)
+        for column in (*y, *c):
+            values = frame[column.name].iloc[kept]
+            if column.levels:
+                detail = ", ".join(column.levels)
+                notes.append(Note(column.name, "encoded: a column per text", len(kept), (), detail))
+            elif column.date:
+                notes.append(Note(column.name, "encoded: days since 1970", len(kept)))
+            elif values.dtype == bool or bool((pd.to_numeric(values) % 1 == 0).all()):
+                detail = f"{values.nunique()} different"
+                notes.append(Note(column.name, "noted: whole numbers", len(kept), (), detail))
+            if column.transform != "identity":
+                detail = column.transform
+                notes.append(Note(column.name, "transformed", len(kept), (), detail))
+        targets, conditions = torch.from_numpy(numbers).split(
+            [sum(len(column.names) for column in part) for part in (y, c)], 1
+        )
+        table = cls(targets, conditions, name, y_columns=y, c_columns=c)
+        twice = pd.DataFrame(table.joined.numpy()).duplicated().to_numpy()
+        if len(table) > 1 and twice.sum() == len(table) - 1:
+            raise ValueError(f"{where}: all {len(table)} rows are equal; there is nothing to learn")
+        if twice.any():
+            notes.append(Note("", "noted: equal to an earlier row", int(twice.sum())))
+        return replace(table, notes=tuple(notes))
+
+    @property
+    def joined(self) -> Tensor:
+        """Targets and conditions side by side, ``[n, dy + dc]`` float32."""
+        return torch.cat([self.y, self.c], 1) + 0.0  # no negative zeros
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """What reading has done: ``table, column, what, rows, first, detail``, a line per deed.
+
+        ``what`` begins with dropped, left out, encoded, transformed or noted; ``rows`` counts them
+        and ``first`` has the numbers of the first of them in the file (from 1).
+        """
+        found = pd.DataFrame(self.notes, columns=[*Note._fields])
+        found["first"] = [", ".join(map(str, rows)) for rows in found["first"]]
+        found.insert(0, "table", self.name)
+        return found
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of names, encodings and numbers: what stands in keys of the store."""
+        names = described((*self.y_columns, *self.c_columns))
+        told = torch.frombuffer(bytearray(repr(names).encode()), dtype=torch.uint8)
+        return digest({"y": self.y.contiguous(), "c": self.c.contiguous(), "names": told})
+
+    def rows(self, places: Tensor) -> Table:
+        """Some of the rows."""
+        return replace(self, y=self.y[places], c=self.c[places])
+
+    def split(self, held_out: float, generator: torch.Generator) -> tuple[Table, Table]:
+        """The table without a random share of its rows, and that share; equal rows stay together.
+
+        Parameters
+        ----------
+        held_out : float
+            The share, above 0 and below 1.
+        generator : torch.Generator
+
+        Raises
+        ------
+        ValueError
+            If one of the two would have no row.
+        """
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out must be a share above 0 and below 1, not {held_out}")
+        _, group = self.joined.unique(dim=0, return_inverse=True)
+        order = torch.randperm(int(group.max()) + 1, generator=generator)
+        sizes = torch.bincount(group)[order]
+        count = int((sizes.cumsum(0) <= round(held_out * len(self))).sum())
+        out = torch.isin(group, order[:count])
+        if not 0 < int(out.sum()) < len(self):
+            raise ValueError(
+                f"held_out is {held_out}, which leaves {int(out.sum())} of the {len(self)} rows of "
+                f"{self.name!r} to judge by and {int((~out).sum())} to learn from; there must be "
+                "at least one of each: take another share, or bring more rows"
+            )
+        return self.rows(~out), self.rows(out)
+
+    def shared(self, other: Table) -> Tensor:
+        """Which rows are rows of another table, too: ``[n]`` bool."""
+        theirs = pd.MultiIndex.from_arrays([*other.joined.T.numpy()])
+        mine = pd.MultiIndex.from_arrays([*self.joined.T.numpy()])
+        return torch.tensor(mine.isin(theirs))
+
+    def frame(self) -> pd.DataFrame:
+        """The rows in the units and types of the user's columns."""
+        return decoded((*self.y_columns, *self.c_columns), self.joined.numpy())
+
+
+def decoded(columns: Sequence[Column], numbers: np.ndarray) -> pd.DataFrame:
+    """Numbers ``[n, d]`` in the units and types of the user's columns."""
+    found, at = {}, 0
+    for column in columns:
+        found[column.name] = column.decode(numbers[:, at : at + len(column.names)])
+        at += len(column.names)
+    return pd.DataFrame(found)
