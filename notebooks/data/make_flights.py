@@ -41,6 +41,6 @@ some = rows.sample(20_000, random_state=0).sort_index()
 some.to_parquet(
     HERE / "flights.parquet", index=False, compression="zstd"
 )
-rows[rows["carrier"] == "HA"].to_csv(
-    HERE / "flights_HA.csv", index=False
+rows[rows["carrier"] == "F9"].to_csv(
+    HERE / "flights_F9.csv", index=False
 )
