@@ -122,8 +122,7 @@ def test_streams_are_independent_of_each_other() -> None:
 class Table:
     """Rows of one's own, with targets and conditions of any size."""
 
-    name, condition_low, condition_high = "table", (), ()
-    general, specialised = "all rows", "a few"
+    name, roots = "table", ()
 
     def __init__(self, dy: int, dc: int, shift: float = 0.0) -> None:
         self.dy, self.dc, self.shift = dy, dc, shift
@@ -131,6 +130,9 @@ class Table:
     def pairs(self, which: str, n: int, generator: torch.Generator) -> tuple[Any, Any]:
         y = torch.randn(n, self.dy, generator=generator)
         return y + self.shift, torch.randn(n, self.dc, generator=generator)
+
+    def described(self, which: str) -> dict[str, Any]:
+        return {which: [self.dy, self.dc, self.shift]}
 
 
 NO_FRAME = replace(
@@ -143,7 +145,7 @@ NO_FRAME = replace(
 @pytest.mark.parametrize(("dy", "dc"), [(1, 1), (2, 2), (2, 5), (2, 1), (1, 4), (4, 3)])
 def test_networks_have_the_dimensions_of_their_rows(store: Store, dy: int, dc: int) -> None:
     for recipe in (RECIPES["plain"], NO_FRAME, RECIPES["tuned"]):
-        networks = Networks(Table(dy, dc), recipe, TINY, 0, store)  # type: ignore[arg-type]
+        networks = Networks(Table(dy, dc), recipe, TINY, 0, store)
         if recipe.architecture.object_frame and dy != dc:
             with pytest.raises(ValueError, match=rf"{recipe.name}.*y - c.* {dy} and {dc}"):
                 _ = networks.general
@@ -178,7 +180,7 @@ def test_what_the_user_defines_is_part_of_what_made_a_network(store: Store) -> N
             Networks(Shifted("own", home.general, home.specialised), recipe, *rest),
             Networks(home, Slower("plain"), *rest),
             Own(home, recipe, *rest),
-            Networks(Table(2, 2, shift), recipe, *rest),  # type: ignore[arg-type]
+            Networks(Table(2, 2, shift), recipe, *rest),
         ]
 
     plain = Networks(cabinet(), RECIPES["plain"], TINY, 0, store)
