@@ -38,7 +38,7 @@ CASES = [
     pytest.param(path, name, value, id=f"{path.stem}-{name}-{value}")
     for path in NOTEBOOKS
     for name in runner.parameters_of(path)
-    for value in BAD[name]
+    for value in BAD.get(name, ())  # what one page alone asks for, it checks itself
 ]
 
 
