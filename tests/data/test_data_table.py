@@ -129,7 +129,7 @@ MIXED.loc[4, "x"] = "none"
 REFUSED = {
     "a column that is not there": (columns(), ("z",), {}, "has no column 'z'; it has y, x"),
     "too many texts": (SPELT, ("t",), {}, f"'t' holds {N} different texts.*{LEVELS}"),
-    "a text among numbers": (MIXED, ("x",), {}, "column 'x', row 5: 'none' is no number"),
+    "a text among numbers": (MIXED, ("x",), {}, "column 'x', row 5: 'none' must be a number"),
     "a text as a target": (columns(y="a"), ("x",), {}, "column 'y', row 1: a target must be"),
     "a target that never varies": (columns(y=2.5), ("x",), {}, "'y': a target must vary.*2.5"),
     "rows that are all equal": (columns(y=1.0, x=1.0), ("x",), {}, "all 40 rows are equal"),

@@ -47,6 +47,7 @@ PAGES = (
     "notebooks/09_results",
     "notebooks/10_which_method",
     "notebooks/11_rerun",
+    "notebooks/12_your_data",
     "notebooks/benchmark",
     "notebooks/playground",
 )
