@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from dualdiff.checks.rules import Make, kind_of
-from dualdiff.compose import Weighted, common_process
-from dualdiff.correct import product
+from dualdiff.compose import common_process
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.experiments.aggregate import amdm, superdiff
+from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.rules import RULES
 from dualdiff.judging.problems import Problem
-from dualdiff.mcmc import HMC, MALA, ULA
-from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
 BUDGET = 200
@@ -31,9 +29,10 @@ Draw = Callable[..., Tensor]
 """``(members, conditions, generator, *, draws)`` to samples ``[n, draws, dy]``."""
 
 
-def _product(members: Members, c: Tensor, g: torch.Generator, *, draws: int, **how: Any) -> Tensor:
-    rule = Weighted(members, dict.fromkeys(members, 1.0))
-    return product(rule, c, g, draws=draws, **how).samples
+def _corrected(
+    members: Members, c: Tensor, g: torch.Generator, *, draws: int, method: str
+) -> Tensor:
+    return METHODS[method].make(members)(c, g, draws=draws).samples
 
 
 def _amdm(members: Members, c: Tensor, g: torch.Generator, *, draws: int) -> Tensor:
@@ -52,8 +51,6 @@ def _rule(name: str) -> Draw:
     """A rule of the book that asks for the two members alone."""
 
     def make(members: Members) -> Denoiser:
-        if len(members) > 2:
-            raise ValueError(f"{name} is a rule of two members, not {len(members)}")
         return RULES[name].make(members)
 
     return as_draw(make)
@@ -70,16 +67,10 @@ def as_draw(make: Make) -> Draw:
     return draw
 
 
-_SMC = Resampling(50)
+CORRECTED = ("sum", "narrow", "smc", "rne", "ula", "mala", "hmc", "smc_mala")
+"""Methods that sample the product of any number of members."""
 ENTRIES: dict[str, Draw] = {
-    "sum": partial(_product, weights=None, start_std=1.0),
-    "narrow": partial(_product, weights=None),
-    "smc": partial(_product, resampling=_SMC),
-    "rne": partial(_product, weights="rne", resampling=_SMC),
-    "ula": partial(_product, weights=None, mcmc=ULA(3)),
-    "mala": partial(_product, weights=None, mcmc=MALA(2)),
-    "hmc": partial(_product, weights=None, mcmc=HMC(1)),
-    "smc_mala": partial(_product, resampling=_SMC, mcmc=MALA(1)),
+    **{name: partial(_corrected, method=name) for name in CORRECTED},
     "amdm": _amdm,
     "superdiff_and": partial(_superdiff, mode="and"),
     "superdiff_or": partial(_superdiff, mode="or"),

@@ -53,7 +53,9 @@ def figure(table: pd.DataFrame, newcomer: str = "") -> Figure:
     made = Figure(figsize=(8, 0.5 * len(PROBLEMS) + 1.6), layout="constrained")
     axes, lines = made.subplots(), {key: -k for k, key in enumerate(PROBLEMS)}
     places = table["problem"].map(lines)
-    axes.plot(table["value"], places, "o", color="#BBBBBB", ms=4, label="others", zorder=1)
+    rest = table[~table["entry"].isin(shown)]
+    grey: dict[str, Any] = {"color": "#BBBBBB", "ms": 4, "zorder": 1}
+    axes.plot(rest["value"], places[rest.index], "o", label="others", **grey)
     axes.plot(table["floor"], places, "|", color="black", ms=16, mew=1.6, label="floor", zorder=2)
     for k, entry in enumerate(shown):
         own = table[table["entry"] == entry]
