@@ -184,7 +184,8 @@ class Process:
                 f"standardising needs at least two rows, as many y as c, not {len(y)}, {len(c)}"
             )
         scale = spread(y - c) if relative else y.std(0)
-        return replace(self, y_mean=y.mean(0), y_std=scale, c_mean=c.mean(0), c_std=c.std(0))
+        spread_c = c.std(0) if self.dc else c.mean(0)  # of no conditions torch warns
+        return replace(self, y_mean=y.mean(0), y_std=scale, c_mean=c.mean(0), c_std=spread_c)
 
     # --- the schedule ---------------------------------------------------------------------
 

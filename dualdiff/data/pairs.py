@@ -79,7 +79,8 @@ class Pairs:
                 f"held out; there must be at least {LEAST} and 2: bring more rows, or hold out "
                 "another share"
             )
-        flat = [n for n, s in zip(general.c_names, general.c.std(0), strict=True) if not s > 0]
+        varies = (general.c != general.c[0]).any(0)
+        flat = [name for name, one in zip(general.c_names, varies, strict=True) if not one]
         if flat:
             raise ValueError(
                 f"condition {flat[0]!r} of table {general.name!r} never varies, so nothing can be "

@@ -237,20 +237,16 @@ class Table:
                     f"{where}, column {column.name!r}: a target must vary, and it is {value} in "
                     "all rows; leave it out"
                 )
-        varies = (whole.c != whole.c[0]).any(0).split([len(x.names) for x in conditions])
-        some = [bool(part.any()) for part in varies]
-        left = tuple(column for column, one in zip(conditions, some, strict=True) if one)
-        flat = [column.name for column, one in zip(conditions, some, strict=True) if not one]
+        varies = iter((whole.c != whole.c[0]).any(0).tolist())
+        some = [any([next(varies) for _ in column.names]) for column in conditions]
+        known = [*zip(conditions, some, strict=True)]
+        left = [column for column, one in known if one]
+        flat = [column.name for column, one in known if not one]
         notes = [note for note in whole.notes if note.column not in flat]
         notes += [Note(column, "left out: constant", len(whole)) for column in flat]
-        kept = torch.cat(
-            [part.new_full(part.shape, one) for part, one in zip(varies, some, strict=True)]
-        )
-        return (
-            replace(whole, c=whole.c[:, kept], c_names=(), c_columns=left, notes=tuple(notes))
-            if flat
-            else whole
-        )
+        kept = [one for column, one in known for _ in column.names]
+        told: dict[str, Any] = {"c_names": (), "c_columns": tuple(left), "notes": tuple(notes)}
+        return replace(whole, c=whole.c[:, kept], **told) if flat else whole
 
     @classmethod
     def _of(

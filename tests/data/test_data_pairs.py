@@ -13,6 +13,7 @@ from dualdiff.data.table import Table
 from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
+from dualdiff.samplers import sample
 from dualdiff.training import fit
 
 TINY = replace(
@@ -75,6 +76,14 @@ def test_the_frame_of_a_recipe_is_left_out_and_its_name_says_so(store: Store) ->
     process = networks.general.network.process
     assert (process.dy, process.dc) == (2, 3)
     assert networks.recipe.without_frame() is networks.recipe
+
+
+def test_tables_without_conditions_are_learned_too(store: Store) -> None:
+    given = example()
+    tables = (Table(t.y, t.c[:, :0]) for t in (given.general, given.special, given.held_out))
+    networks = Networks(Pairs(*tables), RECIPES["tuned"], TINY, 0, store)
+    y = sample(networks.specialised().network, torch.zeros(3, 0), stream(0), draws=2)
+    assert y.shape == (3, 2, 2) and bool(torch.isfinite(y).all())
 
 
 def test_held_out_rows_decide_nothing_that_is_trained(store: Store) -> None:

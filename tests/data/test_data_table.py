@@ -86,6 +86,15 @@ def test_missing_and_infinite_rows_are_dropped_and_counted(tmp_path: Path) -> No
     assert report["y", "dropped: missing"] == "4, 9" and report["x", "dropped: infinite"] == "9"
 
 
+def test_a_table_may_have_no_conditions_and_lose_those_that_never_vary(tmp_path: Path) -> None:
+    assert read(tmp_path, columns(), ()).c.shape == (N, 0)
+    frame = columns(**{"a=1": 3.0, "b": "one"})
+    table = read(tmp_path, frame, ("a=1", "x", "b"))
+    assert table.c_names == ("x",) and table.c[:, 0].tolist() == frame["x"].tolist()
+    assert done(table, "a=1") == done(table, "b") == {"left out: constant": N}
+    assert table.shared(table).all() and read(tmp_path, frame, ("b",)).c.shape == (N, 0)
+
+
 def test_texts_are_a_column_each_and_dates_are_days(tmp_path: Path) -> None:
     kind = np.array(["b", "a", "c", "a"])[np.arange(N) % 4]
     day = pd.date_range("1970-01-02", periods=N, freq="12h").astype(str)
