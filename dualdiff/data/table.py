@@ -315,7 +315,8 @@ class Table:
         return replace(self, y=self.y[places], c=self.c[places])
 
     def split(self, held_out: float, generator: torch.Generator) -> tuple[Table, Table]:
-        """The table without a random share of its rows, and that share; equal rows stay together.
+        """The table without a random share of its rows, and that share in random order; equal rows
+        stay on one side.
 
         Parameters
         ----------
@@ -341,7 +342,8 @@ class Table:
                 f"{self.name!r} to judge by and {int((~out).sum())} to learn from; there must be "
                 "at least one of each: take another share, or bring more rows"
             )
-        return self.rows(~out), self.rows(out)
+        shuffled = torch.randperm(len(self), generator=generator)
+        return self.rows(~out), self.rows(shuffled[out[shuffled]])
 
     def shared(self, other: Table) -> Tensor:
         """Which rows are rows of another table, too: ``[n]`` bool."""

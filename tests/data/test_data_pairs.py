@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from dualdiff.data.table import Table
 from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
+from dualdiff.training import fit
 
 TINY = replace(
     sized("smoke"), n_general=200, general_epochs=2, specialised_epochs=6, finetune_epochs=6
@@ -96,8 +98,20 @@ def test_the_mean_of_the_folds_says_for_how_long_all_rows_are_learned(store: Sto
     assert len(whole.losses) == int(shared.argmin()) + 1
     seen = torch.cat([fold.held_out()[0] for fold in networks.folds()])
     assert {*map(tuple, seen.tolist())} == {*map(tuple, networks.scenario.special.y.tolist())}
-    # The same steps as a run of all epochs takes, as far as it goes.
-    assert len(networks.general.held_out) == len(networks.general.losses)
+
+
+def test_a_run_to_its_end_is_that_of_fit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the folds' loss falls to the end the network is that of all epochs, averaged."""
+    networks = Networks(example(), RECIPES["tuned"], TINY, 5, store)
+    fold = Mock()
+    fold.specialised.return_value.held_out = torch.linspace(1, 0, TINY.specialised_epochs)
+    monkeypatch.setattr(Networks, "folds", lambda _: iter([fold] * 4))
+    whole = networks.specialised().network
+    plain = networks._new("specialised")
+    for _ in fit(plain, **networks._options("specialised", TINY.specialised_epochs)):
+        pass
+    for one, other in zip(whole.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_what_is_out_of_reach_is_known() -> None:
