@@ -64,7 +64,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "notebooks").mkdir()
     for path in (source / "notebooks").glob("*.ipynb"):
         shutil.copy(path, root / "notebooks")
-    shutil.copytree(source / "notebooks" / "labs", root / "notebooks" / "labs")
+    for name in ("labs", "data"):
+        shutil.copytree(source / "notebooks" / name, root / "notebooks" / name)
     startup = root / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     shutil.copy(Path(__file__).parent.parent / "drawn_figures.py", startup)
