@@ -19,9 +19,9 @@ from dualdiff.experiments import scenarios
 from dualdiff.experiments.definitions import digest, own
 from dualdiff.experiments.lens import Lens
 from dualdiff.experiments.members import RECIPES
-from dualdiff.experiments.scenarios import law
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.rules import RULES
+from dualdiff.experiments.scenarios import law
 from dualdiff.experiments.scenes import SCENES
 from dualdiff.regions import Box, Disc, Region
 
