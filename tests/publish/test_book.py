@@ -324,7 +324,7 @@ def test_search_works_from_the_disk(built: Path, browser: Any, width: int) -> No
             "07_correct_products" in str(link.get_attribute("href")) for link in results.all()
         )
         results.first.click()
-        page.wait_for_url("**/notebooks/*.html*")
+        page.wait_for_url(re.compile(r"/(notebooks|book)/[^?]*\.html"))
         settle(page)
         assert page.locator("article h1").is_visible()
         assert not found.outside
