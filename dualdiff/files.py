@@ -7,10 +7,18 @@ import json
 import os
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
+
+
+def unpack(data: bytes) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and texts of the contents of a safetensors file; damaged ones raise."""
+    tensors = safetensors.torch.load(data)
+    length = int.from_bytes(data[:8], "little")
+    return tensors, json.loads(data[8 : 8 + length]).get("__metadata__", {})
 
 
 def digest(tensors: Tensors) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict, check_denoiser
-from dualdiff.files import Tensors, digest, write
+from dualdiff.files import Tensors, digest, unpack, write
 from dualdiff.lora import merge_lora
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
@@ -274,9 +274,7 @@ def about(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
     data = Path(path).read_bytes()
     try:
-        tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        tensors, header = unpack(data)
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is no file of dualdiff.save, or damaged: {error}") from None
     if "dualdiff" not in header:

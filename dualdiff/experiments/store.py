@@ -32,7 +32,7 @@ from filelock import FileLock
 from torch import Tensor
 
 import dualdiff
-from dualdiff.files import Tensors, digest, write
+from dualdiff.files import Tensors, digest, unpack, write
 
 STORE = "_store"
 """Folder of the checkout: not in ``_build``, which jupyter-book empties."""
@@ -270,9 +270,7 @@ def _encode_tensors(tensors: Tensors, config: str) -> bytes:
 
 
 def _decode_tensors(data: bytes, config: str) -> Tensors:
-    tensors = safetensors.torch.load(data)
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    tensors, header = unpack(data)
     _verify(config, header.get("config"), digest(tensors), header.get("sha256"))
     return tensors
 
