@@ -19,10 +19,11 @@ def interval(value: float, low: float, high: float) -> str:
         return "–"
     half = max(high - value, value - low)
     if not half > 0:
-        return f"{value:.3f}"
-    # Two digits of the interval, but at most three decimals if these show one of them.
+        return f"{value:z.3f}"
+    # Two digits of the interval, but at most three decimals if these show one of them. The z: no
+    # minus before a zero.
     digits = max(0, min(3 if half >= 1e-3 else 4, 1 - math.floor(math.log10(half))))
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
+    return f"{value:z.{digits}f} ± {half:.{digits}f}"
 
 
 def select(table: pd.DataFrame, **where: object) -> pd.DataFrame:

@@ -162,6 +162,7 @@ def test_numbers_are_the_means_over_seeds(table):
 def test_an_interval_is_written_to_its_own_precision(value, half):
     shown = interval(value, value - half, value + half)
     middle, width = shown.split(" ± ")
+    assert float(middle) != 0 or not middle.startswith("-")
     unit = 10.0 ** -len(width.partition(".")[2])
     assert 1e-4 <= unit <= max(half, 1e-4)  # the first digit of the interval shows
     for written, true in ((middle, value), (width, half)):
