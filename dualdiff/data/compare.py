@@ -104,7 +104,7 @@ def _config(networks: Networks, way: str, *asked: Any) -> dict[str, Any]:
         "method": digest(METHODS.get(way)),
         "asked": asked,
         "device": torch.device(networks.device).type,
-        "code": version_of(Networks, model, scored, diagnosis),
+        "code": version_of(type(networks), model, scored, diagnosis),
         **versions(),
     }
 
@@ -119,8 +119,22 @@ def draw(denoiser: Denoiser, method: str = "") -> Callable[..., Tensor]:
     return lambda c, generator, **options: run(c, generator, **options).samples
 
 
+def judged(samples: Tensor, y: Tensor) -> pd.DataFrame:
+    """How samples ``[n, draws, dy]`` predict targets ``[n, dy]``: columns ``row, value, covered``.
+
+    ``value`` is the energy score, ``covered`` the share of a row's targets between the quantiles
+    0.1 and 0.9 of their samples: 0.8 on average if these are as wide as they should be.
+    """
+    samples, y = samples.cpu(), y.cpu()
+    # Weibull's quantiles: between those of k draws a new one lies as often as they say.
+    low, high = np.quantile(samples.numpy(), [0.1, 0.9], axis=1, method="weibull")
+    covered = ((low <= y.numpy()) & (y.numpy() <= high)).mean(1)
+    scores = {"value": score_each(samples, y).numpy(), "covered": covered}
+    return pd.DataFrame({"row": range(len(y)), **scores})
+
+
 def scored(networks: Networks, way: str) -> pd.DataFrame:
-    """The energy score of one way at every held-out row: columns ``row, value``.
+    """:func:`judged` of one way at every held-out row.
 
     In standard deviations of the general targets, so that targets of other units count alike.
     """
@@ -136,8 +150,7 @@ def scored(networks: Networks, way: str) -> pd.DataFrame:
         else:
             how = draw(model(networks, way), way if way in METHODS else "")
             found = how(c.to(device), source, draws=k)
-        scores = score_each(found.cpu() / pairs.scale, y / pairs.scale)
-        return pd.DataFrame({"row": range(len(y)), "value": scores.numpy()})
+        return judged(found.cpu() / pairs.scale, y / pairs.scale)
 
     return networks.store.table("rows", _config(networks, way, judge.digest), make)
 
@@ -182,7 +195,8 @@ def compare(
         ``configuration, metric, value, low, high, seeds, rows``: ``energy_score`` (lower is
         better), and differences to others row by row: ``minus_specialised``, ``minus_resampled``,
         and ``minus_best``, the best being the way of the lowest mean (below zero: better than
-        they). Intervals: :func:`over_rows`.
+        they); ``coverage`` of the samples' central 80 % intervals, below 0.8 where they are too
+        narrow. Intervals: :func:`over_rows`.
 
     Raises
     ------
@@ -197,18 +211,22 @@ def compare(
             f"one of them, not {', '.join(sorted(wrong)) or 'none'}"
         )
     seeds = range(seed, seed + profile.seeds)
-    found: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    found: dict[str, list[pd.DataFrame]] = {way: [] for way in ways}
     with progress_bar(len(ways) * len(seeds), f"{pairs.name}: compare", quiet) as bar:
         for one in seeds:
             networks = Networks(pairs, recipe, profile, one, store, device, quiet)
             for way in ways:
-                found[way].append(scored(networks, way)["value"].to_numpy())
+                found[way].append(scored(networks, way))
                 bar.update()
-    return summary({way: np.stack(scores) for way, scores in found.items()})
+    parts = [
+        {way: np.stack([one[name].to_numpy() for one in some]) for way, some in found.items()}
+        for name in ("value", "covered")
+    ]
+    return summary(*parts)
 
 
-def summary(scores: dict[str, np.ndarray]) -> pd.DataFrame:
-    """The table of :func:`compare` from scores ``[seeds, rows]`` of every way."""
+def summary(scores: dict[str, np.ndarray], covered: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The table of :func:`compare` from scores and coverage ``[seeds, rows]`` of every way."""
     best = min((w for w in scores if w != FLOOR), key=lambda w: scores[w].mean(), default=FLOOR)
     others = {name: scores[name] for name in ("specialised", FLOOR) if name in scores}
     against = {"energy_score": 0.0, **{f"minus_{name}": s for name, s in others.items()}}
@@ -218,6 +236,7 @@ def summary(scores: dict[str, np.ndarray]) -> pd.DataFrame:
         for way, own in scores.items()
         for metric, other in against.items()
     ]
+    lines += [(way, "coverage", *over_rows(own), *own.shape) for way, own in covered.items()]
     columns = ["configuration", "metric", "value", "low", "high", "seeds", "rows"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dualdiff.data.flights import flights_trials
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.members import RECIPES, Recipe
 from dualdiff.experiments.overlap import sweep_trials, targets
@@ -144,6 +145,7 @@ PARTS = {
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),
         Part("judge_v1", "Judge, problems v1: built-in entries", judge_trials),
+        Part("flights", "Flights of 2013: real tables", flights_trials),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -152,5 +154,5 @@ PARTS = {
 }
 
 
-SYNTHETIC = tuple(name for name in PARTS if not name.startswith(("judge", "robot")))
+SYNTHETIC = tuple(name for name in PARTS if not name.startswith(("flights", "judge", "robot")))
 """Tables of the synthetic scenarios, whose samples are judged by a region."""
