@@ -18,6 +18,7 @@ _HOMES = {
     "Table": "data.table",
     "Weighted": "compose",
     "compare": "data.compare",
+    "compare_models": "data.compare",
     "exact_denoiser": "exact",
     "fit": "training",
     "from_diffusers": "models",

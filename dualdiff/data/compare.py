@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from dualdiff.experiments.weighting import NAMES, STARTS, folds
 from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
+from dualdiff.training import checked_pairs
 from dualdiff.weights import held_out_score, learn, stacked
 
 FLOOR = "resampled"
@@ -218,23 +219,92 @@ def compare(
             for way in ways:
                 found[way].append(scored(networks, way))
                 bar.update()
-    parts = [
+    return _summarised(found, ("specialised", FLOOR))
+
+
+def compare_models(
+    members: Mapping[str, Denoiser],
+    y: Any,
+    c: Any,
+    seed: int,
+    *,
+    ways: Sequence[str] = ("average", *CORRECTED),
+    draws: int = 50,
+    quiet: bool = True,
+) -> pd.DataFrame:
+    """Judge models of your own, and what can be made of them, by held-out pairs; nothing is
+    trained.
+
+    Parameters
+    ----------
+    members : mapping of names to Denoiser
+        Two or more that share a process.
+    y, c : array, frame or Tensor [n, dy], [n, dc]
+        Pairs in original units that no member has learned from, and that chose nothing.
+    seed : int
+        Of the samples.
+    ways : sequence of str
+        ``average`` and names of :data:`dualdiff.experiments.methods.METHODS`, beside the members.
+    draws : int
+        At every condition; a multiple of 50 for SMC.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`compare`, with a difference to each of the members; scores in standard deviations
+        of ``y``. Intervals are over rows: the members are as they are.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two members, one named like a way, ways that are not known, pairs of other
+        shapes or fewer than two of them.
+    """
+    known = ("average", *METHODS)
+    if len(members) < 2 or {*members} & {*known} or {*ways} - {*known}:
+        raise ValueError(
+            f"members must be two or more with names of their own and ways of {', '.join(known)}, "
+            f"not {', '.join(members) or 'none'} and {', '.join(ways) or 'none'}"
+        )
+    total = joint(**members)  # refuses members of different processes
+    y, c = checked_pairs(total.process, y, c)
+    if len(y) < 2:
+        raise ValueError("y and c must have at least 2 rows: an interval is over rows")
+    share = Weighted(dict(members), dict.fromkeys(members, 1 / len(members)))
+    table = {}
+    with progress_bar(len(members) + len(ways), "compare models", quiet) as bar:
+        for way in (*members, *ways):
+            denoiser = members.get(way, share if way == "average" else total)
+            run, source = draw(denoiser, way if way in METHODS else ""), stream(seed, "samples")
+            table[way] = [judged(run(c, source, draws=draws).cpu() / y.std(0), y / y.std(0))]
+            bar.update()
+    return _summarised(table, [*members])
+
+
+def _summarised(found: dict[str, list[pd.DataFrame]], against: Sequence[str]) -> pd.DataFrame:
+    scores, covered = (
         {way: np.stack([one[name].to_numpy() for one in some]) for way, some in found.items()}
         for name in ("value", "covered")
-    ]
-    return summary(*parts)
+    )
+    return summary(scores, covered, against)
 
 
-def summary(scores: dict[str, np.ndarray], covered: dict[str, np.ndarray]) -> pd.DataFrame:
+def summary(
+    scores: dict[str, np.ndarray],
+    covered: dict[str, np.ndarray],
+    against: Sequence[str] = ("specialised", FLOOR),
+) -> pd.DataFrame:
     """The table of :func:`compare` from scores and coverage ``[seeds, rows]`` of every way."""
     best = min((w for w in scores if w != FLOOR), key=lambda w: scores[w].mean(), default=FLOOR)
-    others = {name: scores[name] for name in ("specialised", FLOOR) if name in scores}
-    against = {"energy_score": 0.0, **{f"minus_{name}": s for name, s in others.items()}}
-    against["minus_best"] = scores[best]
+    others = {name: scores[name] for name in against if name in scores}
+    lower = {"energy_score": 0.0, **{f"minus_{name}": s for name, s in others.items()}}
+    lower["minus_best"] = scores[best]
     lines = [
         (way, metric, *over_rows(own - other), *own.shape)
         for way, own in scores.items()
-        for metric, other in against.items()
+        for metric, other in lower.items()
     ]
     lines += [(way, "coverage", *over_rows(own), *own.shape) for way, own in covered.items()]
     columns = ["configuration", "metric", "value", "low", "high", "seeds", "rows"]

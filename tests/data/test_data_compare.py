@@ -15,7 +15,9 @@ from dualdiff.data.compare import (
     FLOOR,
     RULES,
     compare,
+    compare_models,
     diagnosis,
+    judged,
     model,
     over_rows,
     recommend,
@@ -24,10 +26,13 @@ from dualdiff.data.compare import (
 )
 from dualdiff.data.model import Model
 from dualdiff.data.pairs import Networks
+from dualdiff.exact import ExactBox
 from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.overlap import DIAGNOSTICS
 from dualdiff.experiments.store import Store
+from dualdiff.process import Process
 from dualdiff.randomness import stream
+from dualdiff.samplers import sample
 
 SIZE = replace(TINY, conditions=10)
 
@@ -60,27 +65,66 @@ def test_differences_are_taken_row_by_row() -> None:
         "specialised": (hard + 1)[None],
         "average": (hard + noise)[None],
     }
-    table = summary(scores).set_index(["configuration", "metric"])
+    table = summary(scores, scores).set_index(["configuration", "metric"])
     assert table.loc[("average", "minus_specialised"), "high"] < 0
     assert (
         table.loc[("average", "energy_score"), "high"] > table.loc[(FLOOR, "energy_score"), "low"]
     )
     assert table.loc[("specialised", "minus_best"), "value"] == pytest.approx(1)
-    best = recommend(summary(scores))
+    best = recommend(summary(scores, scores))
     assert best.way == "average" and best.open == ()
     assert best.gain is not None and best.gain.value == pytest.approx(-1)
     assert best.floor is not None and best.floor.value == pytest.approx(-3)
+
+
+def test_samples_of_the_truth_cover_as_often_as_they_say() -> None:
+    """Draws and targets of one distribution: 80 % lie between the quantiles, of any number of
+    draws; of draws half as wide fewer do."""
+    source = stream(0, "coverage")
+    for draws in (20, 50, 100):
+        samples = torch.randn(1_000, draws, 2, generator=source)
+        y = torch.randn(1_000, 2, generator=source)
+        seen = judged(samples, y)["covered"]
+        assert abs(seen.mean() - 0.8) < 4 * seen.sem()
+        assert judged(samples / 2, y)["covered"].mean() < 0.6
+
+
+def test_models_of_ones_own_are_judged_without_training() -> None:
+    process, source = Process.linear(50, dy=2, dc=2), stream(0, "rows")
+    wide, small = ExactBox(process, (-2, -2), (2, 2)), ExactBox(process, (0, 0), (1, 1))
+    c = torch.randn(60, 2, generator=source)
+    y = sample(small, c, source)[:, 0]
+    table = compare_models({"wide": wide, "small": small}, y.numpy(), c.numpy(), 0)
+    scores = table.set_index(["configuration", "metric"])
+    assert scores.loc[("wide", "minus_small"), "low"] > 0
+    assert scores.loc[("sum", "minus_wide"), "high"] < 0
+    # A member's score does not depend on what it is compared with.
+    few = compare_models({"small": small, "wide": wide}, y, c, 0, ways=["sum"])
+    again = few.set_index(["configuration", "metric"])["value"].xs("energy_score", level=1)
+    both = scores["value"].xs("energy_score", level=1)[again.index]
+    assert (again - both).abs().drop("sum").max() == 0
+    other = ExactBox(Process.linear(60, dy=2, dc=2), (0, 0), (1, 1))
+    bad = {
+        "two or more": ({"small": small}, y, c),
+        "names of their own": ({"small": small, "sum": wide}, y, c),
+        "one Process": ({"small": small, "other": other}, y, c),
+        "at least 2 rows": ({"small": small, "wide": wide}, y[:1], c[:1]),
+        "y must have shape": ({"small": small, "wide": wide}, y[:, :1], c),
+    }
+    for words, (members, targets, conditions) in bad.items():
+        with pytest.raises(ValueError, match=words):
+            compare_models(members, targets, conditions, 0)
 
 
 def test_what_is_not_told_apart_is_said_and_the_floor_is_no_way() -> None:
     hard = np.arange(6.0)
     wobble = np.array([1.0, -1, 1, -1, 1, -1])
     scores = {FLOOR: hard[None] - 2, "specialised": hard[None], "sum": (hard + wobble + 0.1)[None]}
-    best = recommend(summary(scores))
+    best = recommend(summary(scores, scores))
     assert best.way == "specialised" and best.open == ("sum",) and best.gain is None
     assert best.floor is not None and best.floor.low > 0  # resampled rows are better
     with pytest.raises(ValueError, match="no way with a model"):
-        recommend(summary({FLOOR: hard[None]}))
+        recommend(summary({FLOOR: hard[None]}, {}))
 
 
 def test_a_comparison_has_every_way_and_is_made_once(networks: Networks, monkeypatch) -> None:
