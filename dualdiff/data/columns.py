@@ -92,7 +92,7 @@ class Column:
             told = values.astype(str).to_numpy(dtype=object)
             refuse(values, ~np.isin(told, self.levels), where, f"one of {self.levels}")
             return np.stack([told == level for level in self.levels], 1).astype(float)
-        numbers = days(values) if self.date else numeric(values, where)
+        numbers = days(values, where) if self.date else numeric(values, where)
         forward, _, above = TRANSFORMS[self.transform]
         right = f"above {above:g} for transform {self.transform!r}"
         refuse(values, ~(numbers > above) & ~np.isinf(numbers), where, right)
@@ -132,8 +132,12 @@ def numeric(values: pd.Series, where: str) -> np.ndarray:
     return found.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def days(values: pd.Series) -> np.ndarray:
+def days(values: pd.Series, where: str) -> np.ndarray:
     """Dates and times as days since 1970, NaN where missing."""
+    if not _is_date(values):
+        found = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+        bad = (found.isna() & values.notna()).to_numpy()
+        refuse(values, bad, where, "a date written as 2021-05-01")
     found = pd.to_datetime(values, utc=True, format=None if _is_date(values) else "ISO8601")
     return ((found - pd.Timestamp(0, tz="UTC")) / DAY).to_numpy(dtype=np.float64)
 
@@ -166,7 +170,7 @@ def column_of(values: pd.Series, role: str, transform: str, where: str) -> Colum
     if len(levels) > LEVELS:
         raise ValueError(
             f"{where}, column {name!r} holds {len(levels):,} different texts, and a text "
-            f"condition may have {LEVELS}; group them, or leave the column out"
+            f"condition may have {LEVELS}; group them, write dates as 2021-05-01, or leave it out"
         )
     return Column(name, transform, levels=tuple(levels))
 

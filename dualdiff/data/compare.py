@@ -15,10 +15,10 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.compose import Weighted, joint
-from dualdiff.data.pairs import Networks, Pairs
+from dualdiff.data.pairs import Networks, Pairs, sized
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import Recipe, progress_bar
+from dualdiff.experiments.members import RECIPES, Recipe, progress_bar
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.overlap import diagnosed, score_each
 from dualdiff.experiments.profiles import Profile
@@ -158,8 +158,8 @@ def scored(networks: Networks, way: str) -> pd.DataFrame:
 
 def compare(
     pairs: Pairs,
-    recipe: Recipe,
-    profile: Profile,
+    recipe: Recipe | str,
+    profile: Profile | str,
     seed: int,
     *,
     store: Store,
@@ -176,10 +176,11 @@ def compare(
     Parameters
     ----------
     pairs : Pairs
-    recipe : Recipe
-        Without the frame ``y - c``, see :class:`Networks`.
-    profile : Profile
-        Such as of :func:`dualdiff.data.pairs.sized`; ``draws`` a multiple of 50 for SMC.
+    recipe : Recipe or str
+        Of :data:`dualdiff.experiments.members.RECIPES`; without the frame ``y - c``, see
+        :class:`Networks`.
+    profile : Profile or str
+        Of :func:`dualdiff.data.pairs.sized`; ``draws`` a multiple of 50 for SMC.
     seed : int
         The first of the profile's training seeds.
     store : Store
@@ -204,6 +205,8 @@ def compare(
     ValueError
         For ways that are not known, before anything is trained.
     """
+    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    profile = sized(profile) if isinstance(profile, str) else profile
     ways = [*dict.fromkeys([*rules, *methods])]
     wrong = {*rules} - {*RULES} | {*methods} - {*METHODS}
     if wrong or not ways:
@@ -379,13 +382,15 @@ def recommend(table: pd.DataFrame) -> Recommendation:
 
 def diagnosis(networks: Networks) -> pd.DataFrame:
     """What chapter 03 asks of joint sampling, by special training rows: columns ``metric, value,
-    low, high``. The specialised network is that of a fold, and the rows those it has not seen."""
+    low, high``. The specialised network is that of a fold, and the rows those it has not seen; the
+    scores are in standard deviations of the general targets."""
     fold = next(networks.folds())
     y, c = (rows.to(networks.device) for rows in fold.held_out())
 
     def make() -> pd.DataFrame:
         pair = networks.general.network, fold.specialised().network
-        found = diagnosed(*pair, y, c, networks.seed, networks.profile.draws)
+        scale = networks.scenario.scale
+        found = diagnosed(*pair, y, c, networks.seed, networks.profile.draws, scale)
         lines = [(name, *estimate) for (_, name), estimate in found.items()]
         return pd.DataFrame(lines, columns=["metric", "value", "low", "high"])
 

@@ -40,7 +40,8 @@ class Pairs:
     general, special, held_out : Table
         With the same columns.
     removed : int
-        General rows that :meth:`of` has taken out because they are special ones.
+        General rows that :meth:`of` has taken out: those of units of the special table, or equal to
+        one of its rows.
 
     Raises
     ------
@@ -93,6 +94,9 @@ class Pairs:
     ) -> Pairs:
         """Split the special table, and take its rows out of the general one.
 
+        Which rows these are, the units tell (:meth:`Table.read`), or without units equal numbers:
+        where numbers are rounded, rows of others may be equal by chance.
+
         Parameters
         ----------
         general, special : Table
@@ -104,8 +108,9 @@ class Pairs:
         known = general.shared(special)
         if bool(known.all()):
             raise ValueError(
-                f"all {len(general)} rows of {general.name!r} are rows of {special.name!r}: the "
-                "general table must have others"
+                f"all {len(general)} rows of {general.name!r} are rows of {special.name!r}, or "
+                "equal to one of them: the general table must have others; where equal numbers "
+                "are chance, name the column of units"
             )
         return cls(general.rows(~known), learn, judge, int(known.sum()))
 
@@ -159,14 +164,14 @@ def sized(profile: str) -> Profile:
     Epochs are upper bounds. There are 50 draws for every held-out row, a group of SMC; quick judges
     by 300 of these rows, which are in random order, full by all.
     """
+    base = PROFILES[profile]  # refuses a name that is none
     smoke = {"n_general": 1024, "general_epochs": 4, "specialised_epochs": 16, "conditions": 32}
     quick = {"general_epochs": 60, "specialised_epochs": 600, "conditions": 300, "seeds": 2}
     full = {"n_general": 10**9, "conditions": 10**9}
     sizes = {"smoke": smoke, "quick": {**full, **quick}, "full": full}
-    PROFILES[profile]  # refuses a name that is none
     own: dict[str, Any] = {**sizes[profile], "n_specialised": 10**9, "draws": 50}
     own["finetune_epochs"] = own["specialised_epochs"]
-    return replace(PROFILES[profile], **own)
+    return replace(base, **own)
 
 
 @dataclass(frozen=True)

@@ -19,24 +19,35 @@ from dualdiff.data.columns import Column, Note, column_of, described, numbered
 from dualdiff.files import digest, write
 from dualdiff.process import floating
 
+Source = str | os.PathLike[str] | pd.DataFrame
+"""A file, CSV or parquet, or a frame."""
 
-def frame_of(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The rows of a CSV or parquet file.
+
+def frame_of(source: Source) -> pd.DataFrame:
+    """The rows of a CSV or parquet file, or a frame as it is.
 
     Raises
     ------
     ValueError
         If it is not there, of another kind, or cannot be read.
     """
-    path = Path(path)
+    if isinstance(source, pd.DataFrame):
+        return source.reset_index(drop=True)
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(f"a table must be a file or a frame, not a {type(source).__name__}")
+    path = Path(source)
     readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     if path.suffix not in readers or not path.is_file():
         there = "is no file" if path.suffix in readers else "is of another kind"
-        raise ValueError(f"{path} {there}; a table must be a file .csv or .parquet")
+        raise ValueError(
+            f"{path} {there}; a table must be a file .csv or .parquet (this one: {path.absolute()})"
+        )
     try:
         frame: pd.DataFrame = readers[path.suffix](path)
     except (ValueError, OSError) as error:  # also of pandas' parser and of pyarrow
         raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
+    if frame.shape[1] == 1 and ";" in str(frame.columns[0]):
+        raise ValueError(f"{path} is separated by ';'; save it with commas between columns")
     return frame
 
 
@@ -76,9 +87,7 @@ def rows_of(
     """
     for column in columns:
         if column.name not in frame:
-            raise ValueError(
-                f"{where} has no column {column.name!r}; it has {', '.join(map(str, frame))}"
-            )
+            raise ValueError(f"{where} has no column {column.name!r}; {_columns(frame)}")
     notes, kept, parts = [], np.ones(len(frame), dtype=bool), []
     for column in columns:
         values = frame[column.name]
@@ -117,6 +126,8 @@ class Table:
         How a user's columns became these numbers (:meth:`read`); by default as they are.
     notes : tuple of Note
         What reading has done; :attr:`report` shows it.
+    units : array [n], optional
+        Whose rows these are, such as patients or days: rows of one unit belong together.
 
     Raises
     ------
@@ -132,6 +143,7 @@ class Table:
     y_columns: tuple[Column, ...] = ()
     c_columns: tuple[Column, ...] = ()
     notes: tuple[Note, ...] = ()
+    units: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for key in ("y", "c"):
@@ -171,15 +183,16 @@ class Table:
     @classmethod
     def read(
         cls,
-        path: str | os.PathLike[str],
-        y: Sequence[str] = (),
-        c: Sequence[str] = (),
+        path: Source,
+        y: str | Sequence[str] = (),
+        c: str | Sequence[str] = (),
         *,
         transform: Mapping[str, str] | None = None,
         like: Table | None = None,
         name: str = "",
+        unit: str = "",
     ) -> Table:
-        """A table of a CSV or parquet file; what was done to its columns is in :attr:`report`.
+        """A table of a CSV or parquet file or of a frame; :attr:`report` says what was done to it.
 
         Rows with missing or infinite values are dropped and counted. Dates become days since 1970,
         texts of conditions a column of zeros and ones per level, and a condition that never varies
@@ -187,8 +200,8 @@ class Table:
 
         Parameters
         ----------
-        path : path
-        y, c : sequence of str
+        path : path or DataFrame
+        y, c : str or sequence of str
             Columns of targets and of conditions.
         transform : mapping of columns to str, optional
             ``"asinh"``, ``"log"`` or ``"log1p"`` of heavy tails; samples come back in the units of
@@ -198,38 +211,49 @@ class Table:
             so the special table gets what the general one has.
         name : str
             By default that of the file.
+        unit : str
+            Column that says whose rows these are, such as patients or days: :meth:`split` keeps
+            them on one side, and general rows of a unit of the special table are special ones.
+            By default only rows with equal numbers belong together.
 
         Raises
         ------
         ValueError
             With file, column, row and what to do.
         """
-        frame, where = frame_of(path), str(path)
-        name = name or Path(path).stem
+        frame = frame_of(path)
+        if isinstance(path, pd.DataFrame):
+            where = name or "the frame"
+        else:
+            where, name = str(path), name or Path(path).stem
+        y, c = ([one] if isinstance(one, str) and one else [*one] for one in (y, c))
+        if unit and unit not in frame:
+            raise ValueError(f"{where} has no column {unit!r}, the unit; {_columns(frame)}")
+        units = frame[unit].astype(str).to_numpy() if unit else None
         if like is not None:
             if y or c or transform:
                 raise ValueError(
                     "like stands in place of y, c and transform: give one or the other"
                 )
-            return cls._of(frame, where, name, like.y_columns, like.c_columns)
+            return cls._of(frame, where, name, like.y_columns, like.c_columns, units)
         asked, given = [*y, *c], dict(transform or {})
         if not y:
-            raise ValueError("y must name at least one column of targets")
+            raise ValueError("targets (y) must name at least one column")
         if twice := {one for one in asked if asked.count(one) > 1}:
-            raise ValueError(f"columns may stand once in y or c, not {', '.join(sorted(twice))}")
-        if unknown := given.keys() - {*asked}:
             raise ValueError(
-                f"transform names {', '.join(sorted(unknown))}, which y and c have not"
+                f"a column may stand once in targets and conditions, not {', '.join(sorted(twice))}"
             )
         if lacking := [one for one in asked if one not in frame]:
+            raise ValueError(f"{where} has no column {lacking[0]!r}; {_columns(frame)}")
+        if unknown := given.keys() - {*asked}:
             raise ValueError(
-                f"{where} has no column {lacking[0]!r}; it has {', '.join(map(str, frame))}"
+                f"transform names {', '.join(sorted(unknown))}, neither a target nor a condition"
             )
         targets, conditions = (
             [column_of(frame[n], role, given.get(n, "identity"), where) for n in names]
             for role, names in (("y", y), ("c", c))
         )
-        whole = cls._of(frame, where, name, tuple(targets), tuple(conditions))
+        whole = cls._of(frame, where, name, tuple(targets), tuple(conditions), units)
         for i, column in enumerate(targets):
             if bool((whole.y[:, i] == whole.y[0, i]).all()):
                 value = column.decode(whole.y[:1, i : i + 1].numpy()).iloc[0]
@@ -256,6 +280,7 @@ class Table:
         name: str,
         y: tuple[Column, ...],
         c: tuple[Column, ...],
+        units: np.ndarray | None,
     ) -> Table:
         numbers, kept, notes = rows_of(frame, (*y, *c), where)
         for column in (*y, *c):
@@ -271,10 +296,14 @@ class Table:
             if column.transform != "identity":
                 detail = column.transform
                 notes.append(Note(column.name, "transformed", len(kept), (), detail))
+            elif column in y and not column.date and bool((pd.to_numeric(values) > 0).all()):
+                detail = "samples may be below; transform log keeps them above"
+                notes.append(Note(column.name, "noted: all above zero", len(kept), (), detail))
         targets, conditions = torch.from_numpy(numbers).split(
             [sum(len(column.names) for column in part) for part in (y, c)], 1
         )
-        table = cls(targets, conditions, name, y_columns=y, c_columns=c)
+        whose = None if units is None else units[kept]
+        table = cls(targets, conditions, name, y_columns=y, c_columns=c, units=whose)
         twice = pd.DataFrame(table.joined.numpy()).duplicated().to_numpy()
         if len(table) > 1 and twice.sum() == len(table) - 1:
             raise ValueError(f"{where}: all {len(table)} rows are equal; there is nothing to learn")
@@ -308,11 +337,12 @@ class Table:
 
     def rows(self, places: Tensor) -> Table:
         """Some of the rows."""
-        return replace(self, y=self.y[places], c=self.c[places])
+        whose = None if self.units is None else self.units[places.numpy()]
+        return replace(self, y=self.y[places], c=self.c[places], units=whose)
 
     def split(self, held_out: float, generator: torch.Generator) -> tuple[Table, Table]:
-        """The table without a random share of its rows, and that share in random order; equal rows
-        stay on one side.
+        """The table without a random share of its rows, and that share in random order; the rows
+        of a unit, without units those that are equal, stay on one side.
 
         Parameters
         ----------
@@ -328,6 +358,8 @@ class Table:
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be a share above 0 and below 1, not {held_out}")
         _, group = self.joined.unique(dim=0, return_inverse=True)
+        if self.units is not None:
+            group = torch.from_numpy(np.unique(self.units, return_inverse=True)[1])
         order = torch.randperm(int(group.max()) + 1, generator=generator)
         sizes = torch.bincount(group)[order]
         count = int((sizes.cumsum(0) <= round(held_out * len(self))).sum())
@@ -342,7 +374,10 @@ class Table:
         return self.rows(~out), self.rows(shuffled[out[shuffled]])
 
     def shared(self, other: Table) -> Tensor:
-        """Which rows are rows of another table, too: ``[n]`` bool."""
+        """Which rows are of a unit of another table, or without units equal to one of its rows:
+        ``[n]`` bool."""
+        if self.units is not None and other.units is not None:
+            return torch.from_numpy(np.isin(self.units, other.units))
         theirs = pd.MultiIndex.from_arrays([*other.joined.T.numpy()])
         mine = pd.MultiIndex.from_arrays([*self.joined.T.numpy()])
         return torch.tensor(mine.isin(theirs))
@@ -350,6 +385,10 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """The rows in the units and types of the user's columns."""
         return decoded((*self.y_columns, *self.c_columns), self.joined.numpy())
+
+
+def _columns(frame: pd.DataFrame) -> str:
+    return f"it has {', '.join(map(str, frame))}"
 
 
 def decoded(columns: Sequence[Column], numbers: np.ndarray) -> pd.DataFrame:

@@ -67,16 +67,23 @@ class Diagnosis(ScenarioTrial):
 
 
 def diagnosed(
-    general: Denoiser, specialised: Denoiser, y: Tensor, c: Tensor, seed: int, draws: int
+    general: Denoiser,
+    specialised: Denoiser,
+    y: Tensor,
+    c: Tensor,
+    seed: int,
+    draws: int,
+    scale: Tensor | float = 1.0,
 ) -> Scores:
-    """What :class:`Diagnosis` says of two models by pairs that they have not seen."""
+    """What :class:`Diagnosis` says of two models by pairs that they have not seen; energy scores
+    are of targets divided by ``scale``."""
 
     def noise() -> torch.Generator:  # the same for both, so that they differ by the model alone
         return stream(seed, "diagnosis", device=c.device)
 
     alone = sample(specialised, c, noise(), draws=draws)
     run = product(joint(general, specialised), c, noise(), draws=draws, start_std=1.0)
-    pairs = [score_each(samples.cpu(), y.cpu()) for samples in (alone, run.samples)]
+    pairs = [score_each(samples.cpu() / scale, y.cpu() / scale) for samples in (alone, run.samples)]
     seen = {
         "energy_score_gain": pairs[0] - pairs[1],
         "energy_score_specialised": pairs[0],

@@ -143,7 +143,8 @@ class Claims:
             With all claims that do not hold.
         """
         broken = [what for what, holds in self.found.items() if not holds]
-        print(f"{len(self.found) - len(broken)} of {len(self.found)} claims of this page hold.")
+        if self.found:
+            print(f"{len(self.found) - len(broken)} of {len(self.found)} claims of this page hold.")
         if broken and asserted:
             raise AssertionError("claims of this page do not hold: " + "; ".join(broken))
         for what in broken:

@@ -59,6 +59,8 @@ CONFIGURATIONS = {
     "data": Configuration("test rows' own targets", "#666666", "|"),
     "uniform": Configuration("uniform draw", "#B8B8B8", "1"),
     "stacked": Configuration("stacked", "#999933", "v"),
+    "resampled": Configuration("resampled", "#666666", "x"),
+    "learned": Configuration("learned", "#332288", "o"),
     "average": Configuration("average", "#882255", "X"),
     "neighbours": Configuration("neighbours", "#888888", "<"),
     "neighbours_all": Configuration("neighbours, both tables", "#888888", ">"),

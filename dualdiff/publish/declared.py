@@ -27,8 +27,8 @@ _WORDS = {
     "float": "a number",
     "str": "text",
     "bool": "True or False",
-    "list": "a list",
-    "dict": "names with values",
+    "list": 'a list, as ["a", "b"]',
+    "dict": 'names with values, as {"a": "log"}',
     "tuple": "a tuple",
     "None": "None",
 }

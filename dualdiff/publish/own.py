@@ -18,6 +18,9 @@ from dualdiff.publish.project import find_notebook, writable
 @click.option("--targets", required=True, metavar="A,B", help="columns to sample")
 @click.option("--conditions", default="", metavar="C,D", help="columns that are given")
 @click.option("--transform", multiple=True, metavar="A=asinh", help="asinh, log or log1p")
+@click.option(
+    "--unit", default="", metavar="COLUMN", help="whose rows these are: patients, days, ..."
+)
 @click.option("--held-out", default=0.2, help="share of SPECIAL that judges (0.2)")
 @click.option("--seed", default=0, help="of every random number (0)")
 @click.option("--profile", default="quick", help=f"one of {', '.join(PROFILES)} (quick)")
@@ -39,12 +42,16 @@ def fit(
 
     if wrong := [one for one in transform if one.count("=") != 1]:
         raise ValueError(f"transform is {wrong[0]!r}; it must be COLUMN=NAME, such as delay=asinh")
-    columns = {k: [*filter(None, settings[k].split(","))] for k in ("targets", "conditions")}
+    columns = {
+        name: [*filter(None, map(str.strip, settings[name].split(",")))]
+        for name in ("targets", "conditions")
+    }
     given = {**settings, **columns, "transforms": dict(one.split("=") for one in transform)}
     parse("profile", given["profile"])
     # Read now, so that a mistake is told before anything starts.
-    table = Table.read(general, *columns.values(), transform=given["transforms"])
-    rows = Table.read(special, like=table)
+    unit = given["unit"]
+    table = Table.read(general, *columns.values(), transform=given["transforms"], unit=unit)
+    rows = Table.read(special, like=table, unit=unit)
     Pairs.of(table, rows, given["held_out"], stream(given["seed"], "split"))
     paths = {"general": general, "special": special, "output": writable(output)}
     given |= {name: str(path.resolve()) for name, path in paths.items()}

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff.data.columns import LEVELS, TRANSFORMS, Column
+from dualdiff.data.pairs import Pairs
 from dualdiff.data.table import Table, writer_of
 
 N = 40
@@ -146,7 +147,7 @@ REFUSED = {
     "a logarithm of zero": (columns(), (), {"y": "log"}, "column 'y', row 1: .*above 0"),
     "an unknown transform": (columns(), (), {"y": "sqrt"}, "'y' is 'sqrt'; it must be one of"),
     "a transform of no column": (columns(), (), {"q": "log"}, "transform names q"),
-    "a column twice": (columns(), ("y",), {}, "once in y or c, not y"),
+    "a column twice": (columns(), ("y",), {}, "once in targets and conditions, not y"),
 }
 
 
@@ -183,3 +184,62 @@ def test_a_split_is_a_partition_that_keeps_equal_rows_together(seed: int, share:
 def test_a_share_that_leaves_nothing_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match=f"held_out .* {share}"):
         Table(torch.arange(9.0)[:, None], torch.zeros(9, 1)).split(share, torch.Generator())
+
+
+def visits(n: int, seed: int) -> pd.DataFrame:
+    """Several rows of every patient, with numbers so coarse that many are equal."""
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "patient": random.integers(0, n // 4, n) + 1_000 * seed,
+            "dose": random.integers(1, 6, n),
+            "level": random.integers(1, 9, n),
+        }
+    )
+
+
+def test_rows_of_a_unit_stay_on_one_side() -> None:
+    many, few = visits(400, 0), visits(60, 1)
+    many = pd.concat([many, few.iloc[:10]], ignore_index=True)
+    general = Table.read(many, "level", "dose", unit="patient")
+    special = Table.read(few, like=general, unit="patient")
+    pairs = Pairs.of(general, special, 0.3, torch.Generator().manual_seed(0))
+    assert not {*pairs.held_out.units} & {*pairs.special.units}
+    assert len(pairs.held_out) + len(pairs.special) == 60
+    # Those of shared patients, and none that is equal by chance; without units nearly all are.
+    assert pairs.removed == int(many["patient"].isin(few["patient"]).sum()) >= 10
+    plain = [Table.read(frame, ["level"], ["dose"]) for frame in (many, few)]
+    with pytest.raises(ValueError, match="name the column of units"):
+        Pairs.of(*plain, 0.3, torch.Generator().manual_seed(0))
+    # What is learned from does not depend on whose rows they are.
+    assert general.digest == plain[0].digest
+
+
+def test_mistakes_of_a_first_hour_are_told() -> None:
+    frame = visits(40, 0).assign(day=[f"{i % 28 + 1:02}.05.2021" for i in range(40)])
+    frame = frame.assign(note=[f"{i}" for i in range(40)])
+    cases = {
+        "'subject', the unit; it has patient": {"unit": "subject"},
+        "no column 'levels'; it has": {"y": "levels"},
+        "transform names crp, neither a target nor a condition": {"transform": {"crp": "log"}},
+        "28 different texts.*write dates as 2021-05-01": {"c": ["day"]},
+    }
+    for words, changed in cases.items():
+        with pytest.raises(ValueError, match=words):
+            Table.read(frame, **{"y": "level", "c": ["dose"], **changed})
+    with pytest.raises(ValueError, match="must be a file or a frame, not a list"):
+        Table.read([1, 2], "level", "dose")
+    report = Table.read(frame, "level", "dose").report
+    assert "noted: all above zero" in {*report.loc[report["column"] == "level", "what"]}
+
+
+def test_other_separators_and_dates_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    visits(20, 0).to_csv(path, sep=";", index=False)
+    with pytest.raises(ValueError, match="excel.csv is separated by ';'"):
+        Table.read(path, "level", "dose")
+    good = pd.DataFrame({"day": ["2021-05-01", "2021-05-02"] * 5, "level": range(10)})
+    table = Table.read(good, "level", "day")
+    bad = good.assign(day=["2021-05-01", "02.05.2021"] * 5)
+    with pytest.raises(ValueError, match=r"column 'day', row 2: '02.05.2021' must be a date"):
+        Table.read(bad, like=table)
