@@ -346,6 +346,5 @@ def video_adapter(
     members = {"specialised": specialised, "unconditional": unconditional, "general": general}
     alpha, gamma = inverse_temperature, prior_strength
     return Weighted(
-        members,
-        {"specialised": alpha, "unconditional": 1 - alpha, "general": alpha * gamma},
+        members, {"specialised": alpha, "unconditional": 1 - alpha, "general": alpha * gamma}
     )

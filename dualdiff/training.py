@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dualdiff.denoisers import Denoiser
+from dualdiff.gradients import Gradient, differentiable
 from dualdiff.process import Process, floating
 from dualdiff.randomness import one_thread
 
@@ -124,13 +125,19 @@ def noise_loss(
     1 (Ho et al. 2020, equation 14), or ``denoiser.loss_weight(t)`` where it has one. Every row's
     condition is withheld with probability ``p_uncond`` (Ho and Salimans 2022, algorithm 1).
     """
-    t = torch.randint(denoiser.process.steps, (len(y),), generator=generator, device=y.device)
+    return noise_error(denoiser, *_noised(denoiser.process, y, c, generator, p_uncond))
+
+
+def _noised(
+    process: Process, y: Tensor, c: Tensor, generator: torch.Generator, p_uncond: float
+) -> list[Tensor]:
+    """Pairs with the steps and the noise that they get, as :func:`noise_error` takes them."""
+    t = torch.randint(process.steps, (len(y),), generator=generator, device=y.device)
     eps = torch.empty_like(y).normal_(generator=generator)
-    masked: tuple[Tensor, ...] = ()
-    if p_uncond > 0:
-        chance = torch.rand(len(y), generator=generator, device=y.device, dtype=torch.float32)
-        masked = (chance < p_uncond,)
-    return noise_error(denoiser, y, t, c, eps, *masked)
+    if p_uncond <= 0:
+        return [y, t, c, eps]
+    chance = torch.rand(len(y), generator=generator, device=y.device, dtype=torch.float32)
+    return [y, t, c, eps, chance < p_uncond]
 
 
 def noise_error(
@@ -209,43 +216,53 @@ def fit(
             f"not {p_uncond}"
         )
     how = Optimisation() if optimisation is None else optimisation
-    preserved = None if prior is None else _preserved_loss(denoiser, prior, generator, p_uncond)
+    old = (y, c) if prior is None else standardised(denoiser, prior.y, prior.c)
     parameters = [p for p in denoiser.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError("the denoiser is frozen: let it learn with denoiser.requires_grad_(True)")
     total = epochs * -(-visited // batch_size)
-    averaged: list[Tensor] = []
+    weights, averaged = list[nn.Parameter](), list[Tensor]()
 
     def run() -> Generator[Step, None, None]:
-        optimiser, schedule = _optimiser(parameters, how, total // epochs, total)
+        by_hand = Gradient(denoiser) if differentiable(denoiser) else None
+        weights.extend(parameters if by_hand is None else [by_hand.flat])
+        optimiser, schedule = _optimiser(weights, how, total // epochs, total)
         if how.ema is not None:
-            averaged.extend(p.detach().clone() for p in parameters)
-        number = 0
+            averaged.extend(p.detach().clone() for p in weights)
+
+        def learn(share: float, y: Tensor, c: Tensor, rows: Tensor) -> Tensor:
+            """The loss of some rows; its gradient is added to that of the weights."""
+            batch = _noised(denoiser.process, y[rows], c[rows], generator, p_uncond)
+            if by_hand is not None:
+                return by_hand(share, *batch)
+            loss = share * noise_error(denoiser, *batch)
+            loss.backward()
+            return loss.detach()
+
+        where: Any = {"generator": generator, "device": y.device}
         left = torch.empty(0, dtype=torch.long, device=y.device)
         for epoch in range(epochs):
             while len(left) < visited:
-                shuffled = torch.randperm(len(y), generator=generator, device=y.device)
-                left = torch.cat([left, shuffled])
+                left = torch.cat([left, torch.randperm(len(y), **where)])
             order, left = left[:visited], left[visited:]
-            for rows in order.split(batch_size):
-                with one_thread():
-                    optimiser.zero_grad(set_to_none=True)
-                    loss = noise_loss(denoiser, y[rows], c[rows], generator, p_uncond)
-                    if preserved is not None:
-                        loss = loss + preserved(len(rows))
-                    loss.backward()
+            for number, rows in enumerate(order.split(batch_size), epoch * (total // epochs)):
+                with one_thread(denormals=False):
+                    optimiser.zero_grad()
+                    loss = learn(1.0, y, c, rows)
+                    if prior is not None:
+                        some = torch.randint(len(old[0]), (len(rows),), **where)
+                        loss = loss + learn(prior.weight, *old, some)
                     optimiser.step()
                     schedule.step()
                     if how.ema is not None:
                         # The horizon is ema * total steps once that many have passed.
                         share = 1 / min(number + 1, max(1.0, how.ema * total))
-                        torch._foreach_lerp_(averaged, [p.detach() for p in parameters], share)
-                yield Step(epoch, number, loss.detach())
-                number += 1
-        _swap(parameters, averaged)
+                        torch._foreach_lerp_(averaged, [p.detach() for p in weights], share)
+                yield Step(epoch, number, loss)
+        _swap(weights, averaged)
         averaged.clear()
 
-    return Run(run(), total // epochs, parameters, averaged)
+    return Run(run(), total // epochs, weights, averaged)
 
 
 def _swap(parameters: list[nn.Parameter], others: list[Tensor]) -> None:
@@ -257,6 +274,7 @@ def _swap(parameters: list[nn.Parameter], others: list[Tensor]) -> None:
             other.copy_(held)
 
 
+@dataclass(eq=False)
 class Run(Iterator[Step]):
     """The steps of a run; says so if it is thrown away before its first one.
 
@@ -266,26 +284,21 @@ class Run(Iterator[Step]):
         Steps of an epoch.
     """
 
-    def __init__(
-        self,
-        steps: Generator[Step, None, None],
-        per_epoch: int,
-        parameters: list[nn.Parameter],
-        averaged: list[Tensor],
-    ) -> None:
-        self.per_epoch = per_epoch
-        self._steps, self._begun = steps, False
-        self._parameters, self._averaged = parameters, averaged
+    _steps: Generator[Step, None, None]
+    per_epoch: int
+    _weights: list[nn.Parameter]
+    _averaged: list[Tensor]
+    _begun: bool = False
 
     @contextmanager
     def averages(self) -> Iterator[None]:
         """The network with the average of its weights so far, where there is one, as it would be at
         the end; afterwards training goes on from where it was."""
-        _swap(self._parameters, self._averaged)
+        _swap(self._weights, self._averaged)
         try:
             yield
         finally:
-            _swap(self._parameters, self._averaged)
+            _swap(self._weights, self._averaged)
 
     def __next__(self) -> Step:
         self._begun = True
@@ -313,19 +326,6 @@ def _optimiser(
     if how.decay == "step":
         return optimiser, torch.optim.lr_scheduler.StepLR(optimiser, 10 * per_epoch, 0.9)
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
-
-
-def _preserved_loss(
-    denoiser: Denoiser, prior: Prior, generator: torch.Generator, p_uncond: float
-) -> Callable[[int], Tensor]:
-    """The weighted loss on ``n`` random pairs of the prior, as a function of ``n``."""
-    y, c = standardised(denoiser, prior.y, prior.c)
-
-    def loss(n: int) -> Tensor:
-        pick = torch.randint(len(y), (n,), generator=generator, device=y.device)
-        return prior.weight * noise_loss(denoiser, y[pick], c[pick], generator, p_uncond)
-
-    return loss
 
 
 def epoch_losses(steps: Iterator[Step]) -> Iterator[float]:
