@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.chunks import Piece, Start, check_request, check_start, chunked, in_threads
+from dualdiff.chunks import Piece, Start, check_request, check_start, chunked, in_threads, parts_for
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict, evaluating
 from dualdiff.process import Process, transition
@@ -352,7 +352,8 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    pieces = chunked(denoiser.process, c, generator, draws, chunk)
+    parts = parts_for(len(out), c.device) if chunk is None else 1
+    pieces = chunked(denoiser.process, c, generator, draws, chunk, parts=parts)
     with evaluating([denoiser]):
         for done in in_threads(work, pieces, c.device):
             if progress is not None:
