@@ -1,5 +1,6 @@
 """Laws every denoiser obeys, and the thesis's network in particular."""
 
+import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,16 @@ from threading import Barrier, Event
 
 import pytest
 import torch
-from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, denoisers, generator, standardised
+from conftest import (
+    KINDS_OF_ROWS,
+    OFFSET,
+    SPREAD,
+    containers,
+    denoisers,
+    generator,
+    needs_cuda,
+    standardised,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -34,6 +44,20 @@ def test_bound_denoiser_is_the_same_function(name: str) -> None:
             scale = expected.abs().clamp(min=1)
             for _ in range(2):  # buffers are reused: the second call must not see the first
                 assert ((predict(y, t) - expected) / scale).abs().max() < 2e-5
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ALL)
+def test_on_cuda_the_noise_is_that_of_the_cpu(name: str) -> None:
+    """Called and bound."""
+    denoiser = ALL[name]
+    there = copy.deepcopy(denoiser).to("cuda")
+    y, c = torch.randn(2, 64, 3, generator=generator(8))
+    with torch.no_grad():
+        for t in (1, 20, 39):
+            expected = denoiser(y, t, c)
+            for found in (there(y, t, c), there.bind(c)(y.cuda(), t)):
+                torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ALL)
