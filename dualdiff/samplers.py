@@ -312,7 +312,8 @@ def sample(
         The timestep up to which ``start`` is noised: the higher, the more is forgotten. Default:
         T - 1, where nearly all is.
     chunk : int, optional
-        Samples per chunk, rounded up to whole blocks of 1,024; default 2,048 on a CPU.
+        Samples per chunk, rounded up to whole blocks of 1,024. Default: on a CPU one block, or a
+        part of one where there are few.
     progress : callable, optional
         Called with the number of samples finished after each chunk, for a progress bar.
 
