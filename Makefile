@@ -12,7 +12,7 @@ NEEDS  := requirements.txt constraints.txt pyproject.toml
 help: ## show this list
 	@echo "make TARGET, with TARGET one of"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  %-6s  %s\n", $$1, $$2 }'
-	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book, test, labs, grade or clean."
+	@echo "PYTHON=python3.12 chooses the interpreter, ARGS='--profile smoke' goes to book, test, labs, grade, bench or clean."
 
 book: $(VENV)/.installed ## execute all chapters and build the HTML book
 	@$(BIN)/dualdiff book $(ARGS)
@@ -44,8 +44,8 @@ grade: $(VENV)/.installed ## mark labs: make grade SUBMISSIONS=folder
 	@test -n "$(SUBMISSIONS)" || { echo "which folder? make grade SUBMISSIONS=folder" >&2; exit 2; }
 	@$(BIN)/dualdiff grade "$(SUBMISSIONS)" $(ARGS)
 
-bench: $(VENV)/.installed-dev ## measure the speed of sampling
-	@$(BIN)/dualdiff bench
+bench: $(VENV)/.installed-dev ## measure the speed of sampling and training
+	@$(BIN)/python tests/bench.py $(ARGS)
 	@$(BIN)/python tests/widget_speed.py
 
 clean: ## remove what was built, but not .venv (ARGS=--keep-store keeps trained networks, too)

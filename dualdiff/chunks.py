@@ -20,17 +20,27 @@ BLOCK = 1024
 
 
 class Streams:
-    """Random numbers for one chunk, from one generator per block of samples."""
+    """Random numbers for one chunk, from one generator per block of samples.
+
+    With a ``part``, for these rows of the blocks: what stands beside them is drawn and left.
+    """
 
     def __init__(
-        self, seeds: list[int], n: int, dy: int, device: torch.device, block: int = BLOCK
+        self,
+        seeds: list[int],
+        n: int,
+        dy: int,
+        device: torch.device,
+        block: int = BLOCK,
+        part: slice = slice(None),
     ) -> None:
-        self.n, self.dy, self.block, self.device = n, dy, block, device
+        self.n, self.dy, self.block, self.device, self.part = n, dy, block, device, part
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def _blocks(self, *shape: int) -> tuple[Tensor, Iterator[tuple[Tensor, torch.Generator]]]:
         numbers = torch.empty(shape, device=self.device, dtype=torch.float32)
-        return numbers, zip(numbers.split(self.block), self.generators, strict=True)
+        blocks = numbers.split(self.block) if len(self.generators) > 1 else [numbers]
+        return numbers[self.part], zip(blocks, self.generators, strict=True)
 
     def __call__(self) -> Tensor:
         """Fresh standard normal numbers, ``[n, dy]``."""
@@ -157,18 +167,38 @@ def chunked(
     draws: int,
     chunk: int | None,
     block: int = BLOCK,
+    parts: int = 1,
 ) -> Iterator[Piece]:
-    """Whole blocks of samples: their place, their standardised conditions, their noise."""
+    """Whole blocks of samples: their place, their standardised conditions, their noise.
+
+    Or each chunk of them in ``parts``, which draw the same noise.
+    """
     n, device = len(c) * draws, c.device
     if chunk is None:
-        chunk = 2048 if device.type == "cpu" else 1 << 18
+        chunk = 1024 if device.type == "cpu" else 1 << 18
     chunk = math.ceil(chunk / block) * block
     seeds = torch.randint(
         2**62, (math.ceil(n / block),), generator=generator, device=generator.device
     ).tolist()
     for start in range(0, n, chunk):
-        place = slice(start, min(start + chunk, n))
-        rows = torch.arange(place.start, place.stop, device=device) // draws
-        blocks = seeds[start // block : math.ceil(place.stop / block)]
-        streams = Streams(blocks, len(rows), process.dy, device, block)
-        yield place, process.encode_c(c[rows]), streams
+        size = min(chunk, n - start)
+        rows = torch.arange(start, start + size, device=device) // draws
+        blocks = seeds[start // block : math.ceil((start + size) / block)]
+        step = math.ceil(size / parts)
+        for first in range(0, size, step):
+            part = slice(first, min(first + step, size))
+            streams = Streams(blocks, size, process.dy, device, block, part)
+            place = slice(start + part.start, start + part.stop)
+            yield place, process.encode_c(c[rows[part]]), streams
+
+
+def parts_for(n: int, device: torch.device) -> int:
+    """Into how many parts each of few blocks is cut, so that no thread waits for the last one.
+
+    Each part draws the noise of its whole block, so many blocks, which share out evenly enough,
+    stay whole.
+    """
+    threads, blocks = torch.get_num_threads(), math.ceil(n / BLOCK)
+    if device.type != "cpu" or blocks % threads == 0 or blocks >= 4 * threads:
+        return 1
+    return min(threads, 4)

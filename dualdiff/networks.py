@@ -87,16 +87,19 @@ def time_features(steps: int, kind: str) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def octaves(x: Tensor, count: int) -> Tensor:
-    r"""``x [n, d]`` beside :math:`\sin, \cos(2^k \pi x / 4)`, k < count: ``[n, d (1 + 2 count)]``.
+def octaves(x: Tensor, speeds: Tensor) -> Tensor:
+    r"""``x [n, d]`` beside :math:`\sin, \cos(s_k \pi x / 4)`: ``[n, d (1 + 2 K)]``.
 
-    Scaled inputs have unit variance, so the slowest wave spans them once.
+    The ``speeds [K]`` are powers of two: scaled inputs have unit variance, so the slowest wave,
+    of speed 1, spans them once. Each function is called once, on whole stretches of memory: that is
+    faster than the double-angle formula, and its error does not grow from octave to octave.
     """
-    if count == 0:
+    if len(speeds) == 0:
         return x
-    angle = x * (math.pi / 4)
-    waves = [wave for k in range(count) for wave in ((angle * 2**k).sin(), (angle * 2**k).cos())]
-    return torch.cat([x, *waves], dim=1)
+    columns = x.t().contiguous()
+    angle = speeds[:, None, None] * (columns * (math.pi / 4))
+    waves = torch.stack([angle.sin(), angle.cos()], dim=1)
+    return torch.cat([columns, waves.flatten(0, 2)]).t()
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
@@ -135,6 +138,7 @@ class MLP(Denoiser):
     """
 
     features: Tensor
+    speeds: Tensor
     offset: Tensor
     residual: Tensor
 
@@ -162,6 +166,8 @@ class MLP(Denoiser):
         columns = 0 if architecture.object_frame else dc + architecture.maskable
         inputs = dy * (1 + 2 * architecture.fourier) + columns + features.shape[1]
         self.register_buffer("features", features, persistent=False)
+        speeds = 2.0 ** torch.arange(architecture.fourier, dtype=torch.float32)
+        self.register_buffer("speeds", speeds, persistent=False)
         zeros = torch.zeros(dy, dtype=torch.float32)
         self.register_buffer("offset", zeros if offset is None else offset.float())
         # Standard deviation of the data in the network's frame, in standardised units.
@@ -217,7 +223,7 @@ class MLP(Denoiser):
         x = y - self.process.signal(t) * self.centre(c) if framed else y
         scale, skip, out = self._scales(t) if scaled else (1.0, 0.0, 1.0)
         features = self.features[t].expand(len(y), -1)
-        seen = octaves(x * scale, self.architecture.fourier)
+        seen = octaves(x * scale, self.speeds)
         h = torch.cat([seen, self.columns(c, masked), features], dim=1).to(features)
         for layer in self.layers:
             h = self.activation(layer(h))
@@ -263,19 +269,16 @@ class MLP(Denoiser):
         so each layer costs its matrix product and a single pass.
         """
         n, dy, width = len(columns), self.process.dy, self.architecture.width
-        octave_count = self.architecture.fourier
-        waves = dy * (1 + 2 * octave_count)
+        waves = dy * (1 + 2 * len(self.speeds))
         layers = cast("list[nn.Linear]", list(self.layers))
         first, *rest = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
         # Contiguous right factors: the products run half as fast again on transposed views.
-        head_bias = self.head.bias.detach()
-        # A product with three columns is slower than one with eight, so zeros make up the rest.
-        head = nn.functional.pad(self.head.weight.detach().t(), (0, -dy % 8)).contiguous()
-        outputs = columns.new_empty(n, head.shape[1])
+        head, head_bias = self.head.weight.detach().t().contiguous(), self.head.bias.detach()
         seen, new = waves + columns.shape[1], columns.new_empty
-        inputs = torch.cat([new(n, waves), columns, columns.new_ones(n, 1)], dim=1)
+        # Each input is one stretch of memory, as `octaves` computes them.
+        inputs = torch.cat([new(waves, n), columns.t(), columns.new_ones(1, n)])
         entry = torch.cat([first[0][:, :seen].t(), new(1, width)])
-        slot, bias_row = inputs[:, :waves], entry[-1]
+        left, slot, bias_row = inputs.t(), inputs[:waves].t(), entry[-1]
         per_step = (self.features @ first[0][:, seen:].t() + first[1]).unbind()
         buffers = (new(n, width), new(n, width))
         relu = self.architecture.activation == "relu"
@@ -284,13 +287,13 @@ class MLP(Denoiser):
         for weight, bias in rest:
             carried = bias + weight @ carried if relu else bias
             plan.append((weight.t().contiguous(), -carried if relu else bias))
-        last_bias = head_bias + carried @ head[:, :dy] if relu else head_bias
+        last_bias = head_bias + carried @ head if relu else head_bias
 
         def trunk(x: Tensor, t: int) -> Tensor:
-            slot.copy_(octaves(x, octave_count))
+            slot.copy_(octaves(x, self.speeds))
             bias_row.copy_(per_step[t])
             h, spare = buffers
-            torch.mm(inputs, entry, out=h)
+            torch.mm(left, entry, out=h)
             self._activate(h)
             for weight, vector in plan:
                 if relu:
@@ -299,8 +302,7 @@ class MLP(Denoiser):
                 else:
                     self._activate(torch.addmm(vector, h, weight, out=spare))
                 h, spare = spare, h
-            torch.mm(h, head, out=outputs)
-            return outputs[:, :dy] + last_bias
+            return torch.addmm(last_bias, h, head)
 
         return trunk
 

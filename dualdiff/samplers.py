@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dualdiff.chunks import Piece, Start, check_request, check_start, chunked, in_threads
+from dualdiff.chunks import Piece, Start, check_request, check_start, chunked, in_threads, parts_for
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser, Predict, evaluating
 from dualdiff.process import Process, transition
@@ -312,7 +312,8 @@ def sample(
         The timestep up to which ``start`` is noised: the higher, the more is forgotten. Default:
         T - 1, where nearly all is.
     chunk : int, optional
-        Samples per chunk, rounded up to whole blocks of 1,024; default 2,048 on a CPU.
+        Samples per chunk, rounded up to whole blocks of 1,024. Default: on a CPU one block, or a
+        part of one where there are few.
     progress : callable, optional
         Called with the number of samples finished after each chunk, for a progress bar.
 
@@ -352,7 +353,8 @@ def sample(
         out[place] = denoiser.process.decode_y(last.y)
         return place.stop - place.start
 
-    pieces = chunked(denoiser.process, c, generator, draws, chunk)
+    parts = parts_for(len(out), c.device) if chunk is None else 1
+    pieces = chunked(denoiser.process, c, generator, draws, chunk, parts=parts)
     with evaluating([denoiser]):
         for done in in_threads(work, pieces, c.device):
             if progress is not None:

@@ -158,6 +158,10 @@ def standardised(process: Process) -> Process:
 OFFSET, SPREAD = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.5, 0.7, 0.3])
 
 
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+"""For tests with "cuda" in their names, by which `tests/on_cuda.py` finds them."""
+
+
 def denoisers() -> dict[str, Denoiser]:
     """One of every kind, all on one process where they can be: every law is tested on each."""
     process = Process.linear(40)

@@ -1,5 +1,6 @@
 """Laws every denoiser obeys, and the thesis's network in particular."""
 
+import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,16 @@ from threading import Barrier, Event
 
 import pytest
 import torch
-from conftest import KINDS_OF_ROWS, OFFSET, SPREAD, containers, denoisers, generator, standardised
+from conftest import (
+    KINDS_OF_ROWS,
+    OFFSET,
+    SPREAD,
+    containers,
+    denoisers,
+    generator,
+    needs_cuda,
+    standardised,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -34,6 +44,20 @@ def test_bound_denoiser_is_the_same_function(name: str) -> None:
             scale = expected.abs().clamp(min=1)
             for _ in range(2):  # buffers are reused: the second call must not see the first
                 assert ((predict(y, t) - expected) / scale).abs().max() < 2e-5
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ALL)
+def test_on_cuda_the_noise_is_that_of_the_cpu(name: str) -> None:
+    """Called and bound."""
+    denoiser = ALL[name]
+    there = copy.deepcopy(denoiser).to("cuda")
+    y, c = torch.randn(2, 64, 3, generator=generator(8))
+    with torch.no_grad():
+        for t in (1, 20, 39):
+            expected = denoiser(y, t, c)
+            for found in (there(y, t, c), there.bind(c)(y.cuda(), t)):
+                torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -435,19 +459,22 @@ def test_bad_networks_are_named(call: Callable[[], object], message: str) -> Non
 # --- waves --------------------------------------------------------------------------------------
 
 
-def test_octaves() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_octaves(dtype: torch.dtype) -> None:
     """The input itself, then a sine and a cosine per octave, each twice as fast as the last."""
-    x = torch.randn(6, 3, generator=generator(12))
-    assert octaves(x, 0) is x
-    first = MLP(Process.linear(), Architecture(8, 1, fourier=4), generator()).layers[0].weight
-    assert first.shape == (8, 27 + 4)  # of y, and the condition and the step as they are
-    waves = octaves(x, 4)
-    assert waves.shape == (6, 27) and torch.equal(waves[:, :3], x)
-    for k in range(4):
-        angle = 2**k * math.pi / 4 * x.double()
+    x = torch.randn(6, 3, generator=generator(12), dtype=dtype)
+    first = MLP(Process.linear(), Architecture(8, 1, fourier=16), generator())
+    assert first.layers[0].weight.shape == (8, 99 + 4)  # beside y condition and step as they are
+    assert octaves(x, first.speeds[:0]) is x
+    waves = octaves(x, first.speeds)
+    assert waves.shape == (6, 99) and torch.equal(waves[:, :3], x)
+    for k in range(16):
+        angle = 2**k * (math.pi / 4) * x.double()
         found = waves[:, 3 + 6 * k : 9 + 6 * k].double()
         expected = torch.cat([angle.sin(), angle.cos()], 1)
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        # The angle is rounded to half a unit in its last place, twice; the wave once more.
+        error = torch.finfo(dtype).eps * (1 + float(angle.abs().max()))
+        torch.testing.assert_close(found, expected, atol=error, rtol=0)
 
 
 # --- withheld conditions ------------------------------------------------------------------------

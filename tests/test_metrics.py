@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import KINDS_OF_ROWS, containers
+from conftest import KINDS_OF_ROWS, containers, needs_cuda
 from conftest import generator as make_generator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -345,8 +345,8 @@ def test_evaluate_repeats_with_the_seed_and_leaves_the_global_generators_alone()
     assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_samples_on_a_gpu_score_as_on_the_cpu() -> None:
+@needs_cuda
+def test_samples_on_cuda_score_as_on_the_cpu() -> None:
     region = cabinet().specialised
     y, c = perfect(region, 50, 6)
     scores = evaluate(y.cuda(), c.cuda(), region, make_generator(1), torch.zeros(4, 3).cuda())

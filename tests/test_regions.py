@@ -8,6 +8,7 @@ import pytest
 import torch
 from annulus import Ring
 from conftest import generator as make_generator
+from conftest import needs_cuda
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
@@ -154,8 +155,8 @@ def test_draws_follow_the_dtype_of_the_condition(dtype: torch.dtype) -> None:
         assert region.draw(torch.zeros(2, region.dim, dtype=dtype), make_generator()).dtype == dtype
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_everything_follows_the_device_of_the_condition() -> None:
+@needs_cuda
+def test_everything_is_on_cuda_where_the_condition_is() -> None:
     for region in REGIONS:
         c = torch.zeros(20, region.dim)
         y = region.draw(c.cuda(), make_generator(3))

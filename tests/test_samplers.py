@@ -18,13 +18,14 @@ from conftest import (
     generator,
     line,
     mixture,
+    needs_cuda,
 )
 from diffusers.schedulers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from scipy import stats
 from torch import nn
 
 from dualdiff import metrics
-from dualdiff.chunks import BLOCK, Streams, chunked
+from dualdiff.chunks import BLOCK, Streams, chunked, parts_for
 from dualdiff.compose import Weighted, joint
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, exact_denoiser
@@ -319,7 +320,7 @@ def test_a_million_joint_samples_fit_in_one_and_a_half_gigabytes() -> None:
     program = """
 import resource, sys, torch
 torch.set_num_threads(1)
-from dualdiff.chunks import BLOCK, Streams, chunked
+from dualdiff.chunks import BLOCK, Streams, chunked, parts_for
 from dualdiff.compose import joint
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, transition
@@ -353,6 +354,33 @@ def test_the_number_of_threads_changes_no_sample_and_progress_counts_every_one()
         torch.set_num_threads(before)
     assert torch.equal(alone, together)
     assert sorted(seen) == [452, BLOCK, BLOCK]
+
+
+@pytest.mark.parametrize("n", [1, 3, BLOCK, BLOCK + 1, 3 * BLOCK - 5, 9 * BLOCK])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_parts_of_blocks_are_the_samples_of_whole_ones(n: int, threads: int) -> None:
+    """Few blocks are cut, so that each thread has work; the noise is that of the whole block."""
+    c = torch.randn(n, 3, generator=generator(22))
+    whole = sample(network(), c, generator(23), sampler=DDPM(5), chunk=BLOCK)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        parts = parts_for(n, torch.device("cpu"))
+        cut = sample(network(), c, generator(23), sampler=DDPM(5))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-4)
+    blocks = math.ceil(n / BLOCK)
+    assert parts == (1 if blocks % threads == 0 or blocks >= 4 * threads else threads)
+
+
+@needs_cuda
+def test_on_cuda_the_chunk_size_changes_no_sample() -> None:
+    c = torch.randn(3 * BLOCK + 7, 3, generator=generator(24))
+    there = network().to("cuda")
+    runs = [sample(there, c, generator(25), sampler=DDPM(9), chunk=k) for k in (BLOCK, 10**6)]
+    assert runs[0].is_cuda
+    torch.testing.assert_close(*runs, rtol=1e-3, atol=1e-3)
 
 
 # --- pieces shared with the correctors ----------------------------------------------------------
@@ -396,7 +424,12 @@ def test_chunks_are_whole_blocks_of_any_size() -> None:
     assert torch.equal(conditions, c.repeat_interleave(10, 0))
     whole = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20))
     normal = torch.cat([random() for *_, random in pieces])
-    assert torch.equal(normal, whole[0][2]())
+    noise = whole[0][2]()
+    assert torch.equal(normal, noise)
+    cut = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20, parts=3))
+    assert [(place.start, place.stop) for place, *_ in cut] == [(0, 24), (24, 48), (48, 70)]
+    assert torch.equal(torch.cat([condition for _, condition, _ in cut]), conditions)
+    assert torch.equal(torch.cat([random() for *_, random in cut]), noise)
 
 
 # --- types, threads, modes ------------------------------------------------------------------------

@@ -350,19 +350,6 @@ def _judge(rule: str, output: Path | None, **settings: Any) -> None:
     run.judge(make, name=name, output=writable(output or Path()), **settings)
 
 
-@dualdiff.command("bench")
-# What stands behind the first size is an argument: an option has a fixed number of values.
-@_option("--sizes", type=int, multiple=True, metavar="N...", help="(1000 10000 100000)")
-@click.argument("more", type=int, nargs=-1, metavar="")
-@_option("--repeats", default=5, help="the best of so many counts (5)")
-@_option("--quiet", help="no progress bar")
-def _bench(sizes: tuple[int, ...], more: tuple[int, ...], repeats: int, quiet: bool) -> None:
-    """Measure the speed of sampling."""
-    from dualdiff.publish import bench
-
-    bench.main([*sizes, *more] or [1_000, 10_000, 100_000], repeats, quiet)
-
-
 @dualdiff.command("clean")
 @_option("--keep-store", help="keep trained networks and tables")
 def _clean(keep_store: bool) -> None:
