@@ -80,7 +80,9 @@ class Gradient:
         signal, noise, scale, skip, out, weight, features = self._table[t].split(self._widths, 1)
         x = signal * y + noise * eps
         x = x - signal * network.centre(c) if shape.object_frame else x
-        h = torch.cat([octaves(x * scale, shape.fourier), network.columns(c, *masked), features], 1)
+        h = torch.cat(
+            [octaves(x * scale, network.speeds), network.columns(c, *masked), features], 1
+        )
         relu, entered, left = shape.activation == "relu", [h], []
         *hidden, (head, _), (bias, _) = self._parts
         for (w, _), (b, _) in zip(hidden[::2], hidden[1::2], strict=True):

@@ -209,8 +209,8 @@ def test_rows_of_a_unit_stay_on_one_side() -> None:
     # Those of shared patients, and none that is equal by chance; without units nearly all are.
     assert pairs.removed == int(many["patient"].isin(few["patient"]).sum()) >= 10
     plain = [Table.read(frame, ["level"], ["dose"]) for frame in (many, few)]
-    with pytest.raises(ValueError, match="name the column of units"):
-        Pairs.of(*plain, 0.3, torch.Generator().manual_seed(0))
+    by_chance = Pairs.of(*plain, 0.3, torch.Generator().manual_seed(0)).removed
+    assert by_chance > 5 * pairs.removed
     # What is learned from does not depend on whose rows they are.
     assert general.digest == plain[0].digest
 
