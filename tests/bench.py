@@ -21,7 +21,7 @@ from dualdiff.process import Process
 from dualdiff.samplers import sample
 from dualdiff.training import fit
 
-CHUNKS = (512, 1024, 2048)
+CHUNKS = (512, 1024)
 STEPS = 100
 BATCHES = (64, 2048)
 Work = Callable[[], object]
@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="where torch computes")
     parser.add_argument("--rounds", type=int, default=7, help="the best of so many counts ...")
     parser.add_argument(
-        "--seconds", type=float, default=15, help="... or of one and what this allows"
+        "--seconds", type=float, default=15, help="... or of one and what it allows"
     )
     asked = parser.parse_args()
     common = (resolve_device(asked.device), asked.rounds, asked.seconds)
