@@ -17,7 +17,7 @@ BUDGETS = {
     "readings": 395,
     "plots": 1_010,
     "widgets": 1_243,
-    "publish": 1_985,
+    "publish": 1_877,
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
