@@ -9,30 +9,24 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Blend": "compose",
-    "Denoiser": "denoisers",
-    "MLP": "networks",
-    "Pairs": "data.pairs",
-    "Process": "process",
-    "Table": "data.table",
-    "Weighted": "compose",
-    "compare": "data.compare",
-    "compare_models": "data.compare",
-    "exact_denoiser": "exact",
-    "fit": "training",
-    "from_diffusers": "models",
-    "in_units_of": "models",
-    "joint": "compose",
-    "judge": "judging.run",
-    "load": "models",
-    "make_scenario": "experiments.scenarios",
-    "product": "correct",
-    "sample": "samplers",
-    "save": "models",
-    "train": "stopping",
-    "wrap": "models",
+_ROOMS = {
+    "compose": "Blend Weighted joint",
+    "correct": "product",
+    "data.compare": "compare compare_models",
+    "data.pairs": "Pairs",
+    "data.table": "Table",
+    "denoisers": "Denoiser",
+    "exact": "exact_denoiser",
+    "experiments.scenarios": "make_scenario",
+    "judging.run": "judge",
+    "models": "from_diffusers in_units_of load save wrap",
+    "networks": "MLP",
+    "process": "Process",
+    "samplers": "sample",
+    "stopping": "train",
+    "training": "fit",
 }
+_HOMES = {name: module for module, names in _ROOMS.items() for name in names.split()}
 """The public names, and the module of each."""
 
 

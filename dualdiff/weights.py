@@ -13,11 +13,9 @@ from scipy.optimize import minimize, nnls
 from torch import Tensor
 
 from dualdiff.compose import Weighted, common_process
-from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser, device_of, evaluating
 from dualdiff.metrics import energy_score
 from dualdiff.process import Process
-from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 from dualdiff.training import checked_pairs
 
@@ -150,20 +148,6 @@ Draw = Callable[[Weighted, Tensor, torch.Generator, int], Tensor]
 def plain(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
     """Ancestral sampling of the rule as it is."""
     return sample(rule, c, generator, draws=draws)
-
-
-def by_smc(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
-    """Feynman-Kac SMC with the draws of a condition in groups of at most 50; constant weights.
-
-    Raises
-    ------
-    ValueError
-        If the draws cannot be split into groups of 2 to 50.
-    """
-    group = max(k for k in range(1, 51) if draws % k == 0)
-    if group < 2:
-        raise ValueError(f"draws must be divisible by a number from 2 to 50 for SMC, not {draws}")
-    return product(rule, c, generator, draws=draws, resampling=Resampling(group)).samples
 
 
 def held_out_score(

@@ -8,12 +8,12 @@ from conftest import KINDS_OF_ROWS, containers
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
+from dualdiff.experiments.weighting import by_smc
 from dualdiff.process import Process
 from dualdiff.weights import (
     LEAST,
     Curve,
     Fold,
-    by_smc,
     held_out_score,
     learn,
     plain,

