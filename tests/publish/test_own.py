@@ -40,6 +40,12 @@ def test_fit_runs_the_chapter_with_the_tables(folder: Path, monkeypatch, capsys)
     assert (full["targets"], full["conditions"], full["held_out"]) == (["y"], ["x"], 0.4)
     assert (full["transforms"], full["seed"], full["profile"]) == ({"y": "asinh"}, 3, "smoke")
     assert Path(full["output"]) == folder / "found"
+    # Names may stand apart, and a column may say whose rows these are.
+    assert cli.main([*FIT, "--conditions", " x , flat", "--unit", "flat"]) == 2
+    assert "leaves 0 of the 30 rows" in capsys.readouterr().err  # all are of one unit
+    assert cli.main([*FIT, "--conditions", "x , flat", "--unit", "y"]) == 0
+    full = declared.validate(notebook, asked[1][1])
+    assert (full["conditions"], full["unit"]) == (["x", "flat"], "y")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,8 @@ def test_fit_runs_the_chapter_with_the_tables(folder: Path, monkeypatch, capsys)
     [
         (["--conditions", "z"], "all.csv has no column 'z'"),
         (["--transform", "y"], "transform is 'y'"),
+        (["--transform", "z=log"], "transform names z, neither a target nor a condition"),
+        (["--unit", "who"], "all.csv has no column 'who', the unit"),
         (["--transform", "y=log"], "column 'y', row 1: 0"),
         (["--held-out", "0.001"], "leaves 0 of the 30 rows"),
         (["--held-out", "0.9"], "has 3 rows to learn from"),
