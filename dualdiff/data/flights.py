@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -280,12 +281,16 @@ def flights_trials(
         seeds=seeds,
     )
     kinds = [(way, STOPPED) for way in (*WAYS, *PEERS)] + [(way, FIXED) for way in OVERTRAINED]
+    known = groups or GROUPS
+    rounds = zip_longest(*([(group, n) for n in sizes] for group, sizes in known.items()))
+    cells = [cell for one in rounds for cell in one if cell is not None]
+    # Two cells of different groups in turn: whoever works beside one waits for no network of it.
     return [
         FlightsTrial(group, way, replace(size, n_specialised=n), one, recipe)
         for one in range(seed, seed + seeds)
-        for group, sizes in (groups or GROUPS).items()
-        for n in sizes
+        for two in zip_longest(cells[::2], cells[1::2])
         for way, recipe in kinds
+        for group, n in filter(None, two)
     ]
 
 
