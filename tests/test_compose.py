@@ -9,11 +9,11 @@ from conftest import generator, line, mixture, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualdiff.compose import Blend, Weighted, classifier_free, guided, joint, video_adapter
+from dualdiff.compose import Blend, Weighted, guided, joint
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactBox, ExactMixture
-from dualdiff.experiments.rules import RULES
+from dualdiff.experiments.rules import RULES, classifier_free, video_adapter
 from dualdiff.mcmc import ULA
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dualdiff.compose import (
-    Weight,
-    Weighted,
-    classifier_free,
-    common_process,
-    guided,
-    video_adapter,
-)
+from dualdiff.compose import Weight, Weighted, common_process, guided
 from dualdiff.denoisers import Denoiser
 
 Members = Mapping[str, Denoiser]
@@ -37,6 +30,54 @@ def weighted(general: Weight, specialised: Weight) -> Callable[[Members], Weight
     """A maker of weighted sums of the general and the specialised model, for :data:`RULES`."""
     weights = {"general": general, "specialised": specialised}
     return lambda members: Weighted({name: members[name] for name in weights}, weights)
+
+
+def classifier_free(conditional: Denoiser, unconditional: Denoiser, weight: Weight) -> Weighted:
+    r"""Classifier-free guidance.
+
+    .. math:: \varepsilon = \varepsilon(c) + w\,(\varepsilon(c) - \varepsilon(\varnothing)),
+              \qquad p(y \mid c)^{1 + w}\, p(y)^{-w}
+
+    so w = 0 is the conditional and w = -1 the unconditional model. Some write :math:`1 + w` as the
+    weight; this is the convention of Ho and Salimans (2022), equation 6. ``unconditional`` is
+    :class:`dualdiff.networks.Unconditional` of a network trained with ``p_uncond``.
+    """
+    amount = 1 + torch.as_tensor(weight, dtype=torch.float64).cpu()
+    return guided(unconditional, {"conditional": conditional}, {"conditional": amount})
+
+
+def video_adapter(
+    specialised: Denoiser,
+    unconditional: Denoiser,
+    general: Denoiser,
+    *,
+    prior_strength: float,
+    inverse_temperature: float,
+) -> Weighted:
+    r"""Video Adapter, Algorithm 1: a small model steered by a large pretrained one.
+
+    .. math:: \varepsilon = \varepsilon_\theta(\varnothing) + \alpha \bigl(\varepsilon_\theta(c) +
+              \gamma\, \varepsilon_\mathrm{pre}(c) - \varepsilon_\theta(\varnothing)\bigr)
+
+    with :math:`\theta` specialised, pre general, prior strength :math:`\gamma` and inverse
+    temperature :math:`\alpha`. The weights sum to :math:`1 + \alpha\gamma`.
+
+    Parameters
+    ----------
+    specialised, unconditional, general : Denoiser
+        :math:`\varepsilon_\theta(c)`, :math:`\varepsilon_\theta(\varnothing)`,
+        :math:`\varepsilon_\mathrm{pre}(c)`.
+    prior_strength, inverse_temperature : float
+
+    Notes
+    -----
+    Yang et al. (2023), arXiv 2306.01872.
+    """
+    members = {"specialised": specialised, "unconditional": unconditional, "general": general}
+    alpha, gamma = inverse_temperature, prior_strength
+    return Weighted(
+        members, {"specialised": alpha, "unconditional": 1 - alpha, "general": alpha * gamma}
+    )
 
 
 def _ramp(members: Members) -> Weighted:
