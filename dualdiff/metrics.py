@@ -321,41 +321,6 @@ def over_groups(
     return {name: _mean(np.array([result[name] for result in results])) for name in results[0]}
 
 
-def evaluate(
-    y: Tensor, c: Tensor, region: Region, generator: Generator, train_offsets: Tensor | None = None
-) -> dict[str, Estimate]:
-    """All `METRICS` of samples against a region, in that order.
-
-    Parameters
-    ----------
-    y, c, region
-        As in `accuracy`.
-    generator : Generator
-        Draws the bootstrap, the groups and the true points; the global generator is not touched.
-    train_offsets : Tensor [n_train, d], optional
-        ``y - c`` of the training pairs; without it there is no 'memorisation'.
-    """
-    y, c = _samples(y, c, region)
-
-    def statistics(x: np.ndarray, z: np.ndarray) -> dict[str, float]:
-        scores = {"energy_distance": energy_distance(x, z), **neighbour_scores(x, z)}
-        scores["frechet_distance"] = frechet_distance(x, z)
-        if train_offsets is not None:
-            scores["memorisation"] = memorisation(x, z, train_offsets)
-        return scores
-
-    floor = total_variation_floor(y.shape[0] * y.shape[1], region.n_cells)
-    return {
-        "accuracy": accuracy(y, c, region),
-        "miss_distance": miss_distance(y, c, region),
-        "centre_distance": miss_distance(y, c, region, region.middle),
-        "support_distance": support_distance(y, c, region),
-        "total_variation": total_variation(y, c, region, generator),
-        "total_variation_floor": Estimate(floor, floor, floor),
-        **over_groups(statistics, y, c, region, generator),
-    }
-
-
 def _estimate(value: float, error: float, freedom: int) -> Estimate:
     """value +- t * standard error; nan bounds without degrees of freedom."""
     half = student.ppf(0.975, freedom) * error if freedom > 0 else np.nan

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from dualdiff import metrics
 from dualdiff.experiments.scenarios import cabinet, round_table
-from dualdiff.metrics import METRICS, Estimate, evaluate, over_groups
+from dualdiff.experiments.study import evaluate
+from dualdiff.metrics import METRICS, Estimate, over_groups
 from dualdiff.regions import Box, Region
 
 SCENARIOS = {"cabinet": cabinet(), "round_table": round_table()}

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from shapely.geometry import Point, Polygon
 
 from dualdiff.experiments.lens import Lens, lens_area
-from dualdiff.metrics import evaluate
+from dualdiff.experiments.study import evaluate
 from dualdiff.regions import ATOL, Box, Disc, Region
 
 # No region is symmetric about its condition, so that a flipped sign shows.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -31,6 +32,47 @@ EXACT_CONFIGURATIONS = ("general", "specialised", "joint")
 SUMS = {"joint": "specialised", **{f"{method}_joint": method for method in ADAPTATIONS}}
 """Sums with the general network, and how the other one is made."""
 UNUSED = ("name", "seeds", "theory_samples")  # of a profile: one trial does not depend on them
+
+
+def evaluate(
+    y: Tensor,
+    c: Tensor,
+    region: Region,
+    generator: torch.Generator,
+    train_offsets: Tensor | None = None,
+) -> dict[str, Estimate]:
+    """All :data:`dualdiff.metrics.METRICS` of samples against a region, in that order.
+
+    Parameters
+    ----------
+    y, c, region
+        As in :func:`dualdiff.metrics.accuracy`.
+    generator : torch.Generator
+        Draws the bootstrap, the groups and the true points; the global generator is not touched.
+    train_offsets : Tensor [n_train, d], optional
+        ``y - c`` of the training pairs; without it there is no 'memorisation'.
+    """
+
+    def statistics(x: np.ndarray, z: np.ndarray) -> dict[str, float]:
+        scores = {
+            "energy_distance": metrics.energy_distance(x, z),
+            **metrics.neighbour_scores(x, z),
+        }
+        scores["frechet_distance"] = metrics.frechet_distance(x, z)
+        if train_offsets is not None:
+            scores["memorisation"] = metrics.memorisation(x, z, train_offsets)
+        return scores
+
+    found = {
+        "accuracy": metrics.accuracy(y, c, region),
+        "miss_distance": metrics.miss_distance(y, c, region),
+        "centre_distance": metrics.miss_distance(y, c, region, region.middle),
+        "support_distance": metrics.support_distance(y, c, region),
+        "total_variation": metrics.total_variation(y, c, region, generator),
+    }
+    floor = metrics.total_variation_floor(y.shape[0] * y.shape[1], region.n_cells)
+    found["total_variation_floor"] = Estimate(floor, floor, floor)
+    return found | metrics.over_groups(statistics, y, c, region, generator)
 
 
 def configuration(networks: Networks, name: str) -> Denoiser:
@@ -185,7 +227,7 @@ class ScenarioTrial(Trial):
         for target, region in (self.targets or {"specialised": scenario.specialised}).items():
             own = offsets if target == "specialised" else None
             source = stream(self.seed, "metrics")
-            scores = metrics.evaluate(samples, conditions, region, source, train_offsets=own)
+            scores = evaluate(samples, conditions, region, source, train_offsets=own)
             found |= {(target, metric): estimate for metric, estimate in scores.items()}
         return found | {("run", metric): known(value) for metric, value in notes.items()}
 
