@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, check_denoiser, device_of
 from dualdiff.process import Process, floating
+from dualdiff.randomness import check_generator
 
 T = TypeVar("T")
 
@@ -158,7 +159,14 @@ def chunked(
     chunk: int | None,
     block: int = BLOCK,
 ) -> Iterator[Piece]:
-    """Whole blocks of samples: their place, their standardised conditions, their noise."""
+    """Whole blocks of samples: their place, their standardised conditions, their noise.
+
+    Raises
+    ------
+    ValueError
+        For a generator that is none.
+    """
+    check_generator(generator)
     n, device = len(c) * draws, c.device
     if chunk is None:
         chunk = 2048 if device.type == "cpu" else 1 << 18
