@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, check_denoiser, device_of
 from dualdiff.process import Process, floating
+from dualdiff.randomness import check_generator
 
 T = TypeVar("T")
 
@@ -172,7 +173,13 @@ def chunked(
     """Whole blocks of samples: their place, their standardised conditions, their noise.
 
     Or each chunk of them in ``parts``, which draw the same noise.
+
+    Raises
+    ------
+    ValueError
+        For a generator that is none.
     """
+    check_generator(generator)
     n, device = len(c) * draws, c.device
     if chunk is None:
         chunk = 1024 if device.type == "cpu" else 1 << 18

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -53,6 +54,25 @@ def _plain_call(module: nn.Module, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
     return found
 
 
+def _check_call(module: nn.Module, *asked: str) -> None:
+    """Refuse a module that cannot take such arguments, before it is asked.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        inspect.signature(module.forward).bind(*asked)
+    except TypeError as error:
+        raise ValueError(
+            f"a {type(module).__name__} is asked as module({', '.join(asked)}), which it does not "
+            f"take ({error}): say with call= how it is asked, such as "
+            "wrap(module, process, call=lambda module, y, t, c: module(y, t))"
+        ) from None
+    except ValueError:  # scripted: what it takes is seen when it is called
+        return
+
+
 def wrap(
     module: nn.Module,
     process: Process,
@@ -61,6 +81,8 @@ def wrap(
     call: Call | None = None,
 ) -> Denoiser:
     r"""A network trained elsewhere as a denoiser, to compose, sample and fine-tune.
+
+    It is not for :func:`save`: keep the weights of the module as you did before.
 
     .. math:: \varepsilon = \frac{y_t - \sqrt{\bar\alpha_t}\, \hat y_0}{\sigma_t}, \qquad
               \varepsilon = \sqrt{\bar\alpha_t}\, \hat v + \sigma_t\, y_t
@@ -77,13 +99,15 @@ def wrap(
         The noise schedule and the units with which it was trained; see :meth:`Process.from_alphas`.
     predicts : {"eps", "x0", "v"}
     call : callable, optional
-        ``call(module, y, t, c)`` where it is asked in another way; by default ``module(y, t, c)``,
-        without conditions ``module(y, t)``.
+        ``call(module, y, t, c)`` where it is asked in another way, such as
+        ``lambda module, y, t, c: module(y, t)`` for one without conditions; by default
+        ``module(y, t, c)``, where the process has no conditions ``module(y, t)``.
 
     Raises
     ------
     ValueError
-        For another kind of module or prediction.
+        For another kind of module or prediction, and without ``call`` for one that takes other
+        arguments.
 
     Notes
     -----
@@ -96,6 +120,8 @@ def wrap(
         )
     if predicts not in ("eps", "x0", "v"):
         raise ValueError(f"predicts must be 'eps', 'x0' or 'v', not {predicts!r}")
+    if call is None:
+        _check_call(module, "y", "t", *["c"] * bool(process.dc))
     return Wrapped(module, process, predicts, call or _plain_call)
 
 
@@ -103,10 +129,16 @@ PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 
 
 def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Denoiser:
-    """A UNet of diffusers with its scheduler as a denoiser of flattened images.
+    r"""A UNet of diffusers with its scheduler as a denoiser of flattened images.
 
     Targets are the images' numbers in rows ``[n, dy]``, dy the product of ``shape``. A UNet with
     classes has one condition, the number of the class; another one has none: ``c [n, 0]``.
+
+    Of the scheduler only the noise and the kind of prediction count, not how it steps. Those that
+    step in :math:`x = y_t / \sqrt{\bar\alpha_t}` with noise :math:`\sigma = \sqrt{1 - \bar\alpha_t}
+    / \sqrt{\bar\alpha_t}` (Euler, Heun, LMS, KDPM2) hand the UNet :math:`x / \sqrt{\sigma^2 + 1}`,
+    which is :math:`y_t`: it is the same network, and Euler over the same timesteps is
+    :class:`~dualdiff.samplers.DDIM`.
 
     Parameters
     ----------
@@ -115,11 +147,13 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
     scheduler : object
         With ``alphas_cumprod`` and ``config.prediction_type``, such as ``diffusers.DDPMScheduler``.
     shape : (channels, height, width)
+        As ``in_channels`` and ``sample_size`` of the UNet's config say, where it has them.
 
     Raises
     ------
     ValueError
-        For a scheduler without these, and an unknown kind of prediction.
+        For a scheduler without these (flow matching, EDM), an unknown kind of prediction, timesteps
+        that are no step numbers (``timestep_type="continuous"``), and another shape.
 
     Examples
     --------
@@ -130,7 +164,8 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
         images = sample(both, torch.zeros(16, 0), generator)[:, 0].view(-1, 1, 8, 8)
         corrected = product(both, torch.zeros(1, 0), generator, draws=50, resampling=Resampling(50))
     """
-    kind = getattr(getattr(scheduler, "config", None), "prediction_type", None)
+    plan, config = (getattr(one, "config", None) for one in (scheduler, unet))
+    kind = getattr(plan, "prediction_type", None)
     if kind not in PREDICTIONS or not isinstance(
         getattr(scheduler, "alphas_cumprod", None), Tensor
     ):
@@ -138,8 +173,21 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
             f"scheduler must have alphas_cumprod and a prediction_type of "
             f"{', '.join(PREDICTIONS)} in its config, not {type(scheduler).__name__} with {kind!r}"
         )
-    classes = bool(getattr(getattr(unet, "config", None), "num_class_embeds", None))
-    size = tuple(map(int, shape))
+    if (timesteps := getattr(plan, "timestep_type", "discrete")) != "discrete":
+        raise ValueError(
+            f"scheduler must have timestep_type 'discrete', not {timesteps!r}: a UNet is asked for "
+            "step numbers here"
+        )
+    classes = bool(getattr(config, "num_class_embeds", None))
+    size, sides = tuple(map(int, shape)), getattr(config, "sample_size", None)
+    sides = sides if isinstance(sides, Sequence) else [sides] * 2
+    known = (getattr(config, "in_channels", None), *sides)
+    if len(size) != 3 or any(a not in (None, b) for a, b in zip(known, size, strict=True)):
+        raise ValueError(
+            f"shape must be (channels, height, width) as in the config of the UNet, {known}, not "
+            f"{size}; other sizes, where it takes them, are for wrap(unet, process, call=...)"
+        )
+    _check_call(unet, "y", "t")
     process = Process.from_alphas(scheduler.alphas_cumprod, dy=math.prod(size), dc=int(classes))
 
     def call(module: nn.Module, y: Tensor, t: Tensor, c: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.process import Process
+from dualdiff.randomness import check_generator
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class MLP(Denoiser):
         spread: Tensor | None = None,
     ) -> None:
         super().__init__()
+        check_generator(generator)
         self.process = process
         self.architecture = architecture
         dy, dc = process.dy, process.dc

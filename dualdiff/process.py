@@ -110,7 +110,8 @@ class Process:
         decreasing = bool((schedule[1:] < schedule[:-1]).all())
         if not (decreasing and bool((schedule > 0).all()) and bool((schedule < 1).all())):
             raise ValueError(
-                "alpha_bar must decrease strictly from t = 0 on and stay inside (0, 1)"
+                "alpha_bar must decrease strictly from t = 0 on and stay inside (0, 1); betas go "
+                "through Process.from_alphas(torch.cumprod(1 - beta, 0), dy=..., dc=...)"
             )
         for name in ("y_mean", "y_std", "c_mean", "c_std"):
             value = getattr(self, name)
@@ -157,10 +158,22 @@ class Process:
 
     @classmethod
     def from_alphas(cls, alphas_cumprod: Any, *, dy: int, dc: int = 0) -> Process:
-        """The schedule of a model trained elsewhere, in standardised units.
+        r"""The schedule of a model trained elsewhere, in standardised units.
 
-        ``alphas_cumprod [T]`` are its cumulative products of 1 - beta, from t = 0 (nearly clean).
-        Units of the data: ``dataclasses.replace(process, y_mean=..., y_std=...)``.
+        .. math:: \bar\alpha_t = \prod_{s \le t} (1 - \beta_s), \qquad t = 0, \dots, T - 1
+
+        Parameters
+        ----------
+        alphas_cumprod : Tensor [T]
+            From t = 0, nearly clean; of its betas ``torch.cumprod(1 - beta, 0)``.
+        dy, dc : int
+            Dimensions of target and condition. Their means are 0 and their scales 1; others are set
+            by ``dataclasses.replace(process, y_mean=..., y_std=..., c_mean=..., c_std=...)``.
+
+        Raises
+        ------
+        ValueError
+            If they do not decrease strictly inside (0, 1), as betas do not.
         """
         return cls._unit(floating("alphas_cumprod", alphas_cumprod), dy, dc)
 

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,6 +15,20 @@ def stream(seed: int, *labels: object, device: torch.device | str = "cpu") -> to
     """A generator of its own for every purpose, so that no step's numbers depend on another's."""
     digest = hashlib.sha256(repr((seed, *labels)).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def check_generator(value: Any) -> None:
+    """Refuse what is no generator, such as a seed.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, torch.Generator):
+        raise ValueError(
+            "generator must be a torch.Generator, such as torch.Generator().manual_seed(0), "
+            f"not {value!r:.60}"
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, evaluating
+from dualdiff.randomness import check_generator
 from dualdiff.training import finite, fit, noise_error, standardised
 
 
@@ -72,6 +73,7 @@ def train(
     if patience is not None and (held_out is None or patience < 1):
         given = "no held_out pairs" if held_out is None else f"patience {patience}"
         raise ValueError(f"patience must be at least 1 and needs held_out pairs, not {given}")
+    check_generator(generator)
     judge = None if held_out is None else _held_out_loss(denoiser, *held_out, generator)
     options |= {"epochs": epochs, "batch_size": batch_size, "generator": generator}
     steps = fit(denoiser, y, c, **options)

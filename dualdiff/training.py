@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dualdiff.denoisers import Denoiser
 from dualdiff.gradients import Gradient, differentiable
 from dualdiff.process import Process, floating
-from dualdiff.randomness import one_thread
+from dualdiff.randomness import check_generator, one_thread
 
 
 @dataclass(frozen=True)
@@ -196,13 +196,15 @@ def fit(
     Raises
     ------
     ValueError
-        At the call: for rows and numbers out of range, and a network that is frozen altogether.
+        At the call: for rows and numbers out of range, a generator that is none, and a network that
+        is frozen altogether.
 
     Warns
     -----
     UserWarning
         If nobody asks for a step: a run that never began trains nothing.
     """
+    check_generator(generator)
     y, c = standardised(denoiser, y, c)
     visited = len(y) if rows_per_epoch is None else rows_per_epoch
     counts = (("epochs", epochs), ("batch_size", batch_size), ("rows_per_epoch", visited))

@@ -17,7 +17,7 @@ from dualdiff.experiments.provenance import PROJECT
 from dualdiff.files import write
 from dualdiff.judging.entries import ENTRIES, as_draw
 from dualdiff.judging.problems import PROBLEMS, VERSION
-from dualdiff.judging.show import board, figure, png
+from dualdiff.judging.show import figure, png, words
 from dualdiff.judging.table import joined
 from dualdiff.judging.trials import SIZES, judged
 from dualdiff.randomness import stream
@@ -66,10 +66,11 @@ def judge(
     name : str
         What it is called; by default its own name.
     output : path, optional
-        Folder for the table ``NAME_v1.csv`` and the figure ``NAME_v1.png``.
+        Folder for the table ``NAME_v1.csv`` and the figure ``NAME_v1.png``; by default none.
     profile : str
         ``full`` has the sizes of the built-in rows; ``quick`` and ``smoke`` fewer samples, whose
-        floor is higher, so their ranks tell little.
+        floor is higher: they show that a rule runs, stand beside a floor of their own and have no
+        rank.
     quiet : bool
         No progress bar.
     say : callable
@@ -91,7 +92,8 @@ def judge(
     kind_of(rule)
     name = name or getattr(rule, "__name__", type(rule).__name__)
     if name in ENTRIES:
-        raise ValueError(f"name {name!r} is that of a built-in entry: give it another one")
+        taken = ", ".join(ENTRIES)
+        raise ValueError(f"name {name!r} is that of a built-in entry: it must be none of {taken}")
     if profile not in SIZES:
         raise ValueError(f"profile must be one of {', '.join(SIZES)}, not {profile!r}")
     others = built_in()
@@ -113,11 +115,13 @@ def judge(
                 bar.update()
     columns = ["scenario", "configuration", "seed", "metric", "value", "low", "high"]
     table = joined(pd.concat([others, pd.DataFrame(rows, columns=columns)]))
-    say(board(table, name).to_string())
+    say(words(table, name))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write(output / f"{name}_{VERSION}.csv", table.to_csv(index=False).encode())
-        write(output / f"{name}_{VERSION}.png", png(figure(table, name)))
+        files = [output / f"{name}_{VERSION}.{kind}" for kind in ("csv", "png")]
+        write(files[0], table.to_csv(index=False).encode())
+        write(files[1], png(figure(table, name)))
+        say(f"Table: {files[0]}\nFigure: {files[1]}")
     return table
 
 

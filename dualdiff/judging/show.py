@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from matplotlib.figure import Figure
 
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.rules import RULES
+from dualdiff.judging.entries import BUDGET
 from dualdiff.judging.problems import PROBLEMS
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 MARKERS = ("*", "o", "s", "^", "D")
+FEWER = "fewer samples: your scores have a higher floor; compare only with --profile full"
+"""Said wherever a newcomer has no rank."""
 
 
 def title(entry: str) -> str:
@@ -27,19 +31,43 @@ def title(entry: str) -> str:
 def board(table: pd.DataFrame, newcomer: str = "") -> pd.DataFrame:
     """A row per entry, best mean rank first, and a column of total variations per problem.
 
-    The newcomer has an arrow; the first row is the floor.
+    The newcomer has an arrow; the first row is the floor. One that has fewer samples has no rank
+    and stands first, below a floor of its own.
     """
-    wide = table.pivot(index="entry", columns="problem", values="value")[[*PROBLEMS]]
-    cells = wide.map(lambda v: "–" if np.isnan(v) else f"{v:.3f}")
+    wide = table.pivot(index="entry", columns="problem")
     rank = table.groupby("entry")["mean_rank"].first()
-    cells["calls"] = table.groupby("entry")["calls"].max().map("{:.0f}".format)
-    cells["mean rank"] = rank.map("{:.1f}".format)
-    cells = cells.loc[rank.sort_values(kind="stable").index]
-    floors = table.groupby("problem")["floor"].min()
-    first = pd.DataFrame({p: [f"{floors[p]:.3f}"] for p in PROBLEMS}, index=["floor"])
-    named = [f"{'→ ' * (entry == newcomer)}{title(entry)}" for entry in cells.index]
-    whole = pd.concat([first, cells.set_axis(named)]).fillna("")
-    return whole.rename(columns={key: problem.title for key, problem in PROBLEMS.items()})
+    rank = rank.sort_values(kind="stable", na_position="first")
+    first = {"floor": wide["floor"].min()}
+    if newcomer and np.isnan(rank[newcomer]):
+        first["→ floor"] = wide["floor"].loc[newcomer]
+    calls = table.groupby("entry")["calls"].max()
+    cells = wide["value"].loc[rank.index].assign(calls=calls, rank=rank)
+    cells.index = [f"{'→ ' * (entry == newcomer)}{title(entry)}" for entry in cells.index]
+    whole = pd.concat([pd.DataFrame(first).T, cells])
+    told = {problem: (one.title, 3) for problem, one in PROBLEMS.items()}
+    told |= {"calls": ("calls", 0), "rank": ("mean rank", 1)}
+    return pd.DataFrame(
+        {
+            name: whole[column].map(lambda v, k=digits: "–" if np.isnan(v) else f"{v:.{k}f}")
+            for column, (name, digits) in told.items()
+        }
+    )
+
+
+def words(table: pd.DataFrame, newcomer: str) -> str:
+    """The board in the columns of a terminal, problems by number, and what the columns are."""
+    numbers = {problem.title: f"{k}" for k, problem in enumerate(PROBLEMS.values(), 1)}
+    shown = board(table, newcomer).rename(columns=numbers | {"mean rank": "rank"})
+    shown.index = shown.index.str.slice(stop=28)
+    listed = ", ".join(f"{k} {name}" for name, k in numbers.items())
+    notes = [
+        f"Total variation to the product on problems {listed}; less is better. floor: the mean of "
+        "as many independent draws of the truth. rank: the mean over problems.",
+        "calls: of all members for a sample, on the problem where they are most: "
+        f"{BUDGET} of each, so {2 * BUDGET} of two members and {3 * BUDGET} of three.",
+        *[FEWER] * ("→ floor" in shown.index),
+    ]
+    return "\n".join([shown.to_string(), *(fill(note, 100) for note in notes)])
 
 
 def figure(table: pd.DataFrame, newcomer: str = "") -> Figure:
@@ -56,7 +84,13 @@ def figure(table: pd.DataFrame, newcomer: str = "") -> Figure:
     rest = table[~table["entry"].isin(shown)]
     grey: dict[str, Any] = {"color": "#BBBBBB", "ms": 4, "zorder": 1}
     axes.plot(rest["value"], places[rest.index], "o", label="others", **grey)
-    axes.plot(table["floor"], places, "|", color="black", ms=16, mew=1.6, label="floor", zorder=2)
+    bar: dict[str, Any] = {"marker": "|", "ls": "", "ms": 16, "mew": 1.6, "zorder": 2}
+    fewer = table["rank"].isna()
+    axes.plot(table["floor"][~fewer], places[~fewer], color="black", label="floor", **bar)
+    if fewer.any():
+        bar |= {"color": COLOURS[0], "label": f"floor of {newcomer}"}
+        axes.plot(table["floor"][fewer], places[fewer], **bar)
+        axes.set_title(FEWER, fontsize=9)
     for k, entry in enumerate(shown):
         own = table[table["entry"] == entry]
         ends = [own["value"] - own["low"], own["high"] - own["value"]]

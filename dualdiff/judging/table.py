@@ -23,7 +23,8 @@ def joined(rows: pd.DataFrame) -> pd.DataFrame:
         ``problem, entry``; ``value, low, high``, the total variation with a 95 % t interval over
         seeds; ``floor``, that of as many draws of the truth; ``left``, where it is asked, and
         ``left_truth``; ``calls`` per sample and ``steps``; ``rank`` among all entries on the
-        problem; ``mean_rank`` over the problems of the entry.
+        problem; ``mean_rank`` over the problems of the entry. Both are missing for an entry of
+        fewer samples than others: its floor is higher, so its place says nothing.
     """
     wide = rows.pivot_table("value", ["scenario", "configuration", "seed"], "metric")
     grouped = wide.groupby(level=[0, 1])
@@ -35,8 +36,10 @@ def joined(rows: pd.DataFrame) -> pd.DataFrame:
     half = error * stats.t.ppf(0.975, (count - 1).clip(lower=1))
     table["low"], table["high"] = (table["value"] - half).clip(lower=0), table["value"] + half
     table = table.reset_index().rename(columns={"scenario": "problem", "configuration": "entry"})
-    table["rank"] = table.groupby("problem")["value"].rank(method="min").astype(int)
-    table["mean_rank"] = table.groupby("entry")["rank"].transform("mean")
+    lowest = table.groupby("problem")["floor"].transform("min")
+    alike = table["value"].where(table["floor"] <= 1.001 * lowest)  # kept to seven digits
+    table["rank"] = alike.groupby(table["problem"]).rank(method="min").astype("Int64")
+    table["mean_rank"] = table.groupby("entry")["rank"].transform("mean").astype(float)
     place = table["problem"].map([*PROBLEMS].index)
     table = table.assign(place=place).sort_values(["place", "rank"], kind="stable")
     first = ["problem", "entry", "value", "low", "high", "floor", "rank", "mean_rank"]

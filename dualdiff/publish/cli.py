@@ -334,7 +334,7 @@ def _confirm(part: str, count: int, folder: Path) -> None:
 )
 @click.argument("rule", metavar="FILE.py[:NAME]")
 @_option("-o", "--output", **_OUTPUT, help="of the table and the figure (.)")
-@_option("--profile", default="full", help=f"{_PROFILES} (full: as the built-in rows)")
+@_option("--profile", default="full", help=f"{_PROFILES} (full; others have no rank)")
 @_option("--quiet", help="no progress bar")
 def _judge(rule: str, output: Path | None, **settings: Any) -> None:
     """Judge a rule of your own beside all built-in ones, at equal numbers of network calls.
@@ -342,7 +342,8 @@ def _judge(rule: str, output: Path | None, **settings: Any) -> None:
     FILE.py is executed. Its function NAME (the only one, by default) is a rule, make(members) ->
     Denoiser of a mapping of names to denoisers, or a sampler, (members, conditions, generator, *,
     draws) -> samples [n, draws, dy]. The laws that every rule keeps are checked first; then come
-    ten problems whose truth is known. The table and the figure are NAME_v1.csv and NAME_v1.png.
+    ten problems whose truth is known. The table and the figure are NAME_v1.csv and NAME_v1.png; a
+    name of a built-in entry is refused.
     """
     from dualdiff.judging import run
 
