@@ -38,15 +38,9 @@ WORLDS = [(annulus(), "plain"), (annulus(), "tuned"), (shelf(), "plain")]
 OWN = pytest.mark.parametrize(("world", "recipe"), WORLDS, ids=lambda x: getattr(x, "name", x))
 
 
-def test_the_ring_is_a_law() -> None:
-    """Drawn is inside, in cells of equal mass; outside there is a distance and no cell."""
+def test_the_distance_to_the_ring_is_that_to_the_nearest_of_many_draws() -> None:
+    """Where there is a distance there is no cell."""
     for ring in (Ring(1.0, 2.0), Ring(1.0, 2.0, turn=2.0)):
-        n = 400 * ring.n_cells
-        c = torch.randn(n, 2, generator=generator(1))
-        y = ring.draw(c, generator(2))
-        counts = torch.bincount(ring.cells(y, c), minlength=ring.n_cells).double()
-        chi2, freedom = float(((counts - 400) ** 2 / 400).sum()), ring.n_cells - 1
-        assert abs(chi2 - freedom) < 4 * (2 * freedom) ** 0.5
         u = 2 * torch.randn(500, 2, generator=generator(3))
         far = ring.distance(u, torch.zeros(2))
         drawn = ring.draw(torch.zeros(20_000, 2), generator(4))

@@ -25,22 +25,9 @@ def check_sampler(sampler: Sampler, generator: torch.Generator) -> Report:
 
     It visits the steps from T - 1 down to 0; a step changes nothing of the state that it is given,
     and a batch is its rows; it samples a Gaussian with the right mean and spread; the same seed
-    gives the same samples in chunks of any size; and it is deterministic exactly if it says so.
-
-    Parameters
-    ----------
-    sampler : Sampler
-        With 20 steps or more; ``steps=None`` takes 200.
-    generator : torch.Generator
-
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    ValueError
-        For what is no Sampler.
+    gives the same samples in chunks of any size; and it is deterministic exactly if it says so. It
+    should have 20 steps or more; ``steps=None`` takes 200. Arguments, report and errors:
+    :mod:`dualdiff.checks`.
     """
     if not isinstance(sampler, Sampler):
         raise ValueError(
@@ -89,8 +76,8 @@ def check_sampler(sampler: Sampler, generator: torch.Generator) -> Report:
         return right, f"{seen}, allowed {BIAS} of the spread and {ERRORS:g} standard errors"
 
     def chunks() -> tuple[bool, str]:
-        first = drawn()
-        near, seen = close(drawn(chunk=1024), first, 1e-4)
+        first = drawn(chunk=1)
+        near, seen = close(drawn(chunk=SAMPLES), first, 1e-4)
         differs = not torch.equal(drawn(1), first)
         return near and differs, f"{seen}; another seed gives others: {differs}"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from annulus import Ring, Standing
-from conftest import denoisers, generator
+from conftest import generator
 
 from dualdiff.checks import Report, check_denoiser, check_region, check_rule, check_sampler
 from dualdiff.compose import Weighted
@@ -13,7 +13,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.densities import Cut, Union, by_points
 from dualdiff.exact import Exact, ExactBox
 from dualdiff.process import Process
-from dualdiff.regions import Box, Disc
+from dualdiff.regions import Box
 from dualdiff.samplers import DDIM, DDPM, Sampler, State, sample
 
 
@@ -32,7 +32,6 @@ def broken(report: Report) -> str:
 @pytest.mark.parametrize(
     "region",
     [
-        Disc(1.0, height=2.0),
         Ring(1.0, 2.0),
         Ring(1.0, 2.0, turn=2.0),
         Standing((-1.0, -1.0, 0.0), (1.0, 1.0, 1.0)),
@@ -123,11 +122,6 @@ PROCESS = Process.linear(40, dy=2, dc=2)
 BOX = ExactBox(PROCESS, (-1.0, -0.5), (0.5, 1.0))
 
 
-@pytest.mark.parametrize("name", denoisers())
-def test_denoisers_keep_the_laws(name: str) -> None:
-    check_denoiser(denoisers()[name], generator()).raise_if_failed()
-
-
 def test_members_of_ones_own_keep_the_laws() -> None:
     check_denoiser(by_points(Ring(1.0, 2.0), PROCESS, generator()), generator()).raise_if_failed()
     check_denoiser(Union([BOX, BOX], [1.0, 2.0]), generator()).raise_if_failed()
@@ -176,11 +170,6 @@ def test_what_is_no_denoiser_is_refused() -> None:
 
 
 # ---- samplers ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sampler", [DDPM(100), DDPM(50, "posterior"), DDIM(50, eta=0.5)], ids=str)
-def test_samplers_keep_the_laws(sampler: Sampler) -> None:
-    check_sampler(sampler, generator()).raise_if_failed()
 
 
 @dataclass(frozen=True)
