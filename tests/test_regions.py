@@ -130,6 +130,7 @@ def test_k_draws_per_condition_are_different_and_belong_to_their_condition(regio
     c = torch.arange(3.0)[:, None] * 10 * torch.ones(region.dim)
     y, again = (region.draw(c, make_generator(), k=500) for _ in range(2))
     assert torch.equal(y, again)
+    assert not torch.equal(y, region.draw(c, make_generator(1), k=500))
     inside = region.contains(y[:, None], c[None, :, None])  # every draw against every condition
     assert torch.equal(inside.all(-1), torch.eye(3, dtype=torch.bool))
     assert torch.equal(inside.any(-1), torch.eye(3, dtype=torch.bool))

@@ -60,7 +60,7 @@ def check_rule(make: Make, generator: torch.Generator, *, product: bool = True) 
     not even the sum is the noise of the product, so whatever weights do there is not seen (from 1
     at t = 0 to 1.3 at T - 1 they pass). What samples are worth is for :func:`dualdiff.judge`. A
     sampler gives finite samples of the right shape, the same for the same seed, of the product of
-    two Gaussians. Arguments, report and errors: :mod:`dualdiff.checks`, and
+    two Gaussians. Report and errors: :mod:`dualdiff.checks`.
 
     Parameters
     ----------

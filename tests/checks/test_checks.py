@@ -1,5 +1,6 @@
 """Checks pass what is right, and catch what is wrong by the law that it breaks."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -92,9 +93,26 @@ class Off(Box):
         return tuple(v / 2 for v in self.low), self.high
 
 
+class Tilted(Box):
+    def moments(self):  # type: ignore[no-untyped-def]
+        mean, covariance = super().moments()
+        return mean, covariance + 0.05 * (1 - torch.eye(self.dim))
+
+
+class Even(Ring):
+    """Angles in steps: no independent draws."""
+
+    def _draw(self, n, generator):  # type: ignore[no-untyped-def]
+        area, angle = torch.arange(n) * 0.618034 % 1, 2 * math.pi * torch.arange(n) / n
+        r = (1 + 3 * area).sqrt()
+        return torch.stack([r * angle.cos(), r * angle.sin()], -1)
+
+
 @pytest.mark.parametrize(
     "region, law",
     [
+        (Tilted((-1.0,) * 2, (1.0,) * 2), "moments are those of the draws"),
+        (Even(1.0, 2.0), "cells have equal mass"),
         (Crowded(1.0, 2.0), "cells have equal mass"),
         (Stretched(1.0, 2.0), "never more than that to the nearest draw"),
         (Stretched(1.0, 2.0), "changes no more than the point moves"),
@@ -156,6 +174,7 @@ class Wrong(ExactBox):
         (Own(lambda d, y, t, c: y.double()), "has the type of y"),
         (Otherwise(lambda d, y, t, c: y), "bound to its conditions"),
         (Own(lambda d, y, t, c: y - y.mean(0)), "a batch is its rows"),
+        (Own(lambda d, y, t, c: y * torch.as_tensor(t).view(-1, 1).sort(0)[0]), "its rows"),
         (Own(lambda d, y, t, c: y + torch.randn(1, generator=d.noise)), "the same call"),
         (Wrong(PROCESS, BOX.low, BOX.high), "gradient of the log density"),
     ],
