@@ -10,8 +10,8 @@ from conftest import denoisers, generator
 from dualdiff.checks import Report, check_denoiser, check_region, check_rule, check_sampler
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
-from dualdiff.densities import Cut, Union, by_points
 from dualdiff.exact import Exact, ExactBox
+from dualdiff.experiments.densities import Cut, Union, by_points
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc
 from dualdiff.samplers import DDIM, DDPM, Sampler, State, sample
