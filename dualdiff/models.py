@@ -63,7 +63,7 @@ def _check_call(module: nn.Module, *asked: str) -> None:
     """
     try:
         known = inspect.signature(module.forward)
-    except (TypeError, ValueError):  # scripted: what it takes is seen when it is called
+    except (TypeError, ValueError):  # traced: what it takes is seen when it is called
         return
     try:
         known.bind(*asked)

@@ -9,7 +9,7 @@ BUDGETS = {
     ".": 3_000,
     "experiments": 2_740,
     "checks": 430,
-    "judging": 543,
+    "judging": 540,
     "robot": 1_430,
     "results": 504,
     "data": 800,
