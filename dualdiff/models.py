@@ -182,14 +182,14 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
         )
     classes = bool(getattr(config, "num_class_embeds", None))
     size = tuple(map(int, shape))
-    sides = getattr(config, "sample_size", None)
-    sides = sides if isinstance(sides, Sequence) else [sides] * (len(size) - 1)
-    known = (getattr(config, "in_channels", None), *sides)
+    channels, sides = (getattr(config, name, None) for name in ("in_channels", "sample_size"))
+    known = channels, *(sides if isinstance(sides, Sequence) else [sides] * (len(size) - 1))
     right = [a in (None, b) for a, b in zip(known, size, strict=False)]
     if len(known) != len(size) or not all(right):
         raise ValueError(
-            f"shape must be (channels, height, width) as in the config of the UNet, {known}, not "
-            f"{size}; other sizes, where it takes them, are for wrap(unet, process, call=...)"
+            f"shape must be (channels, height, width) as in the config of the UNet, in_channels "
+            f"{channels} and sample_size {sides}, not {size}; other sizes, where it takes them, are "
+            "for wrap(unet, process, call=...)"
         )
     _check_call(unet, "y", "t")
     process = Process.from_alphas(scheduler.alphas_cumprod, dy=math.prod(size), dc=int(classes))
