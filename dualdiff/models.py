@@ -188,7 +188,7 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
     if len(known) != len(size) or not all(right):
         raise ValueError(
             f"shape must be (channels, height, width) as in the config of the UNet, in_channels "
-            f"{channels} and sample_size {sides}, not {size}; other sizes, where it takes them, are "
+            f"{channels} and sample_size {sides}, not {size}; other sizes, where it takes any, are "
             "for wrap(unet, process, call=...)"
         )
     _check_call(unet, "y", "t")

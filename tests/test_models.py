@@ -368,7 +368,7 @@ class Mine(MLP):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda p: save(p, wrap(linear(3, 3), PROCESS)), "Wrapped cannot be saved"),
+        (lambda p: save(p, wrap(Asked("more"), PROCESS)), "Wrapped cannot be saved"),
         (lambda p: save(p, Mine(PROCESS, Architecture(4, 0), generator())), "Mine cannot be saved"),
         (lambda p: save(p, linear(3, 3)), "not a Denoiser"),
         (lambda p: save(p, network(), about={"a": math.nan}), "about must be JSON"),
