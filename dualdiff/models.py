@@ -62,15 +62,17 @@ def _check_call(module: nn.Module, *asked: str) -> None:
     ValueError
     """
     try:
-        inspect.signature(module.forward).bind(*asked)
+        known = inspect.signature(module.forward)
+    except (TypeError, ValueError):  # traced: what it takes is seen when it is called
+        return
+    try:
+        known.bind(*asked)
     except TypeError as error:
         raise ValueError(
             f"a {type(module).__name__} is asked as module({', '.join(asked)}), which it does not "
             f"take ({error}): say with call= how it is asked, such as "
             "wrap(module, process, call=lambda module, y, t, c: module(y, t))"
         ) from None
-    except ValueError:  # scripted: what it takes is seen when it is called
-        return
 
 
 def wrap(
@@ -179,13 +181,15 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
             "step numbers here"
         )
     classes = bool(getattr(config, "num_class_embeds", None))
-    size, sides = tuple(map(int, shape)), getattr(config, "sample_size", None)
-    sides = sides if isinstance(sides, Sequence) else [sides] * 2
-    known = (getattr(config, "in_channels", None), *sides)
-    if len(size) != 3 or any(a not in (None, b) for a, b in zip(known, size, strict=True)):
+    size = tuple(map(int, shape))
+    channels, sides = (getattr(config, name, None) for name in ("in_channels", "sample_size"))
+    known = channels, *(sides if isinstance(sides, Sequence) else [sides] * (len(size) - 1))
+    right = [a in (None, b) for a, b in zip(known, size, strict=False)]
+    if len(known) != len(size) or not all(right):
         raise ValueError(
-            f"shape must be (channels, height, width) as in the config of the UNet, {known}, not "
-            f"{size}; other sizes, where it takes them, are for wrap(unet, process, call=...)"
+            f"shape must be (channels, height, width) as in the config of the UNet, in_channels "
+            f"{channels} and sample_size {sides}, not {size}; other sizes, where it takes any, are "
+            "for wrap(unet, process, call=...)"
         )
     _check_call(unet, "y", "t")
     process = Process.from_alphas(scheduler.alphas_cumprod, dy=math.prod(size), dc=int(classes))

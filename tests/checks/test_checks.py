@@ -255,6 +255,16 @@ def test_right_rules_keep_the_laws() -> None:
     check_rule(half, generator(), product=False).raise_if_failed()
 
 
+@pytest.mark.parametrize("first, last, holds", [(1.0, 1.3, True), (1.3, 1.0, False)])
+def test_the_product_is_looked_for_at_the_lowest_noise(first, last, holds: bool) -> None:  # type: ignore[no-untyped-def]
+    """At more noise the sum itself is not the noise of the product."""
+
+    def ramp(members):  # type: ignore[no-untyped-def]
+        return Weighted(members, dict.fromkeys(members, torch.linspace(first, last, 100)))
+
+    assert check_rule(ramp, generator()).passed == holds
+
+
 def by_place(members):  # type: ignore[no-untyped-def]
     (first, _), *rest = members.items()
     return Weighted(members, {first: 2.0, **{name: 1.0 for name, _ in rest}})
