@@ -167,18 +167,13 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
         corrected = product(both, torch.zeros(1, 0), generator, draws=50, resampling=Resampling(50))
     """
     plan, config = (getattr(one, "config", None) for one in (scheduler, unet))
-    kind = getattr(plan, "prediction_type", None)
-    if kind not in PREDICTIONS or not isinstance(
-        getattr(scheduler, "alphas_cumprod", None), Tensor
-    ):
+    kind, times = getattr(plan, "prediction_type", None), getattr(plan, "timestep_type", "discrete")
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if kind not in PREDICTIONS or times != "discrete" or not isinstance(alphas, Tensor):
         raise ValueError(
-            f"scheduler must have alphas_cumprod and a prediction_type of "
-            f"{', '.join(PREDICTIONS)} in its config, not {type(scheduler).__name__} with {kind!r}"
-        )
-    if (timesteps := getattr(plan, "timestep_type", "discrete")) != "discrete":
-        raise ValueError(
-            f"scheduler must have timestep_type 'discrete', not {timesteps!r}: a UNet is asked for "
-            "step numbers here"
+            f"scheduler must have alphas_cumprod and in its config a prediction_type of "
+            f"{', '.join(PREDICTIONS)} and no timestep_type but 'discrete', not "
+            f"{type(scheduler).__name__} with {kind!r} and {times!r}"
         )
     classes = bool(getattr(config, "num_class_embeds", None))
     size = tuple(map(int, shape))
@@ -192,7 +187,7 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
             "for wrap(unet, process, call=...)"
         )
     _check_call(unet, "y", "t")
-    process = Process.from_alphas(scheduler.alphas_cumprod, dy=math.prod(size), dc=int(classes))
+    process = Process.from_alphas(alphas, dy=math.prod(size), dc=int(classes))
 
     def call(module: nn.Module, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
         told = {"class_labels": c[:, 0].round().long()} if classes else {}

@@ -139,11 +139,11 @@ def test_a_module_without_conditions_is_asked_without() -> None:
 SHAPE = (1, 8, 8)
 
 
-def unet(seed: int, **options: Any) -> diffusers.UNet2DModel:
+def unet(seed: int, sample_size: Any = 8, **options: Any) -> diffusers.UNet2DModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return diffusers.UNet2DModel(
-            sample_size=8,
+            sample_size=sample_size,
             in_channels=1,
             out_channels=1,
             block_out_channels=(8, 16),
@@ -223,7 +223,7 @@ CONTINUOUS = {"timestep_type": "continuous", "prediction_type": "v_prediction"}
     [
         (diffusers.FlowMatchEulerDiscreteScheduler(), "alphas_cumprod"),
         (diffusers.EDMEulerScheduler(), "alphas_cumprod"),
-        (diffusers.EulerDiscreteScheduler(**CONTINUOUS), "timestep_type 'discrete'"),
+        (diffusers.EulerDiscreteScheduler(**CONTINUOUS), "'discrete', not .* 'continuous'"),
     ],
     ids=lambda one: type(one).__name__,
 )
@@ -236,6 +236,14 @@ def test_a_scheduler_of_other_noise_or_times_is_refused(plan: Any, words: str) -
 def test_another_shape_than_the_unet_has_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="in_channels 1 and sample_size 8, not"):
         from_diffusers(unet(0), scheduler(), shape)
+
+
+def test_the_sides_of_a_unet_are_two_numbers_or_unknown() -> None:
+    for size, shape in (((8, 16), (1, 8, 16)), (None, (1, 16, 8))):
+        assert from_diffusers(unet(0, size), scheduler(), shape).process.dy == 128
+    for shape in ((1, 16, 8), (1, 8), (1, 8, 16, 2)):
+        with pytest.raises(ValueError, match=r"sample_size .8, 16., not"):
+            from_diffusers(unet(0, (8, 16)), scheduler(), shape)
 
 
 def test_two_unets_are_composed_sampled_and_corrected() -> None:
