@@ -89,7 +89,7 @@ def check_sampler(sampler: Sampler, generator: torch.Generator) -> Report:
         return right, f"{seen}, allowed {BIAS} of the spread and {ERRORS:g} standard errors"
 
     def chunks() -> tuple[bool, str]:
-        first = drawn()
+        first = drawn(chunk=4096)
         near, seen = close(drawn(chunk=1024), first, 1e-4)
         differs = not torch.equal(drawn(1), first)
         return near and differs, f"{seen}; another seed gives others: {differs}"
