@@ -62,15 +62,17 @@ def _check_call(module: nn.Module, *asked: str) -> None:
     ValueError
     """
     try:
-        inspect.signature(module.forward).bind(*asked)
+        known = inspect.signature(module.forward)
+    except (TypeError, ValueError):  # traced: what it takes is seen when it is called
+        return
+    try:
+        known.bind(*asked)
     except TypeError as error:
         raise ValueError(
             f"a {type(module).__name__} is asked as module({', '.join(asked)}), which it does not "
             f"take ({error}): say with call= how it is asked, such as "
             "wrap(module, process, call=lambda module, y, t, c: module(y, t))"
         ) from None
-    except ValueError:  # scripted: what it takes is seen when it is called
-        return
 
 
 def wrap(
@@ -165,30 +167,27 @@ def from_diffusers(unet: nn.Module, scheduler: Any, shape: Sequence[int]) -> Den
         corrected = product(both, torch.zeros(1, 0), generator, draws=50, resampling=Resampling(50))
     """
     plan, config = (getattr(one, "config", None) for one in (scheduler, unet))
-    kind = getattr(plan, "prediction_type", None)
-    if kind not in PREDICTIONS or not isinstance(
-        getattr(scheduler, "alphas_cumprod", None), Tensor
-    ):
+    kind, times = getattr(plan, "prediction_type", None), getattr(plan, "timestep_type", "discrete")
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if kind not in PREDICTIONS or times != "discrete" or not isinstance(alphas, Tensor):
         raise ValueError(
-            f"scheduler must have alphas_cumprod and a prediction_type of "
-            f"{', '.join(PREDICTIONS)} in its config, not {type(scheduler).__name__} with {kind!r}"
-        )
-    if (timesteps := getattr(plan, "timestep_type", "discrete")) != "discrete":
-        raise ValueError(
-            f"scheduler must have timestep_type 'discrete', not {timesteps!r}: a UNet is asked for "
-            "step numbers here"
+            f"scheduler must have alphas_cumprod and in its config a prediction_type of "
+            f"{', '.join(PREDICTIONS)} and no timestep_type but 'discrete', not "
+            f"{type(scheduler).__name__} with {kind!r} and {times!r}"
         )
     classes = bool(getattr(config, "num_class_embeds", None))
-    size, sides = tuple(map(int, shape)), getattr(config, "sample_size", None)
-    sides = sides if isinstance(sides, Sequence) else [sides] * 2
-    known = (getattr(config, "in_channels", None), *sides)
-    if len(size) != 3 or any(a not in (None, b) for a, b in zip(known, size, strict=True)):
+    size = tuple(map(int, shape))
+    channels, sides = (getattr(config, name, None) for name in ("in_channels", "sample_size"))
+    known = channels, *(sides if isinstance(sides, Sequence) else [sides] * (len(size) - 1))
+    right = [a in (None, b) for a, b in zip(known, size, strict=False)]
+    if len(known) != len(size) or not all(right):
         raise ValueError(
-            f"shape must be (channels, height, width) as in the config of the UNet, {known}, not "
-            f"{size}; other sizes, where it takes them, are for wrap(unet, process, call=...)"
+            f"shape must be (channels, height, width) as in the config of the UNet, in_channels "
+            f"{channels} and sample_size {sides}, not {size}; other sizes, where it takes any, are "
+            "for wrap(unet, process, call=...)"
         )
     _check_call(unet, "y", "t")
-    process = Process.from_alphas(scheduler.alphas_cumprod, dy=math.prod(size), dc=int(classes))
+    process = Process.from_alphas(alphas, dy=math.prod(size), dc=int(classes))
 
     def call(module: nn.Module, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
         told = {"class_labels": c[:, 0].round().long()} if classes else {}

@@ -7,17 +7,17 @@ from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
     ".": 3_000,
-    "experiments": 2_740,
+    "experiments": 2_940,
     "checks": 430,
-    "judging": 543,
+    "judging": 545,
     "robot": 1_430,
-    "results": 504,
-    "data": 800,
-    "pages": 400,
+    "results": 506,
+    "data": 1_245,
+    "pages": 415,
     "readings": 395,
     "plots": 1_010,
     "widgets": 1_243,
-    "publish": 1_877,
+    "publish": 1_881,
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""

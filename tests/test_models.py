@@ -23,7 +23,7 @@ from dualdiff.models import about, from_diffusers, in_units_of, load, save, wrap
 from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.resampling import Resampling
-from dualdiff.samplers import DDPM, sample
+from dualdiff.samplers import DDIM, DDPM, sample
 from dualdiff.stopping import train
 
 PROCESS = Process.linear(20, dy=3, dc=2)
@@ -106,16 +106,44 @@ def test_a_wrapped_module_learns_by_low_rank_updates() -> None:
     assert sum(p.numel() for p in small.parameters() if p.requires_grad) == 5 + 3
 
 
+class Asked(nn.Module):
+    """A module of two arguments, and perhaps more."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.forward = {  # type: ignore[assignment]
+            (): lambda y, t: y,
+            ("more",): lambda y, t, *more: y,
+            ("default",): lambda y, t, c=None, d=None: y,
+        }[names]
+
+
+@pytest.mark.parametrize("names", [("more",), ("default",)])
+def test_a_module_that_can_be_asked_is_taken(names: tuple[str, ...]) -> None:
+    assert torch.equal(wrap(Asked(*names), PROCESS)(Y, 3, C), Y)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_traced_module_is_taken_as_it_is() -> None:
+    """What it takes cannot be read from it; it may be asked all the same."""
+    wrap(torch.jit.trace(linear(5, 3), torch.ones(1, 5)), PROCESS)
+
+
+def test_a_module_without_conditions_is_asked_without() -> None:
+    assert torch.equal(wrap(Asked(), Process.linear(20, dy=3, dc=0))(Y, 3, C[:, :0]), Y)
+    assert torch.equal(wrap(Asked(), PROCESS, call=lambda m, y, t, c: m(y, t))(Y, 3, C), Y)
+
+
 # --- diffusers ----------------------------------------------------------------------------------
 
 SHAPE = (1, 8, 8)
 
 
-def unet(seed: int, **options: Any) -> diffusers.UNet2DModel:
+def unet(seed: int, sample_size: Any = 8, **options: Any) -> diffusers.UNet2DModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return diffusers.UNet2DModel(
-            sample_size=8,
+            sample_size=sample_size,
             in_channels=1,
             out_channels=1,
             block_out_channels=(8, 16),
@@ -157,6 +185,65 @@ def test_one_member_is_sampled_as_diffusers_does(
     scale = float(images.abs().max())
     assert math.isfinite(scale) and scale > 0
     torch.testing.assert_close(found[:, 0].view_as(images), images, atol=1e-5 * scale, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("steps", [20, 4])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_a_scheduler_of_scaled_inputs_has_the_same_network(
+    kind: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Euler's steps in y / sqrt(alpha_bar) are those of DDIM in y, over the same timesteps."""
+    plan = diffusers.EulerDiscreteScheduler(
+        num_train_timesteps=19 + (steps == 20),
+        beta_start=1e-3,
+        beta_end=0.2,
+        prediction_type=kind,
+    )
+    model, noise = unet(0), torch.randn(4, 64, generator=generator())
+    monkeypatch.setattr("dualdiff.chunks.Streams.__call__", lambda self: noise.clone())
+    ours = from_diffusers(model, plan, SHAPE)
+    found = sample(ours, torch.zeros(4, 0), generator(), sampler=DDIM(steps=steps))
+    plan.set_timesteps(steps)  # whole numbers
+    assert bool((plan.timesteps == plan.timesteps.round()).all())
+    images = noise.view(4, *SHAPE) * (1 + plan.sigmas[0] ** 2).sqrt()
+    with torch.no_grad():
+        for t in plan.timesteps:
+            eps = model(plan.scale_model_input(images, t), t).sample
+            images = plan.step(eps, t, images).prev_sample
+    scale = float(images.abs().max())
+    torch.testing.assert_close(found[:, 0].view_as(images), images, atol=1e-5 * scale, rtol=1e-5)
+
+
+CONTINUOUS = {"timestep_type": "continuous", "prediction_type": "v_prediction"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (diffusers.FlowMatchEulerDiscreteScheduler(), "alphas_cumprod"),
+        (diffusers.EDMEulerScheduler(), "alphas_cumprod"),
+        (diffusers.EulerDiscreteScheduler(**CONTINUOUS), "'discrete', not .* 'continuous'"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_scheduler_of_other_noise_or_times_is_refused(plan: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        from_diffusers(unet(0), plan, SHAPE)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 16, 16), (1, 8, 16), (8, 8), (64,)])
+def test_another_shape_than_the_unet_has_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="in_channels 1 and sample_size 8, not"):
+        from_diffusers(unet(0), scheduler(), shape)
+
+
+def test_the_sides_of_a_unet_are_two_numbers_or_unknown() -> None:
+    for size, shape in (((8, 16), (1, 8, 16)), (None, (1, 16, 8))):
+        assert from_diffusers(unet(0, size), scheduler(), shape).process.dy == 128
+    for shape in ((1, 16, 8), (1, 8), (1, 8, 16, 2)):
+        with pytest.raises(ValueError, match=r"sample_size .8, 16., not"):
+            from_diffusers(unet(0, (8, 16)), scheduler(), shape)
 
 
 def test_two_unets_are_composed_sampled_and_corrected() -> None:
@@ -289,14 +376,17 @@ class Mine(MLP):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda p: save(p, wrap(linear(3, 3), PROCESS)), "Wrapped cannot be saved"),
+        (lambda p: save(p, wrap(Asked("more"), PROCESS)), "Wrapped cannot be saved"),
         (lambda p: save(p, Mine(PROCESS, Architecture(4, 0), generator())), "Mine cannot be saved"),
         (lambda p: save(p, linear(3, 3)), "not a Denoiser"),
         (lambda p: save(p, network(), about={"a": math.nan}), "about must be JSON"),
         (lambda p: save(p, network(), about={"a": torch.ones(1)}), "about must be JSON"),
         (lambda p: wrap(network(), PROCESS), "no Denoiser yet"),
         (lambda p: wrap(linear(3, 3), PROCESS, predicts="x"), "predicts must be"),
+        (lambda p: wrap(Asked(), PROCESS), r"module\(y, t, c\).* with call="),
+        (lambda p: wrap(linear(3, 3), Process.linear(20, dy=3, dc=0)), r"module\(y, t\).*call="),
         (lambda p: from_diffusers(linear(3, 3), object(), SHAPE), "scheduler must have"),
+        (lambda p: from_diffusers(linear(3, 3), scheduler(), SHAPE), "call="),
         (
             lambda p: in_units_of(network(), replace(PROCESS, y_std=torch.full((3,), 2.0))),
             "scales of the target differ",

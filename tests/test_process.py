@@ -202,3 +202,11 @@ def test_steps_in_any_integers_are_the_same_steps(steps: list[int]) -> None:
         for t in steps:
             assert level(np.int64(t)) == level(t) and type(level(t)) is float
             assert level(torch.tensor(t)) == torch.tensor(level(t), dtype=torch.float32)
+
+
+def test_betas_become_a_process() -> None:
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    process = Process.from_alphas(torch.cumprod(1 - beta, 0), dy=2)
+    torch.testing.assert_close(process.beta, beta)
+    with pytest.raises(ValueError, match="betas go through Process.from_alphas"):
+        Process(beta, process.y_mean, process.y_std, process.c_mean, process.c_std)

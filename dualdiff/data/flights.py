@@ -191,8 +191,11 @@ class FlightsTrial(Trial):
     def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         size = {name: getattr(self.profile, name) for name in SIZED}
         asked = {"group": self.group, "way": self.configuration, "recipe": self.recipe_name}
-        method = digest(METHODS.get(self.configuration))
-        return {**asked, **size, "seed": self.seed, "flights": SHA256, "method": method}
+        return {**asked, **size, "seed": self.seed, "flights": SHA256}
+
+    def code(self) -> dict[str, Any]:
+        """Versions of the code, a method of one's own included, as JSON."""
+        return {**super().code(), "method": digest(METHODS.get(self.configuration))}
 
     def networks(
         self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
@@ -294,5 +297,5 @@ def flights_trials(
     ]
 
 
-SCALES = {"smoke": (1_024, 2, 8, 1), "quick": (20_000, 30, 300, 1), "full": (50_000, 60, 600, 3)}
+SCALES = {"smoke": (1_024, 2, 8, 1), "quick": (20_000, 30, 300, 1), "full": (50_000, 60, 600, 2)}
 """At a profile: general flights, epochs, epochs of special flights, seeds."""

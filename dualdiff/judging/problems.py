@@ -16,8 +16,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from dualdiff.densities import Union
 from dualdiff.exact import Exact, ExactBox, ExactMixture, exact_denoiser
+from dualdiff.experiments.densities import Union
 from dualdiff.experiments.scenarios import cabinet, round_table
 from dualdiff.experiments.scenes import partly_overlapping, ring_and_bar
 from dualdiff.metrics import Estimate

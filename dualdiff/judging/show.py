@@ -44,30 +44,27 @@ def board(table: pd.DataFrame, newcomer: str = "") -> pd.DataFrame:
     cells = wide["value"].loc[rank.index].assign(calls=calls, rank=rank)
     cells.index = [f"{'→ ' * (entry == newcomer)}{title(entry)}" for entry in cells.index]
     whole = pd.concat([pd.DataFrame(first).T, cells])
-    told = {problem: (one.title, 3) for problem, one in PROBLEMS.items()}
-    told |= {"calls": ("calls", 0), "rank": ("mean rank", 1)}
-    return pd.DataFrame(
-        {
-            name: whole[column].map(lambda v, k=digits: "–" if np.isnan(v) else f"{v:.{k}f}")
-            for column, (name, digits) in told.items()
-        }
-    )
+    form = {"calls": "{:.0f}".format, "rank": "{:.1f}".format}
+    shown = whole.apply(lambda v: v.map(form.get(v.name, "{:.3f}".format)).replace("nan", "–"))
+    names = {key: problem.title for key, problem in PROBLEMS.items()}
+    names |= {"calls": "calls", "rank": "mean rank"}
+    return shown[[*names]].rename(columns=names).rename_axis(columns=None)
 
 
 def words(table: pd.DataFrame, newcomer: str) -> str:
     """The board in the columns of a terminal, problems by number, and what the columns are."""
-    numbers = {problem.title: f"{k}" for k, problem in enumerate(PROBLEMS.values(), 1)}
-    shown = board(table, newcomer).rename(columns=numbers | {"mean rank": "rank"})
-    shown.index = shown.index.str.slice(stop=28)
-    listed = ", ".join(f"{k} {name}" for name, k in numbers.items())
+    numbered = [f"{k} {problem.title}" for k, problem in enumerate(PROBLEMS.values(), 1)]
+    shown = board(table, newcomer)
+    head = "".join(f"{one:>6}" for one in [*range(1, len(PROBLEMS) + 1), "calls", "rank"])
+    rows = [f"{r[0]:<28.28}{''.join(f'{cell:>6}' for cell in r[1:])}" for r in shown.itertuples()]
     notes = [
-        f"Total variation to the product on problems {listed}; less is better. floor: the mean of "
-        "as many independent draws of the truth. rank: the mean over problems.",
+        f"Total variation to the product on problems {', '.join(numbered)}; less is better. floor: "
+        "the mean of as many independent draws of the truth. rank: the mean over problems.",
         "calls: of all members for a sample, on the problem where they are most: "
         f"{BUDGET} of each, so {2 * BUDGET} of two members and {3 * BUDGET} of three.",
         *[FEWER] * ("→ floor" in shown.index),
     ]
-    return "\n".join([shown.to_string(), *(fill(note, 100) for note in notes)])
+    return "\n".join([" " * 28 + head, *rows, *(fill(note, 100) for note in notes)])
 
 
 def figure(table: pd.DataFrame, newcomer: str = "") -> Figure:

@@ -11,8 +11,8 @@ from conftest import generator
 from dualdiff.checks import Report, check_denoiser, check_region, check_rule, check_sampler
 from dualdiff.compose import Weighted
 from dualdiff.denoisers import Denoiser
-from dualdiff.densities import Cut, Union, by_points
 from dualdiff.exact import Exact, ExactBox
+from dualdiff.experiments.densities import Cut, Union, by_points
 from dualdiff.process import Process
 from dualdiff.regions import Box
 from dualdiff.samplers import DDIM, DDPM, Sampler, State, sample
@@ -261,6 +261,16 @@ def test_right_rules_keep_the_laws() -> None:
     check_rule(total, generator()).raise_if_failed()
     check_rule(drawn, generator()).raise_if_failed()
     check_rule(half, generator(), product=False).raise_if_failed()
+
+
+@pytest.mark.parametrize("first, last, holds", [(1.0, 1.3, True), (1.3, 1.0, False)])
+def test_the_product_is_looked_for_at_the_lowest_noise(first, last, holds: bool) -> None:  # type: ignore[no-untyped-def]
+    """At more noise the sum itself is not the noise of the product."""
+
+    def ramp(members):  # type: ignore[no-untyped-def]
+        return Weighted(members, dict.fromkeys(members, torch.linspace(first, last, 100)))
+
+    assert check_rule(ramp, generator()).passed == holds
 
 
 def by_place(members):  # type: ignore[no-untyped-def]

@@ -154,13 +154,18 @@ def small(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     some = {name: PROBLEMS[name] for name in ("gaussians", "three")}
     for module in ("run", "show", "table"):
         monkeypatch.setattr(f"dualdiff.judging.{module}.PROBLEMS", some)
-    scores = {"total_variation": 0.0, "total_variation_floor": 0.05, "calls": 400, "steps": 200}
+    monkeypatch.setattr(run, "SIZES", {"smoke": (2, 1), "full": (4, 1)})
     rows = [
-        (problem, entry, seed, metric, value + place, 0, 1)
+        (problem, entry, seed, metric, value, 0, 1)
         for problem in some
         for place, entry in enumerate(("smc", "sum"))
         for seed in range(3)
-        for metric, value in scores.items()
+        for metric, value in {
+            "total_variation": float(place),
+            "total_variation_floor": round(some[problem].floor(4 * entries.DRAWS), 7),
+            "calls": 400,
+            "steps": 200,
+        }.items()
     ]
     columns = ["scenario", "configuration", "seed", "metric", "value", "low", "high"]
     path = tmp_path / "judge_v1.csv"
@@ -172,7 +177,7 @@ def small(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
 
 def test_a_newcomer_stands_between_the_built_in_rows(small) -> None:  # type: ignore[no-untyped-def]
     said: list[str] = []
-    table = run.judge(total, output=small, profile="smoke", quiet=True, say=said.append)
+    table = run.judge(total, output=small, quiet=True, say=said.append)
     own = table[table["entry"] == "total"]
     assert own["rank"].tolist() == [2, 2] and own["mean_rank"].tolist() == [2, 2]
     expected, _ = judged(ENTRIES["sum"], PROBLEMS["gaussians"], 4, 0)
@@ -183,6 +188,48 @@ def test_a_newcomer_stands_between_the_built_in_rows(small) -> None:  # type: ig
     assert (small / "total_v1.png").read_bytes().startswith(b"\x89PNG")
     assert any("✓ the order of the members" in line for line in said)
     assert any("→ total" in line for line in said)
+    assert all(str(small / f"total_v1.{kind}") in said[-1] for kind in ("csv", "png"))
+    assert not any(show.FEWER in line for line in said)
+
+
+def test_fewer_samples_have_a_floor_of_their_own_and_no_rank(small) -> None:  # type: ignore[no-untyped-def]
+    said: list[str] = []
+    table = run.judge(total, output=small, profile="smoke", quiet=True, say=said.append)
+    for one in (table, pd.read_csv(small / "total_v1.csv")):
+        own, others = one[one["entry"] == "total"], one[one["entry"] != "total"]
+        assert own[["rank", "mean_rank"]].isna().all(axis=None)
+        # Among themselves the others stand as they would without it.
+        assert others.groupby("entry")["rank"].agg(list).to_dict() == {"smc": [1, 1], "sum": [2, 2]}
+        floors = [PROBLEMS[name].floor(2 * entries.DRAWS) for name in own["problem"]]
+        assert own["floor"].tolist() == pytest.approx(floors, rel=1e-6)
+    board = show.board(table, "total")
+    assert board.index[:3].tolist() == ["floor", "→ floor", "→ total"]
+    title = PROBLEMS["gaussians"].title
+    assert float(board.loc["floor", title]) < float(board.loc["→ floor", title])
+    assert any(show.FEWER in line for line in said)
+    (axes,) = show.figure(table, "total").axes
+    assert axes.get_title() == show.FEWER
+    assert "floor of total" in {line.get_label() for line in axes.lines}
+
+
+@pytest.mark.parametrize("name", ["mine", "a_rule_of_which_the_name_is_as_long_as_a_sentence"])
+@pytest.mark.parametrize("conditions", [4, 80])
+def test_what_is_printed_fits_a_terminal(name: str, conditions: int) -> None:
+    """All built-in entries on all problems and one more, of fewer samples or of as many."""
+    rows = [
+        (problem, entry, 0, metric, value)
+        for problem, one in PROBLEMS.items()
+        for entry in (*ENTRIES, name)
+        for metric, value in {
+            "total_variation": 1.0,
+            "total_variation_floor": one.floor((conditions if entry == name else 80) * 50),
+            "calls": 600.0,
+        }.items()
+    ]
+    columns = ["scenario", "configuration", "seed", "metric", "value"]
+    lines = show.words(joined(pd.DataFrame(rows, columns=columns)), name).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert (show.FEWER in lines) == (conditions == 4)
 
 
 def test_a_rule_of_two_is_judged_on_pairs(small) -> None:  # type: ignore[no-untyped-def]
@@ -214,7 +261,7 @@ def uneven(members):  # type: ignore[no-untyped-def]
     [
         (uneven, {}, "the order of the members does not matter"),
         (3, {}, "a rule must be a function"),
-        (total, {"name": "smc"}, "that of a built-in entry"),
+        (total, {"name": "smc"}, f"none of {', '.join(ENTRIES)}"),
         (total, {"profile": "huge"}, "profile must be one of smoke"),
     ],
 )

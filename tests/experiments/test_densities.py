@@ -7,8 +7,8 @@ import torch
 from annulus import Ring
 from conftest import ASYMMETRIC_MIXTURE, generator, mixture, standardised
 
-from dualdiff.densities import Cut, Points, Union, by_log_density, by_points
 from dualdiff.exact import Exact, ExactBox, ExactDisc, ExactMixture
+from dualdiff.experiments.densities import Cut, Points, Union, by_log_density, by_points
 from dualdiff.process import Process
 from dualdiff.regions import Box, Disc, Region
 
@@ -89,7 +89,7 @@ def test_pieces_of_the_work_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     y, c = around(PLANE)
     t = torch.arange(60) % 40  # a step for each row
     whole = RING(y, t, c), RING.log_density(y, t, c)
-    monkeypatch.setattr("dualdiff.densities.AT_ONCE", 3_500)
+    monkeypatch.setattr("dualdiff.experiments.densities.AT_ONCE", 3_500)
     torch.testing.assert_close((RING(y, t, c), RING.log_density(y, t, c)), whole)
     assert RING(y[:0], 3, c[:0]).shape == (0, 2)
 
