@@ -134,11 +134,10 @@ def numeric(values: pd.Series, where: str) -> np.ndarray:
 
 def days(values: pd.Series, where: str) -> np.ndarray:
     """Dates and times as days since 1970, NaN where missing."""
-    if not _is_date(values):
-        found = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
-        bad = (found.isna() & values.notna()).to_numpy()
-        refuse(values, bad, where, "a date written as 2021-05-01")
-    found = pd.to_datetime(values, utc=True, format=None if _is_date(values) else "ISO8601")
+    how = None if _is_date(values) else "ISO8601"
+    found = pd.to_datetime(values, utc=True, format=how, errors="coerce")
+    bad = (found.isna() & values.notna()).to_numpy()
+    refuse(values, bad, where, "a date written as 2021-05-01")
     return ((found - pd.Timestamp(0, tz="UTC")) / DAY).to_numpy(dtype=np.float64)
 
 
@@ -189,6 +188,25 @@ def _dates(present: pd.Series) -> bool:
 def _some_numbers(present: pd.Series) -> bool:
     """Whether there are numbers among objects: then the others are mistakes, not levels."""
     return len(present) > 0 and bool(pd.to_numeric(present, errors="coerce").notna().any())
+
+
+def units_of(frame: pd.DataFrame, unit: str, where: str) -> np.ndarray:
+    """Whose rows these are, as texts: a number is the same unit, however a file has written it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or a row without a unit.
+    """
+    if unit not in frame:
+        raise ValueError(
+            f"{where} has no column {unit!r}, the unit; it has {', '.join(map(str, frame))}"
+        )
+    values = frame[unit]
+    refuse(values, values.isna().to_numpy(), where, "there: every row needs its unit")
+    if pd.api.types.is_float_dtype(values.dtype) and bool((values % 1 == 0).all()):
+        values = values.astype("int64")
+    return values.astype(str).to_numpy(dtype=object)
 
 
 def described(columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -263,7 +263,7 @@ def compare_models(
     ------
     ValueError
         For fewer than two members, one named like a way, ways that are not known, pairs of other
-        shapes or fewer than two of them.
+        shapes, fewer than two of them, targets that do not vary.
     """
     known = ("average", *METHODS)
     if len(members) < 2 or {*members} & {*known} or {*ways} - {*known}:
@@ -273,8 +273,8 @@ def compare_models(
         )
     total = joint(**members)  # refuses members of different processes
     y, c = checked_pairs(total.process, y, c)
-    if len(y) < 2:
-        raise ValueError("y and c must have at least 2 rows: an interval is over rows")
+    if len(y) < 2 or not bool((y != y[0]).any(0).all()):
+        raise ValueError("y must have two rows or more, and vary in every column")
     share = Weighted(dict(members), dict.fromkeys(members, 1 / len(members)))
     table = {}
     with progress_bar(len(members) + len(ways), "compare models", quiet) as bar:

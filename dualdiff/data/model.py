@@ -145,7 +145,7 @@ class Model:
             See :meth:`conditions`.
         """
         given = isinstance(conditions, pd.DataFrame)
-        frame = conditions if isinstance(conditions, pd.DataFrame) else frame_of(conditions)
+        frame = frame_of(conditions)
         if draws < 1:
             raise ValueError(f"draws must be at least 1, not {draws}")
         c = self.conditions(frame, "conditions" if given else str(conditions))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,6 +81,11 @@ class Pairs:
                 f"held out; there must be at least {LEAST} and 2: bring more rows, or hold out "
                 "another share"
             )
+        if special.units is not None and (count := len({*special.units})) < FOLDS:
+            raise ValueError(
+                f"table {special.name!r} has rows of {count} units to learn from; there must be at "
+                f"least {FOLDS}, for each is left out once: bring more, or hold out another share"
+            )
         varies = (general.c != general.c[0]).any(0)
         flat = [name for name, one in zip(general.c_names, varies, strict=True) if not one]
         if flat:
@@ -138,8 +144,10 @@ class Pairs:
         return table.y[some], table.c[some]
 
     def described(self, which: str) -> dict[str, Any]:
-        """The digest of the table."""
-        return {which: self._table(which).digest}
+        """The digest of the table; special rows are left out by unit, so these count."""
+        table = self._table(which)
+        units = {} if table is self.general or table.units is None else {"units": [*table.units]}
+        return {which: table.digest, **units}
 
     @property
     def scale(self) -> Tensor:
@@ -197,9 +205,15 @@ class Networks(members.Networks):
         object.__setattr__(self, "recipe", self.recipe.without_frame())
 
     def folds(self) -> Iterator[Networks]:
-        """The same without every fourth special pair, four times."""
+        """The same without every fourth special pair, or every fourth unit of them, four times."""
         for k in range(FOLDS):
             yield replace(self, fold=(k, FOLDS))
+
+    def _folded(self, n: int) -> Tensor:
+        units = self.scenario.special.units
+        if units is None or n < len(units):
+            return super()._folded(n)
+        return torch.from_numpy(np.unique(units, return_inverse=True)[1]) % FOLDS
 
     def _run(self, name: str, epochs: int, network: MLP) -> dict[str, Tensor]:
         options = self._options(name, epochs)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualdiff.data.columns import Column, Note, column_of, described, numbered
+from dualdiff.data.columns import Column, Note, column_of, described, numbered, units_of
 from dualdiff.files import digest, write
 from dualdiff.process import floating
 
@@ -227,9 +227,7 @@ class Table:
         else:
             where, name = str(path), name or Path(path).stem
         y, c = ([one] if isinstance(one, str) and one else [*one] for one in (y, c))
-        if unit and unit not in frame:
-            raise ValueError(f"{where} has no column {unit!r}, the unit; {_columns(frame)}")
-        units = frame[unit].astype(str).to_numpy() if unit else None
+        units = units_of(frame, unit, where) if unit else None
         if like is not None:
             if y or c or transform:
                 raise ValueError(

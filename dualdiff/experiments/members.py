@@ -252,8 +252,13 @@ class Networks:
         y, c = self.scenario.pairs(which, n, stream(self.seed, "rows", which))
         if which == "general" or self.fold is None:
             return y, c
-        kept = torch.arange(len(y)) % self.fold[1] != self.fold[0]
+        kept = self._folded(len(y)) != self.fold[0]
         return y[kept], c[kept]
+
+    def _folded(self, n: int) -> Tensor:
+        """To which fold each of the specialised pairs belongs."""
+        assert self.fold is not None
+        return torch.arange(n) % self.fold[1]
 
     def held_out(self) -> Rows:
         """The specialised pairs of the fold, which these networks never see.
@@ -266,7 +271,8 @@ class Networks:
         if self.fold is None:
             raise ValueError("no pairs are held out: give the networks a fold (k, of)")
         y, c = replace(self, fold=None).rows("specialised")
-        return y[self.fold[0] :: self.fold[1]], c[self.fold[0] :: self.fold[1]]
+        out = self._folded(len(y)) == self.fold[0]
+        return y[out], c[out]
 
     @cached_property
     def general(self) -> Trained:

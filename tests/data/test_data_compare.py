@@ -108,7 +108,8 @@ def test_models_of_ones_own_are_judged_without_training() -> None:
         "two or more": ({"small": small}, y, c),
         "names of their own": ({"small": small, "sum": wide}, y, c),
         "one Process": ({"small": small, "other": other}, y, c),
-        "at least 2 rows": ({"small": small, "wide": wide}, y[:1], c[:1]),
+        "two rows or more": ({"small": small, "wide": wide}, y[:1], c[:1]),
+        "vary in every column": ({"small": small, "wide": wide}, 0 * y, c),
         "y must have shape": ({"small": small, "wide": wide}, y[:, :1], c),
     }
     for words, (members, targets, conditions) in bad.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -128,3 +129,25 @@ def test_what_is_out_of_reach_is_known() -> None:
     low, high = pairs.reach
     c = torch.stack([low, high, high + 1])
     assert pairs.outside(c).tolist() == [[False] * 3, [False] * 3, [True] * 3]
+
+
+def test_folds_leave_out_whole_units(store: Store) -> None:
+    plain = example()
+    units = np.array([f"u{i // 3}" for i in range(len(plain.special))], dtype=object)
+    by_unit = replace(plain, special=replace(plain.special, units=units))
+    folds = [*Networks(by_unit, RECIPES["tuned"], TINY, 0, store).folds()]
+    seen = [fold.held_out()[0] for fold in folds]
+    assert sum(map(len, seen)) == len(units)  # every row is left out once
+    assert torch.cat(seen).unique(dim=0).equal(by_unit.special.y.unique(dim=0))
+    where = [torch.from_numpy(units == unit) for unit in dict.fromkeys(units)]
+    for fold in folds:
+        learned = fold.rows("specialised")[0]
+        for rows in where:
+            inside = (by_unit.special.y[rows][:, None] == learned).all(-1).any(1)
+            assert bool(inside.all()) or not bool(inside.any())
+    # Other folds are other networks, also in a store that is shared.
+    assert by_unit.described("specialised") != plain.described("specialised")
+    assert by_unit.described("general") == plain.described("general")
+    few = np.array(["a", "b", "c"] * len(units), dtype=object)[: len(units)]
+    with pytest.raises(ValueError, match="rows of 3 units.*at least 4"):
+        replace(plain, special=replace(plain.special, units=few))

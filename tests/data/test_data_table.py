@@ -243,3 +243,15 @@ def test_other_separators_and_dates_are_told(tmp_path: Path) -> None:
     bad = good.assign(day=["2021-05-01", "02.05.2021"] * 5)
     with pytest.raises(ValueError, match=r"column 'day', row 2: '02.05.2021' must be a date"):
         Table.read(bad, like=table)
+
+
+def test_a_unit_is_the_same_however_it_is_written() -> None:
+    few = visits(60, 1)
+    tables = [
+        Table.read(few.assign(patient=few["patient"].astype(kind)), "level", "dose", unit="patient")
+        for kind in (int, float, str)
+    ]
+    assert all((table.units == tables[0].units).all() for table in tables)
+    missing = few.assign(patient=few["patient"].astype(float).where(few.index != 3))
+    with pytest.raises(ValueError, match="column 'patient', row 4: nan must be there.*its unit"):
+        Table.read(missing, "level", "dose", unit="patient")
