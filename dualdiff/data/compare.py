@@ -309,7 +309,9 @@ def summary(
         for way, own in scores.items()
         for metric, other in lower.items()
     ]
-    lines += [(way, "coverage", *over_rows(own), *own.shape) for way, own in covered.items()]
+    for way, own in covered.items():
+        value, low, high = over_rows(own)  # of few seeds an interval may reach beyond all shares
+        lines.append((way, "coverage", value, max(low, 0.0), min(high, 1.0), *own.shape))
     columns = ["configuration", "metric", "value", "low", "high", "seeds", "rows"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -203,3 +203,12 @@ def test_ways_and_files_that_are_none_are_refused(networks: Networks, tmp_path: 
     save(tmp_path / "bare.safetensors", networks.general.network)
     with pytest.raises(ValueError, match="without columns"):
         Model.load(tmp_path / "bare.safetensors")
+
+
+def test_intervals_of_shares_stay_between_none_and_all() -> None:
+    """Two seeds that differ by much, with one degree of freedom."""
+    covered = {"specialised": np.array([[0.4] * 5, [0.9] * 5])}
+    table = summary(covered, covered).set_index("metric")
+    low, high = table.loc["coverage", ["low", "high"]]
+    assert 0 <= low < 0.65 < high <= 1
+    assert table.loc["energy_score", "high"] > 1  # which a score may be
