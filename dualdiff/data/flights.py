@@ -297,5 +297,5 @@ def flights_trials(
     ]
 
 
-SCALES = {"smoke": (1_024, 2, 8, 1), "quick": (20_000, 30, 300, 1), "full": (50_000, 60, 600, 2)}
+SCALES = {"smoke": (1_024, 2, 8, 1), "quick": (20_000, 30, 300, 1), "full": (50_000, 60, 600, 3)}
 """At a profile: general flights, epochs, epochs of special flights, seeds."""
