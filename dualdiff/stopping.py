@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, evaluating
 from dualdiff.randomness import check_generator
-from dualdiff.training import finite, fit, noise_error, standardised
+from dualdiff.steps import noise_error
+from dualdiff.training import finite, fit, standardised
 
 
 class Training(NamedTuple):

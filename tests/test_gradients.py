@@ -16,7 +16,8 @@ from dualdiff.lora import add_lora
 from dualdiff.models import load, save
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
-from dualdiff.training import Optimisation, Prior, fit, noise_error
+from dualdiff.steps import Optimisation, noise_error
+from dualdiff.training import Prior, fit, fit_together
 
 PROCESS = Process.log_snr(50)
 TUNED = Architecture(32, 2, "silu", "sinusoidal", preconditioned=True, fourier=2, init="kaiming")
@@ -56,14 +57,15 @@ def test_loss_and_gradient_are_those_of_autograd(shape: str, share: float) -> No
     pairs = batch(dtype=torch.float64)
     loss = share * noise_error(own, *pairs, *masks)
     expected = torch.autograd.grad(loss, [*own.parameters()])
-    by_hand = Gradient(own)
-    found = by_hand(share, *pairs, *masks)
-    assert by_hand.flat.grad is not None
+    by_hand = Gradient([own])
+    stacked = [part[None] for part in (*pairs, *masks)]
+    (found,) = by_hand(share, *stacked)
+    assert by_hand.flat[0].grad is not None
     flat = torch.cat([part.flatten() for part in expected])
     torch.testing.assert_close(found, loss.detach())
-    torch.testing.assert_close(by_hand.flat.grad, flat, rtol=1e-9, atol=1e-12)
-    by_hand(share, *pairs, *masks)  # once more, on top
-    torch.testing.assert_close(by_hand.flat.grad, 2 * flat, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(by_hand.flat[0].grad, flat, rtol=1e-9, atol=1e-12)
+    by_hand(share, *stacked)  # once more, on top
+    torch.testing.assert_close(by_hand.flat[0].grad, 2 * flat, rtol=1e-9, atol=1e-12)
 
 
 @ALL
@@ -82,6 +84,61 @@ def test_a_run_gives_the_weights_of_autograd(shape: str, prior: float | None) ->
     start = network(shape).double().parameters()
     assert not any(torch.equal(a, b) for a, b in zip(found[0], start, strict=False))
     torch.testing.assert_close(*found, rtol=1e-7, atol=1e-9)
+
+
+@ALL
+@pytest.mark.parametrize("width", [16, 23])
+def test_a_network_of_a_stack_is_that_of_a_run_of_its_own(shape: str, width: int) -> None:
+    """Units and sets of their own; to the last bit where layers fill whole vectors."""
+    architecture = replace(SHAPES[shape], width=width)
+    y, c = torch.randn(2, 90, 3, generator=generator(9)) * 3
+    sets = [(y[:40], c[:40]), (y[30:], c[30:]), (y * 2, c), (y[:7], c[:7])]
+    how = {"epochs": 7, "batch_size": 16, "rows_per_epoch": 24, "p_uncond": 0.0}
+    how |= {"optimisation": Optimisation("adamw", 1e-2, "cosine", ema=0.3)}
+    how |= {"p_uncond": 0.3} if shape == "maskable" else {}
+
+    def fresh(number: int) -> MLP:
+        process = PROCESS.standardised(*sets[number])
+        return MLP(process, architecture, generator(number), OFFSET, SPREAD * (number + 1))
+
+    def stack(numbers: list[int]) -> dict[int, list[Tensor]]:
+        networks = {number: fresh(number) for number in numbers}
+        pairs, own = [sets[k] for k in numbers], [generator(20 + k) for k in numbers]
+        run = fit_together([*networks.values()], pairs, generators=own, **how)  # type: ignore[arg-type]
+        losses = torch.stack([step.loss for step in run])
+        assert losses.shape == (14, len(numbers)) and losses.isfinite().all()
+        seen = zip(networks.items(), losses.unbind(1), strict=True)
+        return {number: [loss, *network.parameters()] for (number, network), loss in seen}
+
+    together, fewer = stack([0, 1, 2, 3]), stack([3, 1])
+    for number, (one, pairs) in enumerate(zip(map(fresh, range(4)), sets, strict=True)):
+        run = fit(one, *pairs, generator=generator(20 + number), **how)  # type: ignore[arg-type]
+        alone = [torch.stack([step.loss for step in run]), *one.parameters()]
+        for found in (together, fewer):
+            if number in found:
+                near = {"rtol": 0.0, "atol": 0.0} if width == 16 else {"rtol": 1e-4, "atol": 1e-5}
+                torch.testing.assert_close(found[number], alone, **near)
+
+
+def test_what_cannot_share_a_stack_is_refused() -> None:
+    y, _, c, _ = batch(8)
+    one, other = network("plain"), network("plain")
+    own = [generator(1), generator(2)]
+
+    def refused(words: str, networks: list[MLP], **changes: object) -> None:
+        given = {"pairs": [(y, c)] * 2, "generators": own, "epochs": 2, "batch_size": 4} | changes
+        with pytest.raises(ValueError, match=words):
+            fit_together(networks, **given)  # type: ignore[arg-type]
+
+    refused("as many", [one])
+    refused("at least one", [], pairs=[], generators=[])
+    refused("there twice", [one, one])
+    refused("generators is there twice", [one, other], generators=own[:1] * 2)
+    refused("must be a torch.Generator", [one, other], generators=[own[0], 7])
+    refused(r"networks\[1\] must be an MLP", [one, network("plain", Other)])
+    refused("one architecture", [one, network("tuned")])
+    refused("equally many", [one, other], pairs=[(y, c), (y[:5], c[:5])])
+    refused("epochs must be", [one, other], epochs=0)
 
 
 def test_two_runs_of_one_network_may_take_turns() -> None:

@@ -13,8 +13,9 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.regions import Box
+from dualdiff.steps import Optimisation
 from dualdiff.stopping import train
-from dualdiff.training import Optimisation, epoch_losses, fit, noise_loss
+from dualdiff.training import epoch_losses, fit, noise_loss
 
 PROCESS = Process.linear(20)
 BOX = Box((-1.0, -1.0, 0.0), (1.0, 1.0, 1.0))

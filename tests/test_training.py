@@ -15,13 +15,8 @@ from dualdiff.networks import MLP, Architecture, Unconditional
 from dualdiff.process import Process
 from dualdiff.randomness import one_thread
 from dualdiff.samplers import sample
-from dualdiff.training import (
-    Optimisation,
-    Prior,
-    epoch_losses,
-    fit,
-    noise_loss,
-)
+from dualdiff.steps import Optimisation
+from dualdiff.training import Prior, epoch_losses, fit, noise_loss
 
 PROCESS = Process.linear()
 Y, C = cabinet().pairs("general", 512, generator(1))

@@ -18,7 +18,7 @@ from dualdiff.compose import Weighted, joint
 from dualdiff.data.pairs import Networks, Pairs, sized
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import RECIPES, Recipe, progress_bar
+from dualdiff.experiments.members import RECIPES, Recipe
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.overlap import diagnosed, score_each
 from dualdiff.experiments.profiles import Profile
@@ -26,6 +26,7 @@ from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.sizes import size_of
 from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.study import UNUSED
+from dualdiff.experiments.trained import progress_bar
 from dualdiff.experiments.weighting import NAMES, STARTS, folds
 from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream

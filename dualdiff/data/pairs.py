@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dualdiff.data.table import Table
 from dualdiff.experiments import members
 from dualdiff.experiments.members import Rows
 from dualdiff.experiments.profiles import PROFILES, Profile
+from dualdiff.experiments.trained import Asked, Seen, progress_bar
 from dualdiff.experiments.weighting import FOLDS
 from dualdiff.networks import MLP
 from dualdiff.randomness import stream
@@ -215,10 +217,15 @@ class Networks(members.Networks):
             return super()._folded(n)
         return torch.from_numpy(np.unique(units, return_inverse=True)[1]) % FOLDS
 
-    def _run(self, name: str, epochs: int, network: MLP) -> dict[str, Tensor]:
-        options = self._options(name, epochs)
+    def asked(self, name: str) -> Asked:
+        """As everywhere, but for the epochs."""
+        asked = super().asked(name)
+        return replace(asked, run=partial(self._run, name, asked))
+
+    def _run(self, name: str, asked: Asked, network: MLP) -> Seen:
+        options = asked.options()
         if name != "general" and self.fold is None:
-            return self._as_folds(name, network, options)
+            return self._as_folds(name, network, asked.label, options)
         if name == "general":
             y, c = options["y"], options["c"]
             order = torch.randperm(len(y), generator=stream(self.seed, "inner split"))
@@ -227,19 +234,20 @@ class Networks(members.Networks):
             options |= {"y": y[order[cut:]], "c": c[order[cut:]]}
         else:
             held = self.held_out()
+        epochs = options["epochs"]
         patience = max(4, epochs // PATIENT)
-        with self._bar(name, epochs) as bar:
+        with progress_bar(epochs, asked.label, self.quiet) as bar:
             options["progress"] = bar.update
             found = train(network, held_out=held, patience=patience, **options)
         return {"losses": found.losses, "held_out": found.held_out}
 
-    def _as_folds(self, name: str, network: MLP, options: dict[str, Any]) -> dict[str, Tensor]:
+    def _as_folds(self, name: str, network: MLP, label: str, options: dict[str, Any]) -> Seen:
         """Train on all special rows, to the epoch at which the folds' mean loss is least."""
         curves = [fold.specialised(name).held_out for fold in self.folds()]
         known = [curve for curve in curves if curve is not None]
         shared = torch.stack([curve[: min(map(len, known))] for curve in known]).mean(0)
         steps, losses = fit(network, **options), []
-        with self._bar(name, len(shared)) as bar:
+        with progress_bar(len(shared), label, self.quiet) as bar:
             for _ in range(int(shared.argmin()) + 1):
                 losses.append(
                     torch.stack([next(steps).loss for _ in range(steps.per_epoch)]).mean()

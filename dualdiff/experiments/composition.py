@@ -13,13 +13,13 @@ from dualdiff.compose import joint
 from dualdiff.correct import Corrected, Progress, product
 from dualdiff.experiments.aggregate import INTERPOLATIONS, amdm
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.rules import RULES
 from dualdiff.experiments.scenes import SCENES, Boxes, Scene
 from dualdiff.experiments.sizes import Size, size_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.experiments.trained import progress_bar
 from dualdiff.experiments.trial import derive, known
 from dualdiff.mcmc import HMC
 from dualdiff.process import Process

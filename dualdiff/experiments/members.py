@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dualdiff.experiments.definitions import added, own
 from dualdiff.experiments.profiles import Named, Profile
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
-from dualdiff.lora import add_lora, clone, merge_lora
+from dualdiff.experiments.trained import Asked, Trained, kept
+from dualdiff.lora import add_lora, clone
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process, spread
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
-from dualdiff.training import (
-    Optimisation,
-    Prior,
-    epoch_losses,
-    fit,
-)
+from dualdiff.steps import Optimisation
+from dualdiff.training import Prior
 
 ADAPTATIONS = ("finetuned", "lora", "replay", "generated")
 """How the general network learns the specialised pairs: fully, by low-rank updates, with replayed
@@ -141,21 +135,6 @@ RECIPES = Named(
 (part ``ablation`` of the results) says what each of its choices is for."""
 
 
-def progress_bar(total: int, label: str, quiet: bool) -> Any:
-    """The one progress bar of long work."""
-    return tqdm(total=total, desc=label, disable=quiet, leave=False)
-
-
-class Trained(NamedTuple):
-    """A trained network, the mean loss of every epoch, and the seconds its training took; the loss
-    on held-out pairs of every epoch, where there were any."""
-
-    network: MLP
-    losses: Tensor
-    seconds: float
-    held_out: Tensor | None = None
-
-
 Rows = tuple[Tensor, Tensor]
 
 
@@ -177,44 +156,6 @@ class Source(Protocol):
     def described(self, which: str) -> dict[str, Any]:
         """What these rows depend on, as JSON."""
         ...
-
-
-def kept(
-    store: Store,
-    config: dict[str, Any],
-    new: Callable[[], MLP],
-    start: Callable[[], MLP],
-    run: Callable[[MLP], Iterator[float] | dict[str, Tensor]],
-) -> Trained:
-    """A network from the store, or trained and put there.
-
-    Parameters
-    ----------
-    store, config
-        Where, and all that made it.
-    new : function
-        A network of its shape, into which its weights are loaded.
-    start : function
-        The network from which training starts.
-    run : function
-        Trains a network in place and gives the mean loss of every epoch: one by one, or as
-        ``losses`` with the loss on ``held_out`` pairs beside them.
-    """
-
-    def make() -> dict[str, Tensor]:
-        network, began = start(), time.perf_counter()
-        found = run(network)
-        seen = found if isinstance(found, dict) else {"losses": torch.tensor(list(found))}
-        seconds = torch.tensor(time.perf_counter() - began)
-        state = {f"state.{k}": v for k, v in merge_lora(network).state_dict().items()}
-        return {**state, **seen, "seconds": seconds}
-
-    tensors, network = store.tensors("network", config, make), new()
-    state = {k: v for k, v in tensors.items() if k.startswith("state.")}
-    network.load_state_dict({k.removeprefix("state."): v for k, v in state.items()})
-    return Trained(
-        network.eval(), tensors["losses"], float(tensors["seconds"]), tensors.get("held_out")
-    )
 
 
 @dataclass(frozen=True)
@@ -277,7 +218,7 @@ class Networks:
     @cached_property
     def general(self) -> Trained:
         """The network of the large set."""
-        return self._trained("general", self._new, self.profile.general_epochs)
+        return kept(self.store, self.asked("general"), self.quiet)
 
     def specialised(self, method: str = "specialised") -> Trained:
         """The network of the small set: ``specialised`` alone, or one of :data:`ADAPTATIONS`.
@@ -289,15 +230,7 @@ class Networks:
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-        if method == "specialised":
-            return self._trained(method, self._new, self.profile.specialised_epochs)
-
-        def start(_: str) -> MLP:
-            if method != "lora":
-                return clone(self.general.network)
-            return add_lora(self.general.network, LORA_RANK, stream(self.seed, "low rank"))
-
-        return self._trained(method, start, self.profile.finetune_epochs)
+        return kept(self.store, self.asked(method), self.quiet)
 
     def _new(self, name: str) -> MLP:
         y, c = self.rows("general")
@@ -341,18 +274,26 @@ class Networks:
             config["general_epochs"] = profile.general_epochs
         return config
 
-    def _trained(self, name: str, start: Callable[[str], MLP], epochs: int) -> Trained:
-        return kept(
-            self.store,
+    def asked(self, name: str) -> Asked:
+        """``general`` or one of :data:`METHODS`, as it is asked of the store."""
+        if name in ("general", "specialised"):
+            epochs = getattr(self.profile, f"{name}_epochs")
+        else:
+            epochs = self.profile.finetune_epochs
+        return Asked(
             self._config(name, epochs),
+            f"{self.scenario.name}, {self.recipe.name}: train {name}",
             lambda: self._new(name).to(self.device),
-            lambda: start(name).to(self.device),
-            partial(self._run, name, epochs),
+            lambda: self._start(name).to(self.device),
+            partial(self._options, name, epochs),
         )
 
-    def _run(self, name: str, epochs: int, network: MLP) -> Iterator[float] | dict[str, Tensor]:
-        """Train a network in place, as :func:`kept` asks."""
-        return self._losses(name, epochs, network)
+    def _start(self, name: str) -> MLP:
+        if name in ("general", "specialised"):
+            return self._new(name)
+        if name != "lora":
+            return clone(self.general.network)
+        return add_lora(self.general.network, LORA_RANK, stream(self.seed, "low rank"))
 
     def _options(self, name: str, epochs: int) -> dict[str, Any]:
         """What :func:`~dualdiff.training.fit` is given to train a network, rows included."""
@@ -368,14 +309,3 @@ class Networks:
             "prior": self._prior(name),
             "rows_per_epoch": None if large else EPOCH,
         }
-
-    def _losses(self, name: str, epochs: int, network: MLP) -> Iterator[float]:
-        run = fit(network, **self._options(name, epochs))
-        with self._bar(name, epochs) as bar:
-            for loss in epoch_losses(run):
-                bar.update()
-                yield loss
-
-    def _bar(self, name: str, epochs: int) -> Any:
-        label = f"{self.scenario.name}, {self.recipe.name}: train {name}"
-        return progress_bar(epochs, label, self.quiet)

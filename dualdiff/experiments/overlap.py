@@ -56,10 +56,8 @@ class Diagnosis(ScenarioTrial):
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """The diagnostics, of target ``held out``."""
-        assert not isinstance(self.recipe, str)
-        networks = Networks(
-            self.scenario, self.recipe, self.profile, self.seed, store, device, quiet
-        )
+        networks = self.networks(store, device, quiet)
+        assert networks is not None
         source = stream(self.seed, "rows", "held out")
         y, c = (x.to(device) for x in self.scenario.pairs("specialised", HELD_OUT, source))
         members = networks.general.network, networks.specialised().network

@@ -17,8 +17,8 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,6 +144,22 @@ class Store:
         path = self.path(kind, config, "parquet")
         return self._kept(path, config, make, _encode_table, _decode_table)
 
+    def has(self, kind: str, config: dict[str, Any], suffix: str = "safetensors") -> bool:
+        """Whether there is a file of these tensors, damaged or not; ``parquet``: of this table."""
+        path = self.path(kind, config, suffix)
+        shelves = [path] if self.shelf is None else [path, self.shelf / path.relative_to(self.root)]
+        return any(place.exists() for place in shelves)
+
+    @contextmanager
+    def held(self, kind: str, configs: Iterable[dict[str, Any]]) -> Iterator[None]:
+        """Keep all others from making these tensors meanwhile; who asks here is let through."""
+        with ExitStack() as locks:
+            # All take them in one order, so that nobody waits for one who waits for him.
+            for path in sorted(self.path(kind, config, "safetensors") for config in configs):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(_lock(path))
+            yield
+
     def _kept(
         self,
         path: Path,
@@ -221,6 +237,11 @@ def _check_json(value: Any, where: str) -> None:
         raise ValueError(f"{where} is a {type(value).__name__}, {value!r}; it must be JSON")
 
 
+def _lock(path: Path) -> FileLock:
+    """One for everybody in this process: who holds it may take it again."""
+    return FileLock(path.with_name(path.name + ".lock"), is_singleton=True)
+
+
 def _stored(
     path: Path,
     config: str,
@@ -230,7 +251,7 @@ def _stored(
 ) -> T:
     """Load `path`, or make, write and load it: one of all who ask makes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(path.name + ".lock")):
+    with _lock(path):
         for stale in path.parent.glob(f".{path.name}.*.tmp"):  # of a writer that was killed
             stale.unlink()
         if path.exists():

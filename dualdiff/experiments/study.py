@@ -16,10 +16,11 @@ from dualdiff.compose import joint
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import EXACT, exact_denoiser
 from dualdiff.experiments.definitions import added, digest, own
-from dualdiff.experiments.members import ADAPTATIONS, Networks, Recipe, progress_bar
+from dualdiff.experiments.members import ADAPTATIONS, METHODS, Networks, Recipe
 from dualdiff.experiments.profiles import Profile
 from dualdiff.experiments.scenarios import Scenario, law
 from dualdiff.experiments.store import Store
+from dualdiff.experiments.trained import Asked, progress_bar
 from dualdiff.experiments.trial import Scores, Trial, known, tidy
 from dualdiff.metrics import Estimate
 from dualdiff.process import Process
@@ -212,13 +213,33 @@ class ScenarioTrial(Trial):
         training = {"general": 200_000, "specialised": 50_000, "finetuned": 10_000}
         return (width / 128) ** 2 * (sampling + training.get(self.configuration, 0))
 
+    def networks(
+        self, store: Store, device: torch.device | str, quiet: bool = True
+    ) -> Networks | None:
+        """Where its networks come from; None where members are exact."""
+        if isinstance(self.recipe, str):
+            return None
+        same = (self.scenario, self.recipe, self.profile, self.seed)
+        return Networks(*same, store, device, quiet)
+
+    @property
+    def small(self) -> str:
+        """How its specialised network is made."""
+        name = SUMS.get(self.configuration, self.configuration)
+        return name if name in METHODS else "specialised"
+
+    def asked(self, store: Store, device: torch.device | str = "cpu") -> list[Asked]:
+        """Its specialised network, if it has one."""
+        networks = self.networks(store, device)
+        if networks is None or self.configuration == "general":
+            return []
+        return [networks.asked(self.small)]
+
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """All metrics of its samples by target; what else the run has to say under ``run``."""
-        scenario, offsets, networks = self.scenario, None, None
-        if not isinstance(self.recipe, str):
-            networks = Networks(
-                scenario, self.recipe, self.profile, self.seed, store, device, quiet
-            )
+        scenario, offsets = self.scenario, None
+        networks = self.networks(store, device, quiet)
+        if networks is not None:
             offsets = scenario.specialised.offsets(*networks.rows("specialised"))
         source = stream(self.seed, "test conditions")
         conditions = scenario.conditions(self.profile.conditions, source)

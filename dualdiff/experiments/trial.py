@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Protocol
 import pandas as pd
 import torch
 
-from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.shifted import overlap_fraction
 from dualdiff.experiments.store import Store, versions
+from dualdiff.experiments.trained import Asked, progress_bar, train_together
 from dualdiff.metrics import Estimate
 
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
@@ -92,6 +92,10 @@ class Trial(ABC):
         """The definitions of which the result is made, with all that they reach."""
         return (type(self),)
 
+    def asked(self, store: Store, device: torch.device | str = "cpu") -> list[Asked]:
+        """Networks that it can share the training of with other trials."""
+        return []
+
     @property
     def cost(self) -> float:
         """Relative work, in samples of one network."""
@@ -107,6 +111,10 @@ class Trial(ABC):
         """Versions of the code that makes the result, as JSON."""
         return {"code": version_of(*self.roots), **versions()}
 
+    def whole(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON: under this the store keeps it."""
+        return {**self.config(device), **self.code()}
+
     def table(
         self, store: Store, device: torch.device | str = "cpu", quiet: bool = True
     ) -> pd.DataFrame:
@@ -114,8 +122,8 @@ class Trial(ABC):
 
         Column ``seconds`` is how long training (if it was not stored), sampling and scoring took.
         """
-        config = {**self.config(device), **self.code()}
-        table = store.table(self.store_kind, config, partial(self._make, store, device, quiet))
+        make = partial(self._make, store, device, quiet)
+        table = store.table(self.store_kind, self.whole(device), make)
         return table.assign(profile=self.profile.name)
 
     def _make(self, store: Store, device: torch.device | str, quiet: bool) -> pd.DataFrame:
@@ -147,6 +155,8 @@ def tidy(
     distinct: dict[tuple[Any, ...], Trial] = {}
     for trial in trials:
         distinct.setdefault(trial.key, trial)
+    todo = [t for t in distinct.values() if not store.has(t.store_kind, t.whole(device), "parquet")]
+    train_together(store, (one for trial in todo for one in trial.asked(store, device)), quiet)
     tables = []
     with progress_bar(len(distinct), "trials", quiet) as bar:
         for trial in distinct.values():

@@ -16,13 +16,14 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.experiments import sizes
 from dualdiff.experiments.composition import seen
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import RECIPES, Networks, Recipe, progress_bar
+from dualdiff.experiments.members import RECIPES, Networks, Recipe
 from dualdiff.experiments.methods import METHODS
 from dualdiff.experiments.overlap import targets
 from dualdiff.experiments.profiles import Profile
 from dualdiff.experiments.scenarios import BOOK, Scenario, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, exact_configurations, trials
+from dualdiff.experiments.trained import progress_bar, train_together
 from dualdiff.metrics import total_variation
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
@@ -159,6 +160,11 @@ class WeightTrial(Composed):
             )
 
     @property
+    def small(self) -> str:
+        """How its specialised network is made."""
+        return WAYS[self.configuration][0]
+
+    @property
     def scale(self) -> sizes.Size:
         """Budgets of the trial's profile."""
         return sizes.size_of("weighting", self.profile.name)
@@ -188,7 +194,7 @@ class WeightTrial(Composed):
 
     def weights(self, networks: Networks) -> dict[str, Tensor]:
         """The weights per timestep by member, learned or loaded."""
-        config = {**self.config(networks.device), **self.code()}
+        config = self.whole(networks.device)
         # Sampling and scoring of the trial do not change what was learned.
         config["profile"] = {
             k: v for k, v in config["profile"].items() if k not in ("conditions", "draws")
@@ -244,9 +250,9 @@ class WeightTrial(Composed):
 
 def folds(networks: Networks, method: str) -> list[Fold]:
     """The general network and a specialised one per fold, with the pairs that it has not seen."""
-    found = []
-    for k in range(FOLDS):
-        own = replace(networks, fold=(k, FOLDS))
+    found, parts = [], [replace(networks, fold=(k, FOLDS)) for k in range(FOLDS)]
+    train_together(networks.store, [own.asked(method) for own in parts], networks.quiet)
+    for own in parts:
         y, c = (rows.to(networks.device) for rows in own.held_out())
         small = own.specialised(method).network
         found.append(Fold({"general": networks.general.network, "specialised": small}, y, c))

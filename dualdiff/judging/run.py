@@ -12,8 +12,8 @@ import pandas as pd
 
 from dualdiff.checks import check_rule
 from dualdiff.checks.rules import WHAT, Make, kind_of
-from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import PROJECT
+from dualdiff.experiments.trained import progress_bar
 from dualdiff.files import write
 from dualdiff.judging.entries import ENTRIES, as_draw
 from dualdiff.judging.problems import PROBLEMS, VERSION

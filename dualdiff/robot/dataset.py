@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from dualdiff.experiments.definitions import digest
-from dualdiff.experiments.members import progress_bar
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.experiments.trained import progress_bar
 from dualdiff.experiments.workers import check_jobs, in_processes
 from dualdiff.randomness import one_thread, stream
 from dualdiff.robot.kinds import ENVIRONMENTS, FEATURES, SIDE, TYPES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, Literal
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from dualdiff.denoisers import Denoiser, Predict
 from dualdiff.experiments.definitions import added
-from dualdiff.experiments.members import Rows, Trained, kept, progress_bar
+from dualdiff.experiments.members import Rows
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.experiments.trained import Asked, Trained, kept
 from dualdiff.lora import clone
 from dualdiff.networks import MLP
 from dualdiff.process import Process
@@ -32,7 +32,6 @@ from dualdiff.robot.dataset import (
 )
 from dualdiff.robot.kinds import TYPES
 from dualdiff.robot.settings import Scale, Setting
-from dualdiff.training import epoch_losses, fit
 
 FOLDS = 4
 DATA_SEED = 0
@@ -214,17 +213,17 @@ class Networks:
     @cached_property
     def general(self) -> Trained:
         """The network of the large set."""
-        return self._trained("general")
+        return kept(self.store, self.asked("general"), self.quiet)
 
     @cached_property
     def specialised(self) -> Trained:
         """The network of the 442 rows alone."""
-        return self._trained("specialised")
+        return kept(self.store, self.asked("specialised"), self.quiet)
 
     @cached_property
     def finetuned(self) -> Trained:
         """The general network, trained on with the 442 rows."""
-        return self._trained("finetuned")
+        return kept(self.store, self.asked("finetuned"), self.quiet)
 
     def _new(self, name: str) -> MLP:
         generator = stream(self.seed, "robot weights", name)
@@ -246,14 +245,14 @@ class Networks:
         }
         return config if name == "general" else {**config, "fold": self.fold}
 
-    def _trained(self, name: str) -> Trained:
-        def start() -> MLP:
-            return clone(self.general.network) if name == "finetuned" else self._new(name)
+    def asked(self, name: str) -> Asked:
+        """``general``, ``specialised`` or ``finetuned``, as it is asked of the store."""
+        label = f"{self.setting.name}: train {name}"
+        new = partial(self._new, name)
+        start = (lambda: clone(self.general.network)) if name == "finetuned" else new
+        return Asked(self._config(name), label, new, start, partial(self._options, name))
 
-        new, losses = partial(self._new, name), partial(self._losses, name)
-        return kept(self.store, self._config(name), new, start, losses)
-
-    def _losses(self, name: str, network: MLP) -> Iterator[float]:
+    def _options(self, name: str) -> dict[str, Any]:
         size, recipe = self.scale, self.setting.recipe
         y, c = self.rows("general" if name == "general" else "specialised")
         if name == "general":
@@ -263,17 +262,12 @@ class Networks:
         else:
             epochs = size.specialised_epochs if name == "specialised" else size.finetune_epochs
             how = (epochs, recipe.specialised_batch, len(y))
-        run = fit(
-            network,
-            y,
-            c,
-            epochs=how[0],
-            batch_size=how[1],
-            rows_per_epoch=how[2],
-            generator=stream(self.seed, "robot training", name, self.fold),
-            optimisation=recipe.optimisation,
-        )
-        with progress_bar(how[0], f"{self.setting.name}: train {name}", self.quiet) as bar:
-            for loss in epoch_losses(run):
-                bar.update()
-                yield loss
+        return {
+            "y": y,
+            "c": c,
+            "epochs": how[0],
+            "batch_size": how[1],
+            "rows_per_epoch": how[2],
+            "generator": stream(self.seed, "robot training", name, self.fold),
+            "optimisation": recipe.optimisation,
+        }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from dualdiff.experiments.members import Recipe
 from dualdiff.experiments.profiles import Named
 from dualdiff.networks import Architecture
-from dualdiff.training import Optimisation
+from dualdiff.steps import Optimisation
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.definitions import added
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.store import Store, versions
+from dualdiff.experiments.trained import train_together
 from dualdiff.experiments.trial import SAMPLES_PER_SECOND, Scores, Trial, known
 from dualdiff.metrics import Estimate, energy_score
 from dualdiff.randomness import stream
@@ -127,11 +128,17 @@ def guidance(told: Networks, kind: str, concept: float, task: float) -> Weighted
 def folds(networks: Networks, method: str) -> list[Fold]:
     """Per fold the general network and one of the method, with rows of tasks it has not seen."""
     found = []
-    for k in range(FOLDS):
-        own = replace(networks, fold=k)
+    for own in _parts(networks, method):
         members = {"general": networks.general.network, "specialised": getattr(own, method).network}
         found.append(Fold(members, *own.rows("specialised", held_out=True)))
     return found
+
+
+def _parts(networks: Networks, method: str) -> list[Networks]:
+    """The networks of each fold, those of the method trained as a stack."""
+    parts = [replace(networks, fold=k) for k in range(FOLDS)]
+    train_together(networks.store, [own.asked(method) for own in parts], networks.quiet)
+    return parts
 
 
 def _score_stream(networks: Networks) -> Callable[[], torch.Generator]:
@@ -156,11 +163,12 @@ def _learn(
 def _guidance_score(told: Networks, kind: str) -> Objective:
     """The held-out energy score of guidance weights ``(concept, task)``, as a curve's constants."""
 
+    parts = _parts(told, "finetuned")
+
     def score(curve: Curve) -> float:
         concept, task = curve.values[0].tolist()
         total, count = 0.0, 0
-        for k in range(FOLDS):
-            own = replace(told, fold=k)
+        for own in parts:
             rule = guidance(own, kind, concept, task)
             y, c = own.rows("specialised", held_out=True)
             drawn = sample(rule, c, _score_stream(told)(), draws=SCORE_DRAWS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_study import TINY
 
-from dualdiff.experiments import members
+from dualdiff.experiments import trained
 from dualdiff.experiments.members import EPOCH, METHODS, RECIPES, Networks, Recipe
 from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
 from dualdiff.experiments.store import Store
@@ -69,7 +69,7 @@ def test_adapting_starts_from_the_general_network(store: Store, method: str) -> 
 def test_every_set_size_gets_the_same_steps(
     store: Store, method: str, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, rows = members.fit, []
+    fit, rows = trained.fit, []
 
     def spy(*data: Any, **options: Any) -> Any:
         rows.append(options["rows_per_epoch"])
@@ -77,13 +77,13 @@ def test_every_set_size_gets_the_same_steps(
 
     networks = Networks(cabinet(), RECIPES["tuned"], replace(TINY, n_specialised=n), 0, store)
     assert len(networks.general.losses) == TINY.general_epochs
-    monkeypatch.setattr(members, "fit", spy)
-    trained = networks.specialised(method)
+    monkeypatch.setattr(trained, "fit", spy)
+    found = networks.specialised(method)
     assert rows == [EPOCH]
     epochs = TINY.specialised_epochs if method == "specialised" else TINY.finetune_epochs
-    assert len(trained.losses) == epochs and trained.seconds > 0
+    assert len(found.losses) == epochs and found.seconds > 0
     assert len(networks.rows("specialised")[0]) == n
-    for parameter in trained.network.parameters():
+    for parameter in found.network.parameters():
         assert parameter.requires_grad and bool(torch.isfinite(parameter).all())
 
 
@@ -150,9 +150,9 @@ def test_networks_have_the_dimensions_of_their_rows(store: Store, dy: int, dc: i
             with pytest.raises(ValueError, match=rf"{recipe.name}.*y - c.* {dy} and {dc}"):
                 _ = networks.general
             continue
-        for trained in (networks.general, *map(networks.specialised, METHODS)):
-            assert (trained.network.process.dy, trained.network.process.dc) == (dy, dc)
-            y = sample(trained.network, torch.zeros(3, dc), stream(0))
+        for one in (networks.general, *map(networks.specialised, METHODS)):
+            assert (one.network.process.dy, one.network.process.dc) == (dy, dc)
+            y = sample(one.network, torch.zeros(3, dc), stream(0))
             assert y.shape == (3, 1, dy) and bool(torch.isfinite(y).all())
 
 

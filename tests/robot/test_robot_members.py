@@ -11,6 +11,7 @@ from conftest import default_dtype, generator
 from robot_sizes import SMALL, TINY, no_work
 from torch import Tensor
 
+from dualdiff.experiments import trained
 from dualdiff.experiments.store import Store, key
 from dualdiff.robot import members
 from dualdiff.robot.dataset import SPECIAL, features_of, offsets_of
@@ -287,14 +288,14 @@ def test_finetuning_starts_from_the_general_network(store: Store) -> None:
 def test_the_general_network_takes_as_many_steps_as_asked(
     steps: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, taken = members.fit, []
+    fit, taken = trained.fit, []
 
     def counted(*args: object, **options: object) -> object:
         for step in fit(*args, **options):  # type: ignore[arg-type]
             taken.append(step)
             yield step
 
-    monkeypatch.setattr(members, "fit", counted)
+    monkeypatch.setattr(trained, "fit", counted)
     scale = replace(TINY, general_steps=steps, batch=2)
     found = Networks(SMALL["object"], scale, 0, store).general
     assert len(taken) == steps
