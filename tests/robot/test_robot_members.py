@@ -259,7 +259,7 @@ def test_a_network_is_trained_once_and_the_same_anywhere(
     weights = state(first, name)
     elsewhere = networks_of("object, per task", Store(tmp_path))
     assert equal(state(elsewhere, name), weights)
-    monkeypatch.setattr(Networks, "_losses", no_work)  # a second networks trains nothing
+    monkeypatch.setattr(Networks, "_options", no_work)  # a second networks trains nothing
     again = networks_of("object, per task", store)
     assert equal(state(again, name), weights)
     one, two = getattr(first, name), getattr(again, name)
