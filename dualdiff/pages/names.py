@@ -78,6 +78,9 @@ CONFIGURATIONS = {
     "spherical": Configuration("spherical", "#44AA99", "o"),
     "linear": Configuration("linear", "#999933", "^"),
     "variance_preserving": Configuration("variance preserving", "#AA4499", "s"),
+    "ddpm": Configuration("ancestral", "#0072B2", "D"),
+    "ddim": Configuration("DDIM", "#999933", "s"),
+    "dpm++": Configuration("DPM-Solver++", "#882255", "^"),
 }
 """What is drawn in the colour of a model or of a way to combine models."""
 OTHERS = ("o", "^", "s", "v", "P", "X", "p", "8", ">", "H", "d", "<", "*")

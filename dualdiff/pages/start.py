@@ -18,6 +18,9 @@ STYLE = Path(__file__).with_name("dualdiff.mplstyle")
 def use_style() -> None:
     """Switch matplotlib to the book's style sheet; pandas shows the cells of tables whole."""
     plt.style.use(STYLE)
+    # Found out now: where the first figure is drawn under a style of its own, as those of widgets
+    # are, a notebook would show none of the later ones.
+    plt.switch_backend(plt.get_backend())
     pd.set_option("display.max_colwidth", None)
 
 
