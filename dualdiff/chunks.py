@@ -15,6 +15,7 @@ from dualdiff.process import Process, floating
 from dualdiff.randomness import check_generator
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 BLOCK = 1024
 """Samples that share one noise stream. Chunks are whole blocks, so chunk size changes no sample."""
@@ -62,12 +63,12 @@ Piece = tuple[slice, Tensor, Streams]
 """Where samples stand, their standardised conditions, their noise."""
 
 
-def _as_here(work: Callable[[T], int]) -> Callable[[T], int]:
+def _as_here(work: Callable[[T], R]) -> Callable[[T], R]:
     """``work`` in another thread under what this one has set, without gradients."""
     inference = torch.is_inference_mode_enabled()
     kind, enabled = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
-    def there(piece: T) -> int:
+    def there(piece: T) -> R:
         mixed = torch.autocast("cpu", kind, enabled, torch.is_autocast_cache_enabled())
         with torch.inference_mode(inference), torch.no_grad(), mixed:
             return work(piece)
@@ -75,9 +76,7 @@ def _as_here(work: Callable[[T], int]) -> Callable[[T], int]:
     return there
 
 
-def in_threads(
-    work: Callable[[T], int], pieces: Iterable[T], device: torch.device
-) -> Iterator[int]:
+def in_threads(work: Callable[[T], R], pieces: Iterable[T], device: torch.device) -> Iterator[R]:
     """``work`` on every piece, in order of the pieces.
 
     On a CPU each of torch's threads takes whole chunks of its own: a chunk stays in one core's

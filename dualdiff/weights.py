@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import minimize, nnls
 from torch import Tensor
 
+from dualdiff.chunks import in_threads
 from dualdiff.compose import Weighted, common_process
 from dualdiff.denoisers import Denoiser, device_of, evaluating
 from dualdiff.metrics import energy_score
@@ -91,17 +92,19 @@ def stacked(
     names, process = _same_names(folds)
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
-    rows = []
+    rows, bound = [], []
+    for fold in folds:
+        c = process.encode_c(fold.c).repeat(repeats, 1)
+        y = process.encode_y(fold.y).repeat(repeats, 1)
+        bound.append((y, [member.bind(c) for member in fold.members.values()]))
     for t in range(process.steps):
         gram = torch.zeros(len(names), len(names), dtype=torch.float64)
         aim = torch.zeros(len(names), dtype=torch.float64)
-        for fold in folds:
-            y = process.encode_y(fold.y).repeat(repeats, 1)
-            c = process.encode_c(fold.c).repeat(repeats, 1)
+        for fold, (y, predicts) in zip(folds, bound, strict=True):
             eps = torch.empty_like(y).normal_(generator=generator)
             noised = process.diffuse(y, t, eps)
             with evaluating(fold.members.values()):
-                said = torch.stack([m(noised, t, c) for m in fold.members.values()]).double()
+                said = torch.stack([predict(noised, t) for predict in predicts]).double()
             gram += torch.einsum("ind,jnd->ij", said, said)
             aim += torch.einsum("ind,nd->i", said, eps.double())
         ridge = 1e-3 * gram.diagonal().mean()
@@ -169,11 +172,13 @@ def held_out_score(
     _same_names(folds)
 
     def score(curve: Curve) -> float:
-        total = 0.0
-        for fold in folds:
-            rule = curve.rule(fold.members)
-            y = draw(rule, fold.c, make_generator(), draws)
-            total += len(fold.y) * energy_score(y.cpu(), fold.y.cpu()).value
+        def summed(fold: Fold) -> float:
+            y = draw(curve.rule(fold.members), fold.c, make_generator(), draws)
+            return len(fold.y) * energy_score(y.cpu(), fold.y.cpu()).value
+
+        # Each thread takes whole folds: their samples are too few to be shared out.
+        with evaluating([member for fold in folds for member in fold.members.values()]):
+            total = sum(in_threads(summed, folds, folds[0].y.device))
         return total / sum(len(fold.y) for fold in folds)
 
     return score
