@@ -240,8 +240,7 @@ class MLP(Denoiser):
             for layer in [*self.layers, self.head]
         )
         full = self.features.dtype in (torch.float32, torch.float64)
-        mixed = torch.is_autocast_enabled(self.features.device.type)
-        return plain and full and not mixed and super()._bindable()
+        return plain and full and super()._bindable()
 
     def _bind(self, c: Tensor, masked: bool = False) -> Predict:
         framed, scaled = self.architecture.object_frame, self.architecture.preconditioned
@@ -268,7 +267,8 @@ class MLP(Denoiser):
         .. math:: \mathrm{relu}(W_l a_{l-1} + b_l) = \max(W_l m_{l-1}, -\beta_l) + \beta_l,
                   \qquad a_l = m_l + \beta_l
 
-        so each layer costs its matrix product and a single pass.
+        so each layer costs its matrix product and a single pass. Under :class:`torch.autocast`
+        hidden layers are in its type; the entry, which has the time, and the head in the network's.
         """
         n, dy, width = len(columns), self.process.dy, self.architecture.width
         waves = dy * (1 + 2 * len(self.speeds))
@@ -282,21 +282,25 @@ class MLP(Denoiser):
         entry = torch.cat([first[0][:, :seen].t(), new(1, width)])
         left, slot, bias_row = inputs.t(), inputs[:waves].t(), entry[-1]
         per_step = (self.features @ first[0][:, seen:].t() + first[1]).unbind()
-        buffers = (new(n, width), new(n, width))
+        device, kind = columns.device.type, columns.dtype
+        if torch.is_autocast_enabled(device):
+            kind = torch.get_autocast_dtype(device)
+        first_out, buffers = new(n, width), [new(n, width, dtype=kind) for _ in range(2)]
         relu = self.architecture.activation == "relu"
         carried = torch.zeros_like(first[1])
         plan: list[tuple[Tensor, Tensor]] = []
         for weight, bias in rest:
             carried = bias + weight @ carried if relu else bias
-            plan.append((weight.t().contiguous(), -carried if relu else bias))
+            vector = -carried if relu else bias
+            plan.append((weight.t().contiguous().to(kind), vector.to(kind)))
         last_bias = head_bias + carried @ head if relu else head_bias
 
         def trunk(x: Tensor, t: int) -> Tensor:
             slot.copy_(octaves(x, self.speeds))
             bias_row.copy_(per_step[t])
+            self._activate(torch.mm(left, entry, out=first_out))
             h, spare = buffers
-            torch.mm(left, entry, out=h)
-            self._activate(h)
+            h = first_out if kind == first_out.dtype else h.copy_(first_out)
             for weight, vector in plan:
                 if relu:
                     torch.mm(h, weight, out=spare)
@@ -304,7 +308,8 @@ class MLP(Denoiser):
                 else:
                     self._activate(torch.addmm(vector, h, weight, out=spare))
                 h, spare = spare, h
-            return torch.addmm(last_bias, h, head)
+            with torch.autocast(device, enabled=False):
+                return torch.addmm(last_bias, h.to(head), head)
 
         return trunk
 

@@ -19,11 +19,13 @@ from dualdiff.experiments.profiles import resolve_device
 from dualdiff.networks import MLP, Architecture
 from dualdiff.process import Process
 from dualdiff.samplers import sample
-from dualdiff.training import fit
+from dualdiff.training import fit, fit_together
 
 CHUNKS = (512, 1024)
 STEPS = 100
 BATCHES = (64, 2048)
+STACK = 8
+STACKED = f"dualdiff, {STACK} in a stack"
 Work = Callable[[], object]
 Loop = Callable[[MLP, Tensor, Tensor, torch.Generator], Tensor]
 """Samples of a network from noise ``[n, 3]`` and conditions, on one batch."""
@@ -39,6 +41,16 @@ def ours(network: MLP, n: int) -> Work:
     """Our DDPM sampler as users call it."""
     c = torch.zeros(n, 3)
     return lambda: sample(network, c, torch.Generator().manual_seed(1))
+
+
+def in_bfloat16(work: Work, device: torch.device) -> Work:
+    """The same with hidden layers in bfloat16, where the processor has it."""
+
+    def run() -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            work()
+
+    return run
 
 
 def diffusers_loop(network: MLP, y: Tensor, c: Tensor, generator: torch.Generator) -> Tensor:
@@ -157,6 +169,20 @@ def training(network: MLP, rows: int, steps: int) -> Work:
     return work
 
 
+def training_stack(device: torch.device, rows: int, steps: int) -> Work:
+    """As many steps of a stack of networks."""
+    networks = [network_on(device) for _ in range(STACK)]
+    pairs = [(torch.zeros(rows, 3), torch.zeros(rows, 3))] * STACK
+    sources = [torch.Generator(device).manual_seed(k) for k in range(STACK)]
+    run = fit_together(networks, pairs, epochs=10**9, batch_size=rows, generators=sources)
+
+    def work() -> None:
+        for _ in range(steps):
+            next(run)
+
+    return work
+
+
 def training_products(network: MLP, rows: int, steps: int) -> Work:
     """The products of a training step alone: of the layers, their weights, their inputs."""
     weights = _weights(network)
@@ -218,6 +244,7 @@ def sampling(
     network = network_on(device)
     contenders = {
         "dualdiff": ours(network, n),
+        "dualdiff, bfloat16": in_bfloat16(ours(network, n), device),
         "diffusers": chunks(diffusers_loop, network, n),
         "diffusers, chunks of 2,048": chunks(diffusers_loop, network, n, 2048),
         "k-diffusion, in form": chunks(k_diffusion_loop, network, n),
@@ -234,7 +261,7 @@ def sampling(
 def training_steps(
     rows: int, device: torch.device, repeats: int, limit_s: float, quiet: bool = False
 ) -> dict[str, float]:
-    """Seconds for a step of training with a batch of ``rows``."""
+    """Seconds for a step of training of a network with a batch of ``rows``."""
     steps = max(1, 8192 // rows)
     network, threads = network_on(device), torch.get_num_threads()
     bare = training_products(network, rows, steps)
@@ -244,9 +271,14 @@ def training_steps(
         bare()
         torch.set_num_threads(threads)
 
-    run = training(network_on(device), rows, steps)
-    contenders = {"dualdiff": run, f"{LIMIT} split": bare, f"{LIMIT} one thread": alone}
+    contenders = {
+        "dualdiff": training(network_on(device), rows, steps),
+        STACKED: training_stack(device, rows, steps),
+        f"{LIMIT} split": bare,
+        f"{LIMIT} one thread": alone,
+    }
     seconds = fastest(contenders, repeats, limit_s, f"training, {rows:,} rows", quiet)
+    seconds[STACKED] /= STACK
     return {name: value / steps for name, value in _with_limit(seconds).items()}
 
 

@@ -19,9 +19,9 @@ LOOPS = {
 
 def test_every_contender_is_measured() -> None:
     seconds = bench.sampling(300, CPU, 1, 0, quiet=True)
-    assert list(seconds)[:2] == [bench.LIMIT, "dualdiff"] and len(seconds) == 6
+    assert list(seconds)[:2] == [bench.LIMIT, "dualdiff"] and len(seconds) == 7
     steps = bench.training_steps(64, CPU, 1, 0, quiet=True)
-    assert list(steps) == [bench.LIMIT, "dualdiff"]
+    assert list(steps) == [bench.LIMIT, "dualdiff", bench.STACKED]
     assert all(0 < value < float("inf") for value in (*seconds.values(), *steps.values()))
 
 
