@@ -13,11 +13,11 @@ BUDGETS = {
     "robot": 1_430,
     "results": 506,
     "data": 1_275,
-    "pages": 415,
+    "pages": 420,
     "readings": 395,
     "plots": 1_010,
     "widgets": 1_243,
-    "publish": 1_881,
+    "publish": 1_890,
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""

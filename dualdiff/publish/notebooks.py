@@ -60,6 +60,16 @@ def read(notebook: Path) -> Any:
     return node
 
 
+def seconds(notebook: Path) -> float:
+    """How long its author says that it runs, ``seconds`` of its metadata ``dualdiff``; 0: no word.
+
+    Only the order of the chapters depends on it, so that what is no number is no error.
+    """
+    said = read(notebook).metadata.get("dualdiff")
+    found = said.get("seconds") if isinstance(said, dict) else None
+    return found if isinstance(found, int | float) else 0
+
+
 def parsed(source: str) -> ast.Module:
     try:
         return parse(source)

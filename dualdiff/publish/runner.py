@@ -135,7 +135,7 @@ def _whole(executed: Path) -> bool:
 def run_all(
     pages: Iterable[Page], *, root: Path, jobs: int | None = None, quiet: bool = False
 ) -> dict[str, Path]:
-    """Execute the pages that have no executed notebook yet, several at a time.
+    """Execute the pages that have no executed notebook yet, several at a time, the longest first.
 
     Parameters
     ----------
@@ -167,6 +167,8 @@ def run_all(
         declared.validate(page.notebook, page.parameters)
     executed = {page.name: executed_path(page, root) for page in pages}
     todo = {page.name: page for page in pages if not _whole(executed[page.name])}
+    # The longest first: a long one that begins last would keep all but one core waiting.
+    todo = dict(sorted(todo.items(), key=lambda item: -notebooks.seconds(item[1].notebook)))
     variables = environment(max(1, _CORES // max(1, min(jobs, len(todo)))))
     children = Children()
     with Progress("book", "page", len(pages), quiet) as progress, ThreadPoolExecutor(jobs) as pool:

@@ -13,8 +13,8 @@ import time
 import nbformat
 import pytest
 
-from dualdiff.publish import children, runner
-from dualdiff.publish.children import ChapterError, Page
+from dualdiff.publish import children, notebooks, runner
+from dualdiff.publish.children import ChapterError, Children, Page
 
 PARAMETERS = """\
 profile: str = "smoke"  # how much is computed
@@ -165,6 +165,20 @@ while not other.exists():
     assert time.time() < end, "the other one never ran at the same time"
     time.sleep(0.05)
 print("both")"""
+
+
+def test_the_longest_goes_first_and_the_others_in_their_order(tmp_path, monkeypatch):
+    said = {"a": None, "b": {"seconds": 3}, "c": {"seconds": "many"}, "d": {"seconds": 70.5}}
+    for name, meta in said.items():
+        path = write(tmp_path / f"{name}.ipynb", "x = 1")
+        node = notebooks.read(path)
+        node.metadata["dualdiff"] = meta
+        path.write_text(json.dumps(node))
+    begun = []
+    monkeypatch.setattr(Children, "execute", lambda self, page, *rest: begun.append(page.name))
+    pages = [Page(name, tmp_path / f"{name}.ipynb", {}) for name in said]
+    assert list(runner.run_all(pages, root=tmp_path, jobs=1, quiet=True)) == [*said]
+    assert begun == ["d", "b", "a", "c"]
 
 
 def test_run_all_in_parallel_then_from_the_cache(tmp_path, capfd):
@@ -318,7 +332,7 @@ def test_the_end_of_the_runner_leaves_no_kernel(end, code, tmp_path):
 
 ALL = """\
 from pathlib import Path
-from dualdiff.publish import children, runner
+from dualdiff.publish import children, notebooks, runner
 pages = [children.Page(name, Path(f"{name}.ipynb")) for name in "abcd"]
 runner.run_all(pages, root=Path.cwd(), jobs=2)"""
 
