@@ -18,6 +18,7 @@ from torch import Tensor
 from dualdiff.data.columns import Column, Note, column_of, described, numbered, units_of
 from dualdiff.files import digest, write
 from dualdiff.process import floating
+from dualdiff.randomness import check_generator
 
 Source = str | os.PathLike[str] | pd.DataFrame
 """A file, CSV or parquet, or a frame."""
@@ -355,6 +356,7 @@ class Table:
         """
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be a share above 0 and below 1, not {held_out}")
+        check_generator(generator)
         _, group = self.joined.unique(dim=0, return_inverse=True)
         if self.units is not None:
             group = torch.from_numpy(np.unique(self.units, return_inverse=True)[1])

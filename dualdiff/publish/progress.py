@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 ROWS = 8
 """Running pieces that the table shows; the others are counted."""
+SILENCE = 20
+"""Seconds after which a piece says where it is, where there is no terminal to show it."""
 
 
 class Progress:
@@ -72,6 +74,9 @@ class Progress:
                 self.say(f"{name}: started" + f" on worker {worker}" * bool(worker))
         elif state := self.running.get(name):
             state["cell"] = f"{cell} of {cells}"
+            if not self.table and time.monotonic() - state.get("said", state["since"]) > SILENCE:
+                state["said"] = time.monotonic()
+                self.say(f"{name}: cell {state['cell']}")
         self.refresh()
 
     def finish(self, name: str) -> None:

@@ -186,6 +186,11 @@ def test_a_share_that_leaves_nothing_is_refused(share: float) -> None:
         Table(torch.arange(9.0)[:, None], torch.zeros(9, 1)).split(share, torch.Generator())
 
 
+def test_a_seed_is_no_generator() -> None:
+    with pytest.raises(ValueError, match="must be a torch.Generator"):
+        Table(torch.arange(9.0)[:, None], torch.zeros(9, 1)).split(0.3, 0)  # type: ignore[arg-type]
+
+
 def visits(n: int, seed: int) -> pd.DataFrame:
     """Several rows of every patient, with numbers so coarse that many are equal."""
     random = np.random.default_rng(seed)
