@@ -62,10 +62,8 @@ class Gradient:
         self.networks = [*networks]
         held = [[*network.parameters()] for network in networks]
         sizes = [p.numel() for p in held[0]]
-        # Each network begins a line of the cache, as if it were alone.
-        rows = torch.zeros(2, len(held), -(-sum(sizes) // 64) * 64).to(held[0][0])[
-            ..., : sum(sizes)
-        ]
+        whole = -(-sum(sizes) // 64) * 64  # each begins a line of the cache, as if it were alone
+        rows = torch.zeros(2, len(held), whole).to(held[0][0]).narrow(2, 0, sum(sizes))
         self._weights = [p for own in held for p in own]
         self.flat = [nn.Parameter(row) for row in rows[0]]
         parts = zip(*(part.split(sizes, -1) for part in rows), strict=True)
