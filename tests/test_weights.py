@@ -167,6 +167,25 @@ def test_the_same_numbers_give_the_same_weights():
     assert np.array_equal(runs[0].curve.values, runs[1].curve.values)
 
 
+def test_a_held_out_score_is_that_of_all_folds_whatever_the_threads() -> None:
+    """Folds of several sizes, with a member in common: the mean over pairs of their own scores."""
+    shared, curve = gaussian(0.5, 0.4), Curve(("a", "b"), np.array([[0.7, 0.4]]))
+    folds = []
+    for k, n in enumerate((5, 40, 11)):
+        y, c = pairs(60, 0.1 * k, 0.4)
+        folds.append(Fold({"a": gaussian(0.1 * k, 0.4), "b": shared}, y[:n], c[:n]))
+    alone = [held_out_score([fold], lambda: generator(5), draws=8)(curve) for fold in folds]
+    expected = np.average(alone, weights=[len(fold.y) for fold in folds])
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            found = held_out_score(folds, lambda: generator(5), draws=8)(curve)
+        finally:
+            torch.set_num_threads(before)
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_refusals():
     y, c = pairs(5, 0.0, 1.0)
     members = {"a": gaussian(0.0, 1.0)}
