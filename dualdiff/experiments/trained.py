@@ -111,8 +111,10 @@ def train_together(store: Store, asked: Iterable[Asked], quiet: bool = True) -> 
             own = one.options()
             if own.get("prior") is None:
                 sizes = own["epochs"], own["batch_size"], own["rows_per_epoch"] or len(own["y"])
-                shape = *sizes, own["optimisation"], one.new().architecture, *own["c"].shape[1:]
-                stacks.setdefault(repr(shape), []).append(one)
+                new = one.new()
+                process = new.process
+                shape = new.architecture, process.steps, process.dy, process.dc, own["y"].device
+                stacks.setdefault(repr((sizes, own["optimisation"], shape)), []).append(one)
     for stack in stacks.values():
         distinct = [*{repr(one.config): one for one in stack}.values()]
         for first in range(0, len(distinct), STACK):

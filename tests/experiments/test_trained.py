@@ -3,20 +3,36 @@
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from test_study import TINY
+from torch import Tensor
 
 from dualdiff.experiments import trained
 from dualdiff.experiments.members import ADAPTATIONS, RECIPES, Networks
 from dualdiff.experiments.profiles import Profile
-from dualdiff.experiments.scenarios import cabinet, round_table
+from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import study
 from dualdiff.experiments.trained import Asked, kept, train_together
 
 SMALL = replace(TINY, specialised_epochs=4, finetune_epochs=3)
+
+
+class Flat:
+    """The rows of a scenario with two numbers of the target."""
+
+    def __init__(self, whole: Scenario) -> None:
+        self.whole, self.name, self.roots = whole, "flat", whole.roots
+
+    def pairs(self, *asked: Any) -> tuple[Tensor, Tensor]:
+        y, c = self.whole.pairs(*asked)
+        return y[:, :2], c
+
+    def described(self, which: str) -> dict[str, Any]:
+        return {**self.whole.described(which), "flat": which}
 
 
 def asked(store: Store, recipe: str, size: Profile = SMALL) -> list[Asked]:
@@ -100,6 +116,29 @@ def test_a_study_trains_its_networks_in_stacks(
     one = study(cabinet(), [RECIPES["plain"]], SMALL, 0, store=Store(tmp_path / "one"))
     own = both[both["seed"] == 0].drop(columns="profile").reset_index(drop=True)
     assert own.equals(one.drop(columns="profile"))
+
+
+def test_networks_of_other_steps_and_dimensions_stand_in_stacks_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One study over recipes with chains of 50 and 100 steps, two networks of each."""
+    sizes = []
+    real = trained.fit_together
+    monkeypatch.setattr(
+        trained, "fit_together", lambda own, *a, **k: sizes.append(len(own)) or real(own, *a, **k)
+    )
+    store, plain = Store(tmp_path), RECIPES["plain"]
+    recipes = [plain, replace(plain, name="T = 50", steps=50)]
+    worlds = [cabinet(), Flat(cabinet())]
+    todo = [
+        Networks(world, recipe, SMALL, seed, store).asked("specialised")  # type: ignore[arg-type]
+        for world in worlds
+        for recipe in recipes
+        for seed in (0, 1)
+    ]
+    train_together(store, todo)
+    assert sizes == [2] * 4
+    assert all(store.has("network", one.config) for one in todo)
 
 
 def test_divergence_is_told(tmp_path: Path) -> None:
