@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -19,6 +20,9 @@ R = TypeVar("R")
 
 BLOCK = 1024
 """Samples that share one noise stream. Chunks are whole blocks, so chunk size changes no sample."""
+LARGEST = {True: 2048, False: 8192}
+"""Samples of a chunk at most on a CPU, with networks and without. The layers of more rows leave the
+cache; a formula's steps on fewer are so short that threads wait for each other's interpreter."""
 
 
 class Streams:
@@ -161,17 +165,18 @@ def check_start(
 
 
 def chunked(
-    process: Process,
+    denoisers: Sequence[Denoiser],
     c: Tensor,
     generator: torch.Generator,
     draws: int,
     chunk: int | None,
     block: int = BLOCK,
-    parts: int = 1,
+    parts: int | None = 1,
 ) -> Iterator[Piece]:
     """Whole blocks of samples: their place, their standardised conditions, their noise.
 
-    Or each chunk of them in ``parts``, which draw the same noise.
+    No chunk is larger than ``chunk`` in whole blocks; by default they share out evenly among the
+    threads. Each is cut into ``parts``, which draw the same noise; None: as threads need it.
 
     Raises
     ------
@@ -179,21 +184,27 @@ def chunked(
         For a generator that is none.
     """
     check_generator(generator)
-    n, device = len(c) * draws, c.device
+    process, device, threads = denoisers[0].process, c.device, 1
+    n = len(c) * draws
+    blocks = math.ceil(n / block)
+    networks = any(True for denoiser in denoisers for _ in denoiser.parameters())
+    if parts is None:
+        parts = parts_for(n, device) if networks and chunk is None else 1
+        chunk = block if parts > 1 else chunk
     if chunk is None:
-        chunk = 1024 if device.type == "cpu" else 1 << 18
-    chunk = math.ceil(chunk / block) * block
-    seeds = torch.randint(
-        2**62, (math.ceil(n / block),), generator=generator, device=generator.device
-    ).tolist()
-    for start in range(0, n, chunk):
-        size = min(chunk, n - start)
-        rows = torch.arange(start, start + size, device=device) // draws
-        blocks = seeds[start // block : math.ceil((start + size) / block)]
+        on_cpu = device.type == "cpu"
+        chunk, threads = (LARGEST[networks], torch.get_num_threads()) if on_cpu else (1 << 18, 1)
+    count = math.ceil(blocks / (math.ceil(chunk / block) * threads)) * threads
+    count = min(count, blocks)
+    seeds = torch.randint(2**62, (blocks,), generator=generator, device=generator.device).tolist()
+    for start, stop in pairwise(min(n, blocks * k // count * block) for k in range(count + 1)):
+        size = stop - start
+        rows = torch.arange(start, stop, device=device) // draws
+        mine = seeds[start // block : math.ceil(stop / block)]
         step = math.ceil(size / parts)
         for first in range(0, size, step):
             part = slice(first, min(first + step, size))
-            streams = Streams(blocks, size, process.dy, device, block, part)
+            streams = Streams(mine, size, process.dy, device, block, part)
             place = slice(start + part.start, start + part.stop)
             yield place, process.encode_c(c[rows[part]]), streams
 

@@ -136,7 +136,7 @@ def in_chunks(
         raise ValueError(f"draws must be a multiple of the group size {group}, not {draws}")
     # Blocks share a noise stream and groups must not be cut, so a block is whole groups.
     block = group * max(1, BLOCK // group)
-    pieces = list(chunked(process, c, generator, draws, chunk, block))
+    pieces = list(chunked(denoisers, c, generator, draws, chunk, block))
     found: dict[int, dict[str, Tensor]] = {}
     calls = 0
 

@@ -424,15 +424,15 @@ def test_streams_do_not_depend_on_how_blocks_are_put_together() -> None:
 
 def test_chunks_are_whole_blocks_of_any_size() -> None:
     c = torch.arange(7.0).unsqueeze(1).expand(-1, 3)
-    pieces = list(chunked(PROCESS, c, generator(21), 10, 25, block=20))
+    pieces = list(chunked([network()], c, generator(21), 10, 25, block=20))
     assert [(place.start, place.stop) for place, *_ in pieces] == [(0, 40), (40, 70)]
     conditions = torch.cat([condition for _, condition, _ in pieces])
     assert torch.equal(conditions, c.repeat_interleave(10, 0))
-    whole = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20))
+    whole = list(chunked([network()], c, generator(21), 10, 1000, block=20))
     normal = torch.cat([random() for *_, random in pieces])
     noise = whole[0][2]()
     assert torch.equal(normal, noise)
-    cut = list(chunked(PROCESS, c, generator(21), 10, 1000, block=20, parts=3))
+    cut = list(chunked([network()], c, generator(21), 10, 1000, block=20, parts=3))
     assert [(place.start, place.stop) for place, *_ in cut] == [(0, 24), (24, 48), (48, 70)]
     assert torch.equal(torch.cat([condition for _, condition, _ in cut]), conditions)
     assert torch.equal(torch.cat([random() for *_, random in cut]), noise)

@@ -122,7 +122,7 @@ def test_the_corrected_chain_is_that_of_the_module(
     way = {"resampling": mirror.RESAMPLING, "sampler": DDPM(asked.steps)}
     ours = product(rule, c, generator(4), draws=200, **way)
     block = mirror.RESAMPLING.group * 20  # as `in_chunks` cuts it
-    ((_, _, noise),) = chunked(stage.process, c, generator(4), 200, None, block)
+    ((_, _, noise),) = chunked([rule], c, generator(4), 200, None, block)
     monkeypatch.setattr(mirror, "HashNoise", lambda *_: noise)
     torch.testing.assert_close(run(stage, asked).samples, ours.samples[0])
 
