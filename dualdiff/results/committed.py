@@ -173,10 +173,13 @@ def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
         state = "; ".join(staleness(part, folder)) or "current"
         confirmed = _read(part, folder)[1].get("confirmed")
         if state == "current" and confirmed:
-            one = confirmed["trials"] == 1
+            one, p = confirmed["trials"] == 1, confirmed.get("p")
+            trials = f"{confirmed['trials']} trial{'s' * (not one)}"
             state += (
-                f" ({confirmed['trials']} trial{'s' * (not one)} computed anew on "
-                f"{confirmed['date']} agree{'s' * one})"
+                f" ({trials} computed anew on {confirmed['date']} agree{'s' * one} bit for bit)"
+                if p is None
+                else f" ({trials} with another seed, {confirmed['date']}, within the spread of the "
+                f"table's, p = {p:.2g})"
             )
     except FileNotFoundError:
         state = "not run"

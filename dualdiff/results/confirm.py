@@ -6,15 +6,17 @@ import datetime
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import KEY
+from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.files import write
 from dualdiff.randomness import one_thread
 from dualdiff.results import committed as results
@@ -23,6 +25,9 @@ from dualdiff.results.parts import PARTS
 
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""
+
+LEAST_P = 0.01
+"""Where :func:`within_spread` begins to count as a difference."""
 
 
 class Compared(NamedTuple):
@@ -46,6 +51,70 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
     FileNotFoundError
         If the part has not been run.
     """
+    table, some = _asked(part, count, folder)
+    for trial, new in _computed([some[place] for place in _spread(len(some), count)]):
+        key = dict(zip(KEY, trial.key, strict=True))
+        old = table
+        for name, value in key.items():
+            old = old[old[name] == value]
+        yield Compared(" ".join(map(str, key.values())), len(new), _difference(new, old))
+
+
+def repeat(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[pd.DataFrame]:
+    """Compute ``count`` configurations of a table with a seed that it does not have, one by one.
+
+    They are spread evenly over those that have all of the table's seeds; raises as
+    :func:`compare` does, and for a table of one seed, which has no spread.
+    """
+    _, some = _asked(part, count, folder)
+    seeds = {trial.seed for trial in some}
+    found: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in some:
+        found.setdefault(replace(trial, seed=-1).key, []).append(trial)  # type: ignore[type-var]
+    whole = [trials[0] for trials in found.values() if len(trials) == len(seeds)]
+    if len(seeds) < 2 or not whole:
+        raise ValueError(f"{part} has no configuration with several seeds, so no spread over them")
+    chosen = [whole[place] for place in _spread(len(whole), count)]
+    fresh = [replace(trial, seed=max(seeds) + 1) for trial in chosen]  # type: ignore[type-var]
+    for trial, new in _computed(fresh):
+        yield new.assign(**dict(zip(KEY, trial.key, strict=True)))
+
+
+def within_spread(part: str, new: pd.DataFrame, folder: Path = results.FOLDER) -> pd.DataFrame:
+    r"""Whether a repetition with a new seed lies within what a table's seeds differ by.
+
+    For every metric with intervals the mean over what was repeated, by seed: :math:`A_1 \dots A_k`
+    in the table and :math:`A` now. If the seeds are exchangeable and normal,
+
+    .. math:: \frac{A - \bar A}{s \sqrt{1 + 1/k}} \sim t_{k-1}
+
+    so trials of one seed, which share networks, count as one. Probabilities are two-sided and
+    multiplied by the number of metrics (Bonferroni).
+
+    Returns
+    -------
+    DataFrame
+        Columns ``metric, shift, spread, noticed, p``: :math:`A - \bar A`, s, the least shift that
+        would count as a difference, and p. Smallest p first.
+    """
+    table, _ = results.as_written(part, folder)
+    places = [*(name for name in KEY if name != "seed"), "target", "metric"]
+    new = new[new["low"].notna() & ~new["metric"].isin(MEASURED)]
+    both = new[places].merge(table, on=places)
+    old = both.groupby(["metric", "seed"])["value"].mean().unstack()
+    k = old.shape[1]
+    found = pd.DataFrame({"shift": new.groupby("metric")["value"].mean() - old.mean(axis=1)})
+    found["spread"] = old.std(axis=1)
+    scale = found["spread"] * (1 + 1 / k) ** 0.5
+    found["noticed"] = scale * stats.t.ppf(1 - LEAST_P / 2 / len(found), k - 1)
+    away = np.where(found["shift"].abs() < 1e-6, 0.0, found["shift"].abs())  # seven digits
+    ratio = np.divide(away, scale, out=np.where(away > 0, np.inf, 0.0), where=scale > 0)
+    found["p"] = np.minimum(1, 2 * stats.t.sf(ratio, k - 1) * len(found))
+    return found.reset_index().sort_values("p", ignore_index=True)
+
+
+def _asked(part: str, count: int, folder: Path) -> tuple[pd.DataFrame, list[Trial]]:
+    """A table as written, and its trials, which must be those of today."""
     table, record = results.as_written(part, folder)
     if count < 1:
         raise ValueError(f"the number of trials to compute must be at least 1, not {count}")
@@ -54,17 +123,21 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
         raise ValueError(
             f"{part} is stale: its trials are other ones now; make it with: dualdiff results {part}"
         )
-    places = np.unique(np.linspace(0, len(some) - 1, min(count, len(some))).round().astype(int))
+    return table, some
+
+
+def _spread(n: int, count: int) -> list[int]:
+    """``count`` of n places, or all, spread evenly."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(int)).tolist()
+
+
+def _computed(some: list[Trial]) -> Iterator[tuple[Trial, pd.DataFrame]]:
+    """Trials computed from an empty store."""
     with tempfile.TemporaryDirectory() as empty:
-        for place in places:
-            trial = some[place]
+        for trial in some:
             with one_thread():  # as the tables are made; threads would share sums in another way
                 new = trial.table(Store(empty))
-            key = dict(zip(KEY, trial.key, strict=True))
-            old = table
-            for name, value in key.items():
-                old = old[old[name] == value]
-            yield Compared(" ".join(map(str, key.values())), len(new), _difference(new, old))
+            yield trial, new
 
 
 def _difference(new: pd.DataFrame, old: pd.DataFrame) -> float:
@@ -90,9 +163,15 @@ def sources(part: str, folder: Path = results.FOLDER) -> dict[str, str]:
 
 
 def note(
-    part: str, count: int, compared_under: dict[str, str], folder: Path = results.FOLDER
+    part: str,
+    count: int,
+    compared_under: dict[str, str],
+    folder: Path = results.FOLDER,
+    p: float | None = None,
 ) -> None:
     """Write into a table's provenance that ``count`` of its trials agree under today's code.
+
+    Bit for bit, or with ``p``, the smallest of :func:`within_spread`, by the spread of its seeds.
 
     Raises
     ------
@@ -105,6 +184,7 @@ def note(
     record["confirmed"] = {
         "sources": compared_under,
         "trials": count,
+        **({} if p is None else {"p": round(p, 4)}),
         "revision": making.revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }

@@ -3,13 +3,18 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_results import MAKES, SIZE
 
+from dualdiff.experiments.members import RECIPES
 from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.scenarios import cabinet
 from dualdiff.experiments.store import Store
+from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.publish import cli
 from dualdiff.results import committed as results
 from dualdiff.results import confirm, making
@@ -131,3 +136,79 @@ def test_what_a_run_measures_of_itself_may_differ() -> None:
     assert confirm._difference(later, before) == 0
     later.loc[0, "value"] = 8.0
     assert confirm._difference(later, before) == 1
+
+
+# --- another processor: within the spread of the seeds --------------------------------------------
+
+
+def seeded(seeds: list[int], values: np.ndarray) -> pd.DataFrame:
+    """A table of three configurations, ``values [seeds, 3]`` of one metric."""
+    names = ["a", "b", "c"]
+    rows = [
+        ("world", "plain", 8, 9, seed, name, "general", "accuracy", v, v, v)
+        for seed, line in zip(seeds, values, strict=True)
+        for name, v in zip(names, line, strict=True)
+    ]
+    columns = [*confirm.KEY, "target", "metric", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_new_seed_of_the_same_code_is_seldom_called_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seeds that share an effect over all configurations, as networks shared by trials do: the
+    probabilities are uniform, so one in twenty lies below 0.05, within its binomial error."""
+    rng, runs, hits = np.random.default_rng(3), 800, 0
+    for _ in range(runs):
+        values = rng.normal(size=(5, 1)) + 0.3 * rng.normal(size=(5, 3))
+        old, new = seeded([0, 1, 2, 3], values[:4]), seeded([4], values[4:])
+        monkeypatch.setattr(confirm.results, "as_written", lambda *_, old=old: (old, {}))
+        found = confirm.within_spread("any", new)
+        hits += found["p"].item() < 0.05
+    assert abs(hits - 0.05 * runs) < 4 * math.sqrt(runs * 0.05 * 0.95)
+
+
+def test_what_is_noticed_has_the_least_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(4).normal(size=(4, 3))
+    monkeypatch.setattr(confirm.results, "as_written", lambda *_: (seeded([*range(4)], values), {}))
+    noticed = confirm.within_spread("any", seeded([9], values[:1]))["noticed"].item()
+    shifted = np.tile(values.mean() + noticed, (1, 3))
+    found = confirm.within_spread("any", seeded([9], shifted)).iloc[0]
+    assert found["shift"] == pytest.approx(noticed)
+    assert found["p"] == pytest.approx(confirm.LEAST_P)
+
+
+def test_a_metric_without_spread_must_be_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = seeded([0, 1], np.ones((2, 3)))
+    monkeypatch.setattr(confirm.results, "as_written", lambda *_: (old, {}))
+    assert confirm.within_spread("any", seeded([2], np.ones((1, 3))))["p"].item() == 1
+    assert confirm.within_spread("any", seeded([2], np.full((1, 3), 1.1)))["p"].item() == 0
+
+
+def test_the_command_confirms_with_a_new_seed_or_names_what_differs(
+    output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def three(profile: Any) -> list[ScenarioTrial]:
+        return [trials(cabinet(), [RECIPES["plain"]], profile, seed)[0] for seed in range(3)]
+
+    monkeypatch.setitem(results.PARTS, "small", Part("small", "Three seeds", three))
+    making.run("smoke", ["small"], store=Store(output / "store"), output=output, quiet=True)
+    age(output)
+    arguments = ["results", "--output", str(output), "--new-seed", "small"]
+    assert cli.main(arguments) != 0
+    assert "give both" in capsys.readouterr().err
+    arguments += ["--confirm", "2"]
+    assert cli.main(arguments) == 0, capsys.readouterr().err
+    assert "noticed" in capsys.readouterr().out
+    assert "another seed" in results.describe("small", output)[1]
+    assert results.staleness("small", output) == []
+    edit(output, lambda table: table.assign(value=0.5 + 1e-4 * table["seed"]))
+    before = (output / "small.json").read_text()
+    assert cli.main(arguments) != 0
+    assert "from the mean of its seeds" in capsys.readouterr().err
+    assert (output / "small.json").read_text() == before
+
+
+def test_a_table_of_one_seed_has_no_spread(output: Path) -> None:
+    with pytest.raises(ValueError, match="several seeds"):
+        next(confirm.repeat("small", 1, output))
