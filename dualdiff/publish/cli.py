@@ -271,9 +271,9 @@ def _list() -> None:
     help="compute N trials of each table anew and compare; if all agree, the table says so",
 )
 @_option(
-    "--new-seed",
-    help="with --confirm: under a seed that the table does not have; passes if what differs is "
-    "within the spread of its seeds (where another processor rounds differently)",
+    "--new-seeds",
+    help="with --confirm: N configurations, with as many new seeds as the table has; passes if "
+    "they differ no more than seeds do (where another processor rounds differently)",
 )
 @_option(
     "--extend", help="compute what the tables lack, though the code of the rest was edited since"
@@ -285,7 +285,7 @@ def _results(
     output: Path | None,
     listed: bool,
     confirm: int | None,
-    new_seed: bool,
+    new_seeds: bool,
     **settings: Any,
 ) -> None:
     """Run the full-scale tables of the book and write each with its provenance.
@@ -307,10 +307,10 @@ def _results(
         return
     if confirm is not None:
         for name in names:
-            (_repeat if new_seed else _confirm)(name, confirm, folder)
+            (_repeat if new_seeds else _confirm)(name, confirm, folder)
         return
-    if new_seed:
-        raise ValueError("--new-seed says how --confirm N compares; give both")
+    if new_seeds:
+        raise ValueError("--new-seeds says how --confirm N compares; give both")
     paths = making.run(profile, names, store=Store(), output=writable(folder), **settings)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
 
@@ -329,7 +329,7 @@ def _confirm(part: str, count: int, folder: Path) -> None:
         raise ValueError(
             f"{differ} of {done} trials of {part} come out differently under today's code, or on "
             "this kind of processor (other rounding, which training amplifies); compare by the "
-            f"spread of its seeds with --new-seed, or make the table with: dualdiff results {part}"
+            f"spread of its seeds with --new-seeds, or make the table with: dualdiff results {part}"
         )
     confirm.note(part, done, sources, folder)
 
@@ -349,8 +349,8 @@ def _repeat(part: str, count: int, folder: Path) -> None:
     worst = found.iloc[0]
     if worst["p"] < confirm.LEAST_P:
         raise ValueError(
-            f"{worst['metric']} of {part} is {worst['shift']:+.3g} from the mean of its seeds, "
-            f"whose spread is {worst['spread']:.2g} (p = {worst['p']:.2g}, must be at least "
+            f"{worst['metric']} of {part} moved by {worst['shift']:+.3g} with new seeds, "
+            f"which differ by {worst['spread']:.2g} (p = {worst['p']:.2g}, must be at least "
             f"{confirm.LEAST_P}); make the table with: dualdiff results {part}"
         )
     confirm.note(part, len(tables), sources, folder, p=float(worst["p"]))

@@ -178,8 +178,8 @@ def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
             state += (
                 f" ({trials} computed anew on {confirmed['date']} agree{'s' * one} bit for bit)"
                 if p is None
-                else f" ({trials} with another seed, {confirmed['date']}, within the spread of the "
-                f"table's, p = {p:.2g})"
+                else f" ({trials} with new seeds, {confirmed['date']}, within the spread over "
+                f"seeds, p = {p:.2g})"
             )
     except FileNotFoundError:
         state = "not run"

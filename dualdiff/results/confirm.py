@@ -26,6 +26,8 @@ from dualdiff.results.parts import PARTS
 MEASURED = ("begun", "finished", "seconds", "memory")
 """Metrics that tell of the machine and the hour, and differ from run to run."""
 
+TESTED = ("accuracy", "total_variation", "energy_distance", "success", "energy_score")
+"""What :func:`within_spread` looks at where it is: each metric more makes it blinder."""
 LEAST_P = 0.01
 """Where :func:`within_spread` begins to count as a difference."""
 
@@ -61,55 +63,65 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
 
 
 def repeat(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[pd.DataFrame]:
-    """Compute ``count`` configurations of a table with a seed that it does not have, one by one.
+    """Compute ``count`` configurations of a table with as many seeds as it has, all new to it.
 
-    They are spread evenly over those that have all of the table's seeds; raises as
-    :func:`compare` does, and for a table of one seed, which has no spread.
+    They are spread evenly over those that have all of the table's seeds; a table per trial. Raises
+    as :func:`compare` does, and for a table of one seed, which has no spread.
     """
     _, some = _asked(part, count, folder)
-    seeds = {trial.seed for trial in some}
+    seeds = sorted({trial.seed for trial in some})
     found: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in some:
         found.setdefault(replace(trial, seed=-1).key, []).append(trial)  # type: ignore[type-var]
     whole = [trials[0] for trials in found.values() if len(trials) == len(seeds)]
     if len(seeds) < 2 or not whole:
         raise ValueError(f"{part} has no configuration with several seeds, so no spread over them")
-    chosen = [whole[place] for place in _spread(len(whole), count)]
-    fresh = [replace(trial, seed=max(seeds) + 1) for trial in chosen]  # type: ignore[type-var]
+    fresh = [
+        replace(whole[place], seed=seeds[-1] + k)  # type: ignore[type-var]
+        for k in range(1, 1 + len(seeds))
+        for place in _spread(len(whole), count)
+    ]
     for trial, new in _computed(fresh):
         yield new.assign(**dict(zip(KEY, trial.key, strict=True)))
 
 
 def within_spread(part: str, new: pd.DataFrame, folder: Path = results.FOLDER) -> pd.DataFrame:
-    r"""Whether a repetition with a new seed lies within what a table's seeds differ by.
+    r"""Whether a repetition with new seeds lies within what seeds differ by.
 
-    For every metric with intervals the mean over what was repeated, by seed: :math:`A_1 \dots A_k`
-    in the table and :math:`A` now. If the seeds are exchangeable and normal,
+    For every metric of :data:`TESTED` (if there is none, every one with intervals) the mean over
+    what was repeated, by seed: :math:`A_1 \dots A_k` in the table and :math:`B_1 \dots B_m` now.
+    Trials of one seed share networks, so a seed counts as one observation. If seeds are
+    exchangeable and normal,
 
-    .. math:: \frac{A - \bar A}{s \sqrt{1 + 1/k}} \sim t_{k-1}
+    .. math:: \frac{\bar B - \bar A}{s \sqrt{1/k + 1/m}} \sim t_{k+m-2}
 
-    so trials of one seed, which share networks, count as one. Probabilities are two-sided and
-    multiplied by the number of metrics (Bonferroni).
+    with the pooled s. Probabilities are two-sided and multiplied by the number of metrics
+    (Bonferroni).
 
     Returns
     -------
     DataFrame
-        Columns ``metric, shift, spread, noticed, p``: :math:`A - \bar A`, s, the least shift that
-        would count as a difference, and p. Smallest p first.
+        Columns ``metric, shift, spread, noticed, p``: :math:`\bar B - \bar A`, s, the least shift
+        that would count as a difference, and p. Smallest p first.
     """
     table, _ = results.as_written(part, folder)
     places = [*(name for name in KEY if name != "seed"), "target", "metric"]
-    new = new[new["low"].notna() & ~new["metric"].isin(MEASURED)]
-    both = new[places].merge(table, on=places)
-    old = both.groupby(["metric", "seed"])["value"].mean().unstack()
-    k = old.shape[1]
-    found = pd.DataFrame({"shift": new.groupby("metric")["value"].mean() - old.mean(axis=1)})
-    found["spread"] = old.std(axis=1)
-    scale = found["spread"] * (1 + 1 / k) ** 0.5
-    found["noticed"] = scale * stats.t.ppf(1 - LEAST_P / 2 / len(found), k - 1)
+    new = new[new["low"].notna()]
+    if (tested := new["metric"].isin(TESTED)).any():
+        new = new[tested]
+    old = new[places].drop_duplicates().merge(table, on=places)
+    before, after = (
+        each.groupby(["metric", "seed"])["value"].mean().unstack() for each in (old, new)
+    )
+    k, m = before.shape[1], after.shape[1]
+    found = pd.DataFrame({"shift": after.mean(axis=1) - before.mean(axis=1)})
+    squares = before.var(axis=1) * (k - 1) + after.var(axis=1).fillna(0) * (m - 1)
+    found["spread"] = (squares / (k + m - 2)) ** 0.5
+    scale = found["spread"] * (1 / k + 1 / m) ** 0.5
+    found["noticed"] = scale * stats.t.ppf(1 - LEAST_P / 2 / len(found), k + m - 2)
     away = np.where(found["shift"].abs() < 1e-6, 0.0, found["shift"].abs())  # seven digits
     ratio = np.divide(away, scale, out=np.where(away > 0, np.inf, 0.0), where=scale > 0)
-    found["p"] = np.minimum(1, 2 * stats.t.sf(ratio, k - 1) * len(found))
+    found["p"] = np.minimum(1, 2 * stats.t.sf(ratio, k + m - 2) * len(found))
     return found.reset_index().sort_values("p", ignore_index=True)
 
 
@@ -171,7 +183,7 @@ def note(
 ) -> None:
     """Write into a table's provenance that ``count`` of its trials agree under today's code.
 
-    Bit for bit, or with ``p``, the smallest of :func:`within_spread`, by the spread of its seeds.
+    Bit for bit, or with ``p``, the smallest of :func:`within_spread`, by the spread over seeds.
 
     Raises
     ------
