@@ -22,6 +22,8 @@ from dualdiff.randomness import stream
 EPOCH_METHODS = ("finetuned", "lora", "replay")
 """Methods whose quality is followed over the fine-tuning epochs."""
 OVERLAP_METHODS = ("specialised", "finetuned", "lora", *JOINT)
+BUDGETS = (200, 500, 1000, 1500)
+"""Fine-tuning epochs up to those that a specialised network trains: the thesis's 200 first."""
 POINTS = 128  # specialised pairs in the study of fine-tuning epochs: the thesis's number
 
 
@@ -60,6 +62,21 @@ def epoch_trials(profile: str, seed: int, points: int = POINTS) -> list[Scenario
         for epochs in own.epochs:
             run = replace(size, finetune_epochs=epochs)
             found += _trials(cabinet(), network, run, seed, EPOCH_METHODS)
+    return found
+
+
+def budget_trials(profile: str, seed: int) -> list[ScenarioTrial]:
+    """Fine-tuned alone and in the sum over set sizes and epochs, recipe ``tuned``, with equal
+    budgets: as many epochs as the specialised network has, which stands beside it."""
+    own, found = size_of("adaptation", profile), []
+    most = sized("adaptation", profile).specialised_epochs
+    for n in own.sizes:
+        size = sized("adaptation", profile, n_specialised=n)
+        names = ("general", "specialised", "joint")
+        found += _trials(cabinet(), "tuned", size, seed, names)
+        for epochs in sorted({min(epochs, most) for epochs in BUDGETS}):
+            run = replace(size, finetune_epochs=epochs)
+            found += _trials(cabinet(), "tuned", run, seed, ("finetuned", "finetuned_joint"))
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dualdiff.data.baselines import baseline_trials
 from dualdiff.data.flights import flights_trials
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.members import RECIPES, Recipe
@@ -80,6 +81,10 @@ def _adaptation(recipe: str) -> Callable[[Profile], list[ScenarioTrial]]:
     return make
 
 
+def _budgets(profile: Profile) -> list[ScenarioTrial]:
+    return adaptation.budget_trials(profile.name, 0)
+
+
 def variations() -> list[Recipe]:
     """Recipe ``plain`` with one of its assumptions changed at a time, itself first."""
     base = RECIPES["plain"]
@@ -140,6 +145,8 @@ PARTS = {
         Part("sweep_tuned", "Overlap sweep, recipe tuned", _sweep("tuned")),
         Part("adaptation", "Sizes, epochs and overlap, recipe plain", _adaptation("plain")),
         Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
+        Part("budgets", "Fine-tuning at equal budgets, recipe tuned", _budgets),
+        Part("baselines", "Without diffusion, and with a kernel as expert", baseline_trials),
         Part("ablation", "Recipe tuned without one of its parts", _ablation),
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
