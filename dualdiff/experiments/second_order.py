@@ -69,7 +69,7 @@ class SecondOrder(Denoiser):
         unit = torch.eye(y.shape[1], dtype=torch.float64, device=y.device)
         flat = abar / (1 - abar) * unit
         whole = (1 - sum(self.weights.values())) * flat
-        pulled: Tensor = torch.zeros_like(y, dtype=torch.float64).unsqueeze(2)
+        pulled: Tensor = torch.zeros_like(y, dtype=torch.float64)
         for name, member in self.members.items():
             if name in self.precisions:
                 eps, precision = member(y, t, c), self.precisions[name].to(y.device) + flat
@@ -77,8 +77,8 @@ class SecondOrder(Denoiser):
                 eps, spread = self._spread(member, y, t, c, (1 - abar).sqrt())
                 precision = torch.linalg.inv((1 - abar) / abar * spread)
             whole = whole + self.weights[name] * precision
-            pulled = pulled + self.weights[name] * precision @ eps.double().unsqueeze(2)
-        return torch.linalg.solve(whole.expand(len(y), -1, -1), pulled).squeeze(2).to(y.dtype)
+            pulled = pulled + self.weights[name] * _times(precision, eps.double())
+        return _times(torch.linalg.inv(whole), pulled).to(y.dtype)
 
     def _spread(
         self, member: Denoiser, y: Tensor, t: int | Tensor, c: Tensor, noise: Tensor
@@ -96,3 +96,8 @@ class SecondOrder(Denoiser):
         values, basis = torch.linalg.eigh(unit - noise * (jacobian + jacobian.mT) / 2)
         values = values.unsqueeze(1).clamp(min=self.LEAST * (1 - noise**2))
         return eps.detach(), basis * values @ basis.mT
+
+
+def _times(matrix: Tensor, x: Tensor) -> Tensor:
+    """Symmetric matrices ``[n or 1, d, d]`` times ``x [n, d]``."""
+    return x @ matrix[0] if len(matrix) == 1 else (matrix @ x.unsqueeze(2)).squeeze(2)

@@ -50,6 +50,7 @@ CONFIGURATIONS = {
     "amdm": Configuration("AMDM", "#888888", "X"),
     "superdiff_and": Configuration("SuperDiff AND", "#888888", "h"),
     "superdiff_or": Configuration("SuperDiff OR", "#888888", "*"),
+    "second_order": Configuration("second-order sum", "#6B6B00", "H"),
     "finetuned_smc": Configuration("fine-tuned joint, SMC", "#5E35B1", "p"),
     "weighted": Configuration("learned weights", "#8BC34A", "h"),
     "finetuned_weighted": Configuration("fine-tuned, learned weights", "#7B1E1E", "*"),
