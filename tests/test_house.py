@@ -7,17 +7,17 @@ from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
     ".": 3_000,
-    "experiments": 3_040,
+    "experiments": 3_105,
     "checks": 430,
     "judging": 545,
     "robot": 1_430,
-    "results": 506,
-    "data": 1_275,
-    "pages": 420,
+    "results": 570,
+    "data": 1_475,
+    "pages": 430,
     "readings": 395,
     "plots": 1_010,
     "widgets": 1_243,
-    "publish": 1_890,
+    "publish": 1_920,
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
