@@ -123,6 +123,12 @@ def test_the_error_of_the_mean_is_of_first_order(law) -> None:  # type: ignore[n
     assert ratios[-1] == pytest.approx(2, abs=0.05)
 
 
+def test_the_means_are_those_that_the_manual_of_product_names() -> None:
+    found = [feynman_kac(100), feynman_kac(200), feynman_kac(100, weigh=False), rne(100), rne(200)]
+    assert [f"{mean:.3f}" for mean, _ in found] == ["1.292", "1.310", "1.153", "1.317", "1.325"]
+    assert f"{2 * found[1][0] - found[0][0]:.3f}" == "1.327"
+
+
 def test_rne_weights_err_less_and_extrapolation_takes_the_first_order_away() -> None:
     for steps in (50, 100, 200, 400):
         gap = {law: abs(TRUTH - law(steps)[0]) for law in (feynman_kac, rne)}

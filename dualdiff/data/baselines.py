@@ -175,8 +175,6 @@ FITS: dict[str, Callable[[Tensor, Region, torch.Generator], Draw]] = {
 }
 """What is fitted to the offsets ``y - c`` of the special rows, the frame of the object known.
 ``outline`` knows the family of the shape, too."""
-NEEDS_NOTHING = ("resampled", "kernel", "outline")
-"""Those that no further package is needed for."""
 ENSEMBLE = 4
 """Networks of an ensemble; a sample costs what one of twice their width costs."""
 COMPOSED = ("kernel_joint", "kernel_smc", "kernel_average", "ensemble", "ensemble_eighth", "wide")

@@ -11,6 +11,7 @@ from dualdiff import metrics
 from dualdiff.experiments.adaptation import (
     EPOCH_METHODS,
     POINTS,
+    budget_trials,
     cost,
     epoch_trials,
     least_sum,
@@ -171,3 +172,16 @@ def test_numbers_of_a_network() -> None:
 def test_methods_are_those_that_the_workshop_knows() -> None:
     names = {name for size in SIZES["adaptation"].values() for name in size.methods}
     assert {SUMS.get(name, name) for name in names} <= set(METHODS)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_equal_budgets_end_with_the_epochs_of_the_specialised_network(profile: str) -> None:
+    found = budget_trials(profile, 0)
+    adapted = [t for t in found if t.configuration in ("finetuned", "finetuned_joint")]
+    sizes = SIZES["adaptation"][profile].sizes
+    for n in sizes:
+        own = {t.profile.finetune_epochs for t in adapted if t.profile.n_specialised == n}
+        assert max(own) == found[0].profile.specialised_epochs
+    beside = {t.profile.n_specialised for t in found if t.configuration == "specialised"}
+    assert beside == set(sizes)
+    assert len({key(t) for t in found}) == len(found)
