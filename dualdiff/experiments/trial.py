@@ -28,6 +28,8 @@ NAMED = (
     ("configuration", rf"(?P<configuration>\w+), (?P<aggregated>\d+), (?P<deviation>{NUMBER})"),
     ("configuration", r"(?P<configuration>\w+) in groups of (?P<group>\d+)"),
     ("configuration", r"(?P<configuration>\w+) in (?P<steps>\d+) steps"),
+    ("configuration", r"(?P<configuration>\w+) after (?P<arrivals>\d+)"),
+    ("configuration", r"(?P<configuration>\w+) in round (?P<round>\d+)"),
     ("metric", r"(?P<member>\w+) at (?P<t>\d+)"),
 )
 """What names hold: the column that they stand in, and a pattern whose groups are columns."""
@@ -171,8 +173,9 @@ def derive(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns by :data:`NAMED`, only those that some row has: ``distance`` (and ``overlap``, the
     fraction), ``weight_general, weight_specialised``; ``member`` and ``t`` of a learned weight;
-    ``aggregated, deviation``, ``group`` or ``steps``, whose configuration is then what is left of
-    its name. Configurations by :data:`ONE_NAME`. What is derived already stays as it is.
+    ``aggregated, deviation``, ``group``, ``steps``, ``arrivals`` or ``round``, whose configuration
+    is then what is left of its name. Configurations by :data:`ONE_NAME`. What is derived already
+    stays as it is.
     """
     for column, pattern in NAMED:
         if column not in table:

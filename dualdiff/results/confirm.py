@@ -32,12 +32,19 @@ LEAST_P = 0.01
 """Where :func:`within_spread` begins to count as a difference."""
 
 
+MOST_SHARE = 0.1
+"""Share of its own half-width by which a number may move with the same seed: in quadrature that
+adds half a percent to its interval, so no statement about it changes."""
+
+
 class Compared(NamedTuple):
-    """A recomputed trial: its key, its number of rows, and the largest difference of a value."""
+    """A recomputed trial: its key, its number of rows, the largest difference of a value, and the
+    largest as a share of the half-width of its interval."""
 
     trial: str
     rows: int
     difference: float
+    share: float
 
 
 def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Compared]:
@@ -59,7 +66,7 @@ def compare(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[Co
         old = table
         for name, value in key.items():
             old = old[old[name] == value]
-        yield Compared(" ".join(map(str, key.values())), len(new), _difference(new, old))
+        yield Compared(" ".join(map(str, key.values())), len(new), *_difference(new, old))
 
 
 def repeat(part: str, count: int, folder: Path = results.FOLDER) -> Iterator[pd.DataFrame]:
@@ -152,20 +159,24 @@ def _computed(some: list[Trial]) -> Iterator[tuple[Trial, pd.DataFrame]]:
             yield trial, new
 
 
-def _difference(new: pd.DataFrame, old: pd.DataFrame) -> float:
-    """Largest difference; infinite for a row or a number that only one of the two tables has.
+def _difference(new: pd.DataFrame, old: pd.DataFrame) -> tuple[float, float]:
+    """Largest difference, absolute and as a share of half the table's interval.
 
-    What was measured about the run itself is left out.
+    Infinite for a row or a number that only one of the two tables has; the share also where a
+    number without an interval moved. What was measured about the run itself is left out.
     """
     places = ["target", "metric"]
     new, old = (table[~table["metric"].isin(MEASURED)] for table in (new, old))
     both = new.merge(old, on=places, suffixes=("", "_table"), how="outer", indicator=True)
     if (both["_merge"] != "both").any():
-        return np.inf
+        return np.inf, np.inf
     now, before = (both[name].to_numpy(float) for name in ("value", "value_table"))
     rounded = np.array([float(f"{value:.7g}") for value in now])
     gaps = np.where(np.isnan(now) & np.isnan(before), 0.0, np.abs(rounded - before))
-    return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
+    gaps = np.nan_to_num(gaps, nan=np.inf)
+    width = np.nan_to_num(both["high_table"] - both["low_table"]) / 2
+    shares = np.divide(gaps, width, out=np.where(gaps > 0, np.inf, 0.0), where=width > 0)
+    return float(gaps.max(initial=0.0)), float(shares.max(initial=0.0))
 
 
 def sources(part: str, folder: Path = results.FOLDER) -> dict[str, str]:

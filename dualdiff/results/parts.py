@@ -9,9 +9,11 @@ from typing import Any
 from dualdiff.data.baselines import baseline_trials
 from dualdiff.data.flights import flights_trials
 from dualdiff.experiments import adaptation, weighting
+from dualdiff.experiments.continual_study import HomesTrial, homes_trials
 from dualdiff.experiments.members import RECIPES, Recipe
 from dualdiff.experiments.overlap import sweep_trials, targets
 from dualdiff.experiments.profiles import Profile
+from dualdiff.experiments.rounds import RoundsTrial, rounds_trials
 from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
@@ -85,6 +87,14 @@ def _budgets(profile: Profile) -> list[ScenarioTrial]:
     return adaptation.budget_trials(profile.name, 0)
 
 
+def _homes(profile: Profile) -> list[HomesTrial]:
+    return homes_trials(profile.name, 0)
+
+
+def _rounds(profile: Profile) -> list[RoundsTrial]:
+    return rounds_trials(profile.name, 0)
+
+
 def variations() -> list[Recipe]:
     """Recipe ``plain`` with one of its assumptions changed at a time, itself first."""
     base = RECIPES["plain"]
@@ -151,6 +161,8 @@ PARTS = {
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),
+        Part("homes", "Home after home, known and unknown", _homes),
+        Part("rounds", "A composition as the teacher of the next", _rounds),
         Part("judge_v1", "Judge, problems v1: built-in entries", judge_trials),
         Part("flights", "Flights of 2013: real tables", flights_trials),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
