@@ -34,8 +34,9 @@ specialist draws, a plain sum or corrected by SMC, beside pairs drawn by itself.
 are learned at once, from the general network: the ceiling."""
 REMEMBERED = 32 * EPOCH
 """Pairs that a network draws of every law, to be reminded of it or to be taught it."""
-STRENGTH = 1.0
-"""Of elastic weight consolidation: what a former row counts beside a new one."""
+STRENGTH = 1e4
+"""Of elastic weight consolidation: what former laws count beside the new one. Of 100, 10,000 and
+1,000,000 the best in accuracy over all homes after four arrivals, in a run of one seed."""
 NOISED = 1024
 """Noised rows that say how much every weight matters for a law."""
 GROUP, KEEP = 50, 8  # particles of SMC, and those of a group that teach
