@@ -268,7 +268,8 @@ def _list() -> None:
     "--confirm",
     type=int,
     metavar="N",
-    help="compute N trials of each table anew and compare; if all agree, the table says so",
+    help="compute N trials of each table anew and compare; where none of their numbers moves by "
+    "more than a tenth of its half-width, the table says so",
 )
 @_option(
     "--new-seeds",
@@ -318,20 +319,22 @@ def _results(
 def _confirm(part: str, count: int, folder: Path) -> None:
     from dualdiff.results import confirm
 
-    differ = done = 0
+    found = []
     sources = confirm.sources(part, folder)
     for compared in confirm.compare(part, count, folder):
-        done += 1
-        differ += compared.difference > 0
-        word = "equal" if compared.difference == 0 else f"differs by {compared.difference:.2g}"
+        found.append(compared)
+        gap, share = compared.difference, compared.share
+        word = f"differs by {gap:.2g}, {share:.2g} of a half-width" if gap else "equal"
         print(f"{part:<20} {compared.trial:<55} {compared.rows:>4} rows {word}", flush=True)
-    if differ:
+    worst = max(compared.share for compared in found)
+    if worst > confirm.MOST_SHARE:
         raise ValueError(
-            f"{differ} of {done} trials of {part} come out differently under today's code, or on "
-            "this kind of processor (other rounding, which training amplifies); compare by the "
-            f"spread of its seeds with --new-seeds, or make the table with: dualdiff results {part}"
+            f"a number of {part} moves by {worst:.2g} of its half-width under today's code, or on "
+            f"this kind of processor (other rounding, which training amplifies); at most "
+            f"{confirm.MOST_SHARE:g} is let pass: compare by the spread of its seeds with "
+            f"--new-seeds, or make the table with: dualdiff results {part}"
         )
-    confirm.note(part, done, sources, folder)
+    confirm.note(part, len(found), sources, folder, share=worst)
 
 
 def _repeat(part: str, count: int, folder: Path) -> None:

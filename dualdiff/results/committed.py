@@ -173,14 +173,18 @@ def describe(part: str, folder: Path = FOLDER) -> tuple[str, str]:
         state = "; ".join(staleness(part, folder)) or "current"
         confirmed = _read(part, folder)[1].get("confirmed")
         if state == "current" and confirmed:
-            one, p = confirmed["trials"] == 1, confirmed.get("p")
-            trials = f"{confirmed['trials']} trial{'s' * (not one)}"
-            state += (
-                f" ({trials} computed anew on {confirmed['date']} agree{'s' * one} bit for bit)"
-                if p is None
-                else f" ({trials} with new seeds, {confirmed['date']}, within the spread over "
-                f"seeds, p = {p:.2g})"
-            )
+            state += f" ({_confirmed(**confirmed)})"
     except FileNotFoundError:
         state = "not run"
     return PARTS[part].title, state
+
+
+def _confirmed(
+    trials: int, date: str, p: float | None = None, share: float = 0.0, **_: object
+) -> str:
+    """What a confirmation saw."""
+    some = f"{trials} trial{'s' * (trials > 1)}"
+    if p is not None:
+        return f"{some} with new seeds, {date}, within the spread over seeds, p = {p:.2g}"
+    closely = f"to {share:.1g} of the half-widths" if share else "bit for bit"
+    return f"{some} computed anew on {date} agree{'s' * (trials == 1)} {closely}"

@@ -191,10 +191,12 @@ def note(
     compared_under: dict[str, str],
     folder: Path = results.FOLDER,
     p: float | None = None,
+    share: float = 0.0,
 ) -> None:
     """Write into a table's provenance that ``count`` of its trials agree under today's code.
 
-    Bit for bit, or with ``p``, the smallest of :func:`within_spread`, by the spread over seeds.
+    Bit for bit; or up to ``share`` of the half-widths; or with ``p``, the smallest of
+    :func:`within_spread`, by the spread over seeds.
 
     Raises
     ------
@@ -208,6 +210,7 @@ def note(
         "sources": compared_under,
         "trials": count,
         **({} if p is None else {"p": round(p, 4)}),
+        **({"share": float(f"{share:.2g}")} if share else {}),
         "revision": making.revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }

@@ -114,8 +114,32 @@ def test_the_command_refuses_to_confirm_what_differs(
     before = path.read_text()
     assert cli.main(arguments) != 0
     said = capsys.readouterr()
-    assert "differs by" in said.out and "come out differently" in said.err
+    assert "differs by" in said.out and "of its half-width" in said.err
     assert path.read_text() == before
+
+
+def test_a_move_within_a_tenth_of_the_half_width_passes_and_is_told(output: Path) -> None:
+    """Of one number, by a share of its own interval; a number without one must be equal."""
+    table = pd.read_csv(output / "small.csv")
+    half = ((table["high"] - table["low"]) / 2).fillna(0)
+    place = int(half.idxmax())
+
+    def moved(share: float) -> pd.DataFrame:
+        here = table.index == place
+        return table.assign(value=table["value"] + share * half[place] * here)
+
+    arguments = ["results", "--output", str(output), "--confirm", "99", "small"]
+    edit(output, lambda _: moved(0.2))
+    assert cli.main(arguments) != 0
+    edit(output, lambda _: moved(0.05))
+    assert max(c.share for c in confirm.compare("small", 99, output)) == pytest.approx(0.05, 1e-3)
+    assert cli.main(arguments) == 0
+    assert json.loads((output / "small.json").read_text())["confirmed"]["share"] == 0.05
+    assert "half-widths" in results.describe("small", output)[1]
+    bare = int(half.idxmin())
+    assert half[bare] == 0
+    edit(output, lambda _: table.assign(value=table["value"] + 1e-3 * (table.index == bare)))
+    assert cli.main(arguments) != 0
 
 
 def test_refusals(output: Path) -> None:
@@ -133,9 +157,10 @@ def test_what_a_run_measures_of_itself_may_differ() -> None:
     columns = ["target", "metric", "value"]
     before = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 3.0)], columns=columns)
     later = pd.DataFrame([("Ball", "rows", 7.0), ("-", "seconds", 9.0)], columns=columns)
-    assert confirm._difference(later, before) == 0
+    later, before = (table.assign(low=np.nan, high=np.nan) for table in (later, before))
+    assert confirm._difference(later, before) == (0, 0)
     later.loc[0, "value"] = 8.0
-    assert confirm._difference(later, before) == 1
+    assert confirm._difference(later, before) == (1, np.inf)
 
 
 # --- another processor: within the spread of the seeds --------------------------------------------
