@@ -16,7 +16,7 @@ BUDGETS = {
     "pages": 430,
     "readings": 395,
     "plots": 1_010,
-    "widgets": 1_243,
+    "widgets": 1_298,
     "publish": 1_920,
     "teaching": 2_610,
 }

@@ -29,13 +29,15 @@ TITLES = {"ancestral": "ancestral", "dpm++": "DPM-Solver++ (no fresh noise)"}
 SAMPLES = {"sum": "joint", "composable": "told", "guidance": "guided", "smc": "smc"}
 """Whose colour the samples of a rule have; also in composition.js."""
 ASKED = (
-    *("scene", "rule", "w_general", "w_specialised", "guidance"),
+    *("scene", "rule", "w_general", "w_specialised", "w_wall", "wall", "guidance"),
     *("sampler", "steps", "points", "seed", "condition"),
 )
 START = {
     "rule": "sum",
     "w_general": 1.0,
     "w_specialised": 1.0,
+    "w_wall": 0.0,
+    "wall": 0.5,
     "guidance": 1.5,
     "sampler": "ancestral",
     "steps": 30,
@@ -98,6 +100,10 @@ class Composition(Widget):
         See :data:`dualdiff.widgets.mirror.RULES`.
     w_general, w_specialised : float
         Weights of the noise predictions, -1 to 3.
+    w_wall : float
+        Weight of a third member, 0 to 3: uniform left of a wall, in scenes that have one.
+    wall : float
+        Where the wall stands, as a share of the first panel's width. Drag it in the panel.
     guidance : float
         Weight of rule "guidance", -1 to 5: 0 the general, 1 the specialised model.
     sampler : {"ancestral", "dpm++"}
@@ -129,6 +135,8 @@ class Composition(Widget):
     rule = traitlets.Unicode("sum").tag(sync=True)
     w_general = traitlets.Float(1.0).tag(sync=True)
     w_specialised = traitlets.Float(1.0).tag(sync=True)
+    w_wall = traitlets.Float(0.0).tag(sync=True)
+    wall = traitlets.Float(0.5).tag(sync=True)
     guidance = traitlets.Float(1.5).tag(sync=True)
     sampler = traitlets.Unicode("ancestral").tag(sync=True)
     steps = traitlets.Int(30).tag(sync=True)
@@ -193,6 +201,14 @@ class Composition(Widget):
     def _weight(self, proposal: Any) -> float:
         return within(proposal["trait"].name, proposal["value"], *WEIGHTS)
 
+    @validate("w_wall")
+    def _wall_weight(self, proposal: Any) -> float:
+        return within("w_wall", proposal["value"], 0.0, WEIGHTS[1])
+
+    @validate("wall")
+    def _wall(self, proposal: Any) -> float:
+        return within("wall", proposal["value"], 0.0, 1.0)
+
     @validate("guidance")
     def _guidance(self, proposal: Any) -> float:
         return within("guidance", proposal["value"], *GUIDANCE)
@@ -229,6 +245,8 @@ class Composition(Widget):
                 f"condition must have {len(self.stage.condition)} numbers, not {self.condition}"
             )
         values = {name: getattr(self, name) for name in ASKED if name != "scene"}
+        if self.stage.wall is None:
+            values["w_wall"] = 0.0
         return Request(**{**values, "condition": tuple(self.condition)})
 
     def samples(self) -> np.ndarray:
@@ -262,6 +280,8 @@ class Composition(Widget):
         weights = f"weights {self.w_general:g} (general) and {self.w_specialised:g} (specialised)"
         if self.rule == "guidance":
             weights = f"guidance weight {self.guidance:g}"
+        if self.request().walled:
+            weights += f" and {self.w_wall:g} (a wall at {self.stage.wall_at(self.wall):.2f})"
         return (
             f"Composition widget. {self.stage.title}: {self.points} samples by "
             f"{RULES[self.rule]}, {weights}, over the outlines of the two models' laws."
@@ -277,6 +297,8 @@ class Composition(Widget):
         figure, line = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False)
         for axes, panel in zip(line[0], panels, strict=True):
             _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]])
+            if self.w_wall and self.stage.wall and panel.axes[0] == 0:
+                axes.axvline(self.stage.wall_at(self.wall), color="#222222", linewidth=2)
         figure.suptitle(title, fontsize="medium", wrap=True)
         return figure
 
@@ -328,6 +350,8 @@ def _controls(widget: Composition) -> controls.Widget:
     ranges = {
         "w_general": ("weight, general", *WEIGHTS),
         "w_specialised": ("weight, specialised", *WEIGHTS),
+        "w_wall": ("weight, wall", 0.0, WEIGHTS[1]),
+        "wall": ("wall at", 0.0, 1.0),
         "guidance": ("guidance weight", *GUIDANCE),
     }
     found = {
@@ -341,12 +365,13 @@ def _controls(widget: Composition) -> controls.Widget:
         control.layout = controls.Layout(width="530px", max_width="100%")
         control.style = {"description_width": "130px"}
         jslink((control, "value"), (widget, trait))
-        if trait.startswith("w_"):
+        if trait in ("w_general", "w_specialised"):
             control.add_class("dualdiff-weight")
             control.layout.height = "48px"
     for trait, off in (
         ("w_general", "weights_off"),
         ("w_specialised", "weights_off"),
+        ("w_wall", "weights_off"),
         ("guidance", "guidance_off"),
     ):
         jslink((widget, off), (found[trait], "disabled"))

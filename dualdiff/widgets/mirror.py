@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.correct import Members, feynman_kac_step
+from dualdiff.denoisers import Denoiser
 from dualdiff.process import transition
 from dualdiff.resampling import Resampling, resample
 from dualdiff.samplers import DDPM, DPMSolverPP, Sampler, reverse
@@ -98,15 +99,32 @@ class Request:
     points: int
     seed: int
     condition: tuple[float, ...]
+    w_wall: float = 0.0
+    wall: float = 0.5
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weights of the three members' noise predictions."""
-        g, s = self.w_general, self.w_specialised
+        """Weights of the members' noise predictions; guidance leaves the wall out."""
+        g, s, w = self.w_general, self.w_specialised, self.w_wall
         if self.rule == "guidance":
-            g, s = 1 - self.guidance, self.guidance
-        rest = 1 - g - s if self.rule == "composable" else 0.0
-        return {"general": g, "specialised": s, "unconditional": rest}
+            g, s, w = 1 - self.guidance, self.guidance, 0.0
+        rest = 1 - g - s - w if self.rule == "composable" else 0.0
+        return {"general": g, "specialised": s, "unconditional": rest, "wall": w}
+
+    def members(self, stage: Stage) -> dict[str, Denoiser]:
+        """Those of the scene, and its wall where it has a weight.
+
+        Raises
+        ------
+        Refused
+            If the scene has no wall.
+        """
+        return {**stage.members, **({"wall": stage.constraint(self.wall)} if self.walled else {})}
+
+    @property
+    def walled(self) -> bool:
+        """Whether the wall has a weight."""
+        return self.weights["wall"] != 0
 
     def check(self) -> None:
         """Whether there is something to sample.
@@ -141,7 +159,8 @@ def run(stage: Stage, request: Request, dtype: torch.dtype = torch.float32) -> A
     """
     request.check()
     process = stage.process
-    rule = Weighted(stage.members, request.weights)
+    members = request.members(stage)
+    rule = Weighted(members, {name: request.weights[name] for name in members})
     c = process.encode_c(torch.tensor(request.condition, dtype=dtype)).expand(request.points, -1)
     noise = HashNoise(request.seed, request.points, process.dy, dtype)
     if request.rule == "smc":

@@ -13,14 +13,15 @@ from scipy import stats
 from torch import Tensor
 
 from dualdiff.denoisers import Denoiser
-from dualdiff.exact import ExactMixture
+from dualdiff.exact import ExactMixture, exact_denoiser
 from dualdiff.experiments.members import Networks
 from dualdiff.experiments.scenarios import Scenario
 from dualdiff.experiments.scenes import Plane
 from dualdiff.lora import clone
 from dualdiff.metrics import total_variation_floor
 from dualdiff.process import Process
-from dualdiff.regions import Region
+from dualdiff.regions import Box, Region
+from dualdiff.widgets.base import Refused
 
 POINTS = 500
 """Samples at rest."""
@@ -84,6 +85,16 @@ class Movable(NamedTuple):
     names: tuple[str, str]
 
 
+class Wall(NamedTuple):
+    """A box that a reader closes from the right, in the frame in which samples are drawn.
+
+    ``low``, ``high``: its corners when the wall is out of sight; the wall is its right face.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
 class Grid(NamedTuple):
     """A law in the plane on a grid of equal cells, and the fine cells that count as inside.
 
@@ -114,6 +125,8 @@ class Stage:
     movable : Movable, optional
     framed : bool
         Whether samples are drawn and scored as offsets from the condition.
+    wall : Wall, optional
+        A third member: uniform on the box left of the wall.
     names : mapping of roles to words for the legend
     """
 
@@ -126,6 +139,7 @@ class Stage:
     condition: tuple[float, ...]
     movable: Movable | None = None
     framed: bool = True
+    wall: Wall | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -137,6 +151,24 @@ class Stage:
         """Where samples at a condition are seen from, float64 ``[dy]``, if they are framed."""
         c = torch.tensor(condition, dtype=torch.float64)
         return self.target.anchor(c) if isinstance(self.target, Region) else c
+
+    def wall_at(self, share: float) -> float:
+        """First coordinate of the wall at a share of the first panel's width."""
+        left, right = self.panels[0].x
+        return left + share * (right - left)
+
+    def constraint(self, share: float) -> Denoiser:
+        """The exact denoiser of the box that the wall leaves.
+
+        Raises
+        ------
+        Refused
+            If the scene has no wall.
+        """
+        if self.wall is None:
+            raise Refused(f"the scene {self.title!r} has no wall")
+        box = Box(self.wall.low, (self.wall_at(share), *self.wall.high[1:]))
+        return exact_denoiser(box, self.process)
 
     def floor(self, n: int) -> float:
         """Mean total variation of ``n`` independent draws of the wanted law itself."""
@@ -221,7 +253,15 @@ def network_stage(networks: Networks) -> Stage:
         panels=[_panel(*view, world.general, target) for view in VIEWS[world.general.dim]],
         condition=middle,
         movable=Movable((low[0], low[1]), (high[0], high[1]), names) if len(low) > 1 else None,
+        wall=wide(*world.general.frame()) if type(target).anchor is Region.anchor else None,
     )
+
+
+def wide(low: Sequence[float], high: Sequence[float]) -> Wall:
+    """A box five times as wide as another around it: far enough to be no wall on other sides."""
+    corners = torch.tensor([low, high]).double()
+    room = 2 * (corners[1] - corners[0]).clamp(min=1.0)
+    return Wall(tuple((corners[0] - room).tolist()), tuple((corners[1] + room).tolist()))
 
 
 def unconditional(region: Region, process: Process, y: Tensor) -> Denoiser:
@@ -252,6 +292,7 @@ def plane_stage(scene: Plane, note: str) -> Stage:
         target=Grid(*corner, scene.masses(scene.target), fine >= scene.level()),
         panels=[Panel("the plane", (0, 1), ends, ends, ("y₁", "y₂"), outlined)],
         condition=(0.0, 0.0),
+        wall=wide(*corner),
         names={"truth": f"their product ({Plane.HOLDS:.0%} of it)"},
     )
 

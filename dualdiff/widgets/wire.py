@@ -47,6 +47,7 @@ def wire(stage: Stage) -> dict[str, Any]:
         "names": dict(stage.names),
         "condition": list(stage.condition),
         "movable": stage.movable and stage.movable._asdict(),
+        "wall": stage.wall and _standard(stage),
         "panels": [{**asdict(panel), "ratio": panel.ratio} for panel in stage.panels],
         "floors": {str(n): round(stage.floor(n), 4) for n in SIZES},
         "process": {
@@ -58,6 +59,14 @@ def wire(stage: Stage) -> dict[str, Any]:
         "anchor": _anchor(stage) if stage.framed else None,
     }
     return {**sent, "numbers": np.concatenate(numbers.parts).astype("<f4").tobytes()}
+
+
+def _standard(stage: Stage) -> dict[str, Any]:
+    """The box of the wall in the process's units, and the unit of its first coordinate."""
+    assert stage.wall is not None
+    unit = stage.process.y_std.double()
+    low, high = (torch.tensor(corner).double() / unit for corner in stage.wall)
+    return {"low": low.tolist(), "high": high.tolist(), "unit": float(unit[0])}
 
 
 def _target(target: Region | Grid, numbers: _Numbers) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from dualdiff import metrics
 from dualdiff.chunks import chunked
 from dualdiff.compose import Weighted
 from dualdiff.correct import product
+from dualdiff.denoisers import Denoiser
+from dualdiff.exact import ExactBox
 from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
@@ -72,6 +74,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
 
 
 MOVED = ("cabinet", "round_table", "annulus", "shelf")
+WALLED = ("cabinet", "round_table", "ring_and_bar")
 SCENES = (*MOVED, "ring_and_bar", "robot")
 
 
@@ -117,7 +120,7 @@ def test_the_corrected_chain_is_that_of_the_module(
 ) -> None:
     stage = stages["ring_and_bar"]
     asked = request(stage, "smc", points=200)
-    rule = Weighted(stage.members, asked.weights)
+    rule = Weighted(stage.members, {name: asked.weights[name] for name in stage.members})
     c = torch.tensor([stage.condition])
     way = {"resampling": mirror.RESAMPLING, "sampler": DDPM(asked.steps)}
     ours = product(rule, c, generator(4), draws=200, **way)
@@ -136,6 +139,32 @@ def test_one_weight_gives_one_model(stages: dict[str, Stage], name: str) -> None
         torch.testing.assert_close(run(stage, same).samples, alone)
     other = run(stage, request(stage, "sum", w_general=1.0, w_specialised=0.0)).samples
     assert not torch.allclose(other, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", WALLED)
+def test_a_wall_keeps_samples_on_its_left(stages: dict[str, Stage], name: str) -> None:
+    """Without a weight it is not there; with one few samples lie behind it."""
+    stage, origin = stages[name], stages[name].origin(stages[name].condition)
+    plain = request(stage, "sum", sampler="ancestral", steps=60, points=500)
+    free, none = (run(stage, asked).samples for asked in (plain, replace(plain, wall=0.1)))
+    assert torch.equal(free, none)
+    at = float((free - origin)[:, 0].quantile(0.4).double())
+    left, right = stage.panels[0].x
+    share = (at - left) / (right - left)
+    kept = run(stage, replace(plain, w_wall=1.0, wall=share)).samples - origin
+    assert float((kept[:, 0] > at + 0.02 * (right - left)).double().mean()) < 0.05
+    assert float(((free - origin)[:, 0] > at).double().mean()) > 0.5
+
+
+def test_a_scene_without_a_wall_ignores_its_weight(stages: dict[str, Stage]) -> None:
+    found = Composition(stages, scene="robot", w_wall=1.0)
+    assert found.request().weights["wall"] == 0
+    with pytest.raises(Refused, match="no wall"):
+        run(stages["robot"], request(stages["robot"], "sum", w_wall=1.0))
+    for trait, value in (("w_wall", -1.0), ("wall", 1.5)):
+        with pytest.raises(Refused, match=trait):
+            setattr(found, trait, value)
+    found.close()
 
 
 def test_weights_without_a_product_are_refused(stages: dict[str, Stage]) -> None:
@@ -247,6 +276,8 @@ def sampled(
     floats: str = "Float64Array",
 ) -> Any:
     """The browser's samples, by default in float64, and the scores that it gives them."""
+    left, right = view.evaluate("(name) => model.get('scenes')[name].panels[0].x", name)
+    at = left + asked.wall * (right - left)
     return view.evaluate(
         """([name, settings, floats]) => {
           const { openStage, reverse, scores } = window.core;
@@ -258,7 +289,7 @@ def sampled(
           const shown = states.subarray(states.length - last.length);
           return {
             samples: [...last], timesteps, shown: [...shown],
-            scores: scores(stage, shown, settings.points),
+            scores: scores(stage, shown, settings.points, settings.wall),
           };
         }""",
         [
@@ -269,6 +300,7 @@ def sampled(
                 "group": mirror.RESAMPLING.group,
                 "threshold": mirror.RESAMPLING.threshold,
                 **{k: getattr(asked, k) for k in ("weights", "steps", "points", "seed")},
+                "wall": at if asked.walled else None,
                 "condition": list(asked.condition),
                 **({"ancestors": [a.tolist() for a in ancestors]} if ancestors else {}),
             },
@@ -296,6 +328,28 @@ def test_the_browser_samples_what_torch_samples(
     shown_at = torch.tensor(theirs["shown"], dtype=torch.float64).view(samples.shape)
     torch.testing.assert_close(shown_at, samples - origin, rtol=1e-4, atol=1e-4)
     assert theirs["timesteps"][-1] == -1 and len(theirs["timesteps"]) == asked.steps + 1
+
+
+@needs_chromium
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", WALLED)
+def test_a_wall_is_a_third_member_in_the_browser_as_in_torch(
+    page: Any, stages: dict[str, Stage], name: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExactBox, "_bind", Denoiser._bind)  # the formula, not a table of it
+    stage = stages[name]
+    asked = request(stage, rule, sampler="ancestral", w_wall=0.8, wall=0.4)
+    ours = run(double(stage), asked, torch.float64)
+    theirs = sampled(page, name, asked, ours.ancestors)
+    samples = torch.tensor(theirs["samples"], dtype=torch.float64).view(ours.samples.shape)
+    torch.testing.assert_close(samples, ours.samples, rtol=1e-6, atol=1e-4)
+    if rule == "guidance":  # which has no place for it
+        assert not asked.walled and theirs["scores"]["total_variation"] >= 0
+        return
+    u = samples - stage.origin(asked.condition)
+    behind = (u[:, 0] > stage.wall_at(0.4)).double().mean()
+    assert theirs["scores"]["behind"] == pytest.approx(float(behind))
+    assert "total_variation" not in theirs["scores"]
 
 
 @needs_chromium
@@ -508,6 +562,30 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
     assert page.get_by_role("application").count() == 0
     # Two results: nothing was sampled at the condition of the scene before.
     assert page.evaluate(times) == before + 2
+
+
+@needs_chromium
+def test_a_pointer_drags_the_wall(page: Any) -> None:
+    assign = (
+        "(v) => { for (const [k, x] of Object.entries(v)) model.set(k, x); model.save_changes(); }"
+    )
+    page.evaluate(assign, {"scene": "ring_and_bar", "rule": "smc", "w_wall": 1.0, "wall": 0.5})
+    settled(page)
+    before = pixels(page)
+    canvas = page.locator("canvas").first
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 40)
+    page.mouse.up()
+    settled(page)
+    assert 0.1 < state(page, "wall") < 0.35
+    assert state(page, "scores")["behind"] < 0.05
+    assert pixels(page) != before
+    assert "behind the wall" in said(page)
+    page.evaluate(assign, {"w_wall": 0.0, "rule": "sum"})
+    settled(page)
+    assert "behind the wall" not in said(page)
 
 
 @needs_chromium

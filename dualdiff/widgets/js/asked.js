@@ -2,7 +2,7 @@
 import { coefficients } from "./rules.js";
 
 export const ASKED = [
-  ...["rule", "w_general", "w_specialised", "guidance"],
+  ...["rule", "w_general", "w_specialised", "w_wall", "wall", "guidance"],
   ...["sampler", "steps", "points", "seed", "condition"],
 ];
 
@@ -12,13 +12,24 @@ export const keyOf = (model) => JSON.stringify(["scene", ...ASKED].map((name) =>
 const weightsOf = (model) =>
   coefficients(
     ...["rule", "w_general", "w_specialised", "guidance"].map((name) => model.get(name)),
+    sceneOf(model)?.wall ? model.get("w_wall") : 0,
   );
+
+const sceneOf = (model) => model.get("scenes")[model.get("scene")];
+
+/** First coordinate of the wall, in the frame of the first panel; null where it has no weight. */
+export function wallOf(model) {
+  if (!weightsOf(model).wall) return null;
+  const [left, right] = sceneOf(model).panels[0].x;
+  return left + model.get("wall") * (right - left);
+}
 
 /** The settings of a request, but for its size. */
 export function request(model) {
   const { group, threshold } = model.get("resampling");
   return {
     weights: weightsOf(model),
+    wall: wallOf(model),
     corrected: model.get("rule") === "smc",
     ancestral: model.get("sampler") === "ancestral",
     group,
@@ -39,7 +50,7 @@ export function refusal(model) {
     const names = known.map(([, title]) => title).join(", ");
     return `There is no ${trait} “${model.get(trait)}” here, only: ${names}.`;
   }
-  const scene = model.get("scenes")[model.get("scene")];
+  const scene = sceneOf(model);
   const condition = model.get("condition");
   if (condition.length !== scene.condition.length || !condition.every(Number.isFinite)) {
     return `The condition needs ${scene.condition.length} numbers.`;
@@ -51,7 +62,7 @@ export function refusal(model) {
       return `The number of ${name} must be from 1 to ${high}.`;
     }
   }
-  for (const name of ["w_general", "w_specialised", "guidance", "seed"]) {
+  for (const name of ["w_general", "w_specialised", "w_wall", "wall", "guidance", "seed"]) {
     if (!Number.isFinite(model.get(name))) return `There is no number for ${name}.`;
   }
   const sum = Object.values(weightsOf(model)).reduce((a, b) => a + b, 0);

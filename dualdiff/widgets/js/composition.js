@@ -1,7 +1,7 @@
 // The composition widget: samples of two models at once, redrawn while a weight is dragged.
-import { ASKED, keyOf, refusal, request } from "./asked.js";
+import { ASKED, keyOf, refusal, request, wallOf } from "./asked.js";
 import { conditionPad } from "./pad.js";
-import { axes, outlines, placeOf, points } from "./panel.js";
+import { axes, outlines, placeOf, points, shareAt, wall } from "./panel.js";
 import { percent, readout, scoreBoxes } from "./readout.js";
 import { Torch } from "./torch.js";
 import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
@@ -108,6 +108,7 @@ class View {
     const scene = this.scene ?? { panels: [] };
     this.canvases = scene.panels.map((panel) => {
       const canvas = element("canvas", { tabIndex: 0, role: "img", "aria-label": panel.title });
+      if (scene.wall && panel.axes[0] === 0) this.dragWall(canvas);
       return element("figure", {}, canvas, element("figcaption", { textContent: panel.title }));
     });
     this.legend = this.buildLegend(scene);
@@ -117,6 +118,21 @@ class View {
       this.pad = conditionPad(this.model, scene.movable);
       this.legend.before(this.pad.place);
     }
+  }
+
+  /** Let a pointer drag the wall, where it has a weight. */
+  dragWall(canvas) {
+    const drag = (event) => {
+      if (wallOf(this.model) === null) return;
+      const box = canvas.getBoundingClientRect();
+      assign(this.model, { wall: shareAt({ width: box.width }, event.clientX - box.left) });
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      if (wallOf(this.model) === null) return;
+      canvas.setPointerCapture(event.pointerId);
+      drag(event);
+    });
+    canvas.addEventListener("pointermove", (event) => event.buttons && drag(event));
   }
 
   /** A mark and a word for every role; the marks are coloured when they are drawn. */
@@ -318,6 +334,10 @@ class View {
       const place = placeOf(panel, view);
       axes(view, panel, place);
       outlines(view, panel, place, (role) => this.colour(role));
+      const stands = panel.axes[0] === 0 ? wallOf(this.model) : null;
+      if (stands !== null) wall(view, panel, place, stands);
+      canvas.style.cursor = stands === null ? "" : "ew-resize";
+      canvas.style.touchAction = stands === null ? "" : "none";
       if (result && own) {
         const size = result.states.length / result.timesteps.length;
         const now = result.states.subarray(frame * size, (frame + 1) * size);

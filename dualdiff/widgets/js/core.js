@@ -195,7 +195,67 @@ function bindMixture(member, stage, c, n) {
   };
 }
 
-const BINDERS = { network: bindNetwork, mixture: bindMixture };
+/** exp(x^2) erfc(x) for x >= 0: a series, and a continued fraction from 2 on. */
+function erfcx(x) {
+  if (x < 2) {
+    let [term, sum] = [x, x];
+    for (let n = 1; term > 1e-17 * sum; n++) sum += term *= (2 * x * x) / (2 * n + 1);
+    return Math.exp(x * x) - (2 / Math.sqrt(Math.PI)) * sum;
+  }
+  let below = x;
+  for (let n = 60; n > 0; n--) below = x + n / 2 / below;
+  return 1 / (Math.sqrt(Math.PI) * below);
+}
+
+const normalBelow = (x) => {
+  const tail = 0.5 * erfcx(Math.abs(x) / Math.SQRT2) * Math.exp((-x * x) / 2);
+  return x < 0 ? tail : 1 - tail;
+};
+
+/** Noise of a coordinate that is uniform between two ends, `x` from each in units of the noise. */
+function uniformNoise(above, below) {
+  // Mirrored to the side where the nearer end is below zero: there no exponential overflows.
+  const flip = above + below > 0;
+  const [near, far] = flip ? [-below, -above] : [above, below];
+  const [middle, half] = [(near + far) / 2, (near - far) / 2];
+  const sign = flip ? -1 : 1;
+  if (half * (1 + Math.abs(middle)) < 1e-4) return sign * middle * (1 - half ** 2 / 3);
+  const ratio = Math.exp((near ** 2 - far ** 2) / 2);
+  const root = Math.sqrt(2 * Math.PI);
+  if (near < 0) {
+    const mass = 0.5 * (erfcx(-near / Math.SQRT2) - ratio * erfcx(-far / Math.SQRT2));
+    return (-sign * (1 - ratio)) / (root * mass);
+  }
+  const top = Math.exp((-near * near) / 2) * (1 - ratio);
+  return (-sign * top) / (root * (normalBelow(near) - normalBelow(far)));
+}
+
+/** A box around the condition (`exact.ExactBox`), closed from the right by a wall. */
+function bindBox({ low, high }, stage, c, n) {
+  const { process } = stage;
+  const dy = process.y_mean.length;
+  const centre = process.y_mean.map(
+    (mean, k) => (c[k] * process.c_std[k] + process.c_mean[k] - mean) / process.y_std[k],
+  );
+  return (y, t, eps) => {
+    const signal = signalAt(process, t);
+    const noise = noiseAt(process, t);
+    for (let i = 0; i < y.length; i++) {
+      const k = i % dy;
+      const above = (y[i] - signal * (centre[k] + low[k])) / noise;
+      eps[i] = uniformNoise(above, (y[i] - signal * (centre[k] + high[k])) / noise);
+    }
+  };
+}
+
+const BINDERS = { network: bindNetwork, mixture: bindMixture, box: bindBox };
+
+/** A member by name; the wall is where the settings say. */
+function memberOf(stage, name, wall) {
+  if (name !== "wall") return stage.members[name];
+  const { low, high, unit } = stage.wall;
+  return { kind: "box", low, high: [wall / unit, ...high.slice(1)] };
+}
 
 /** A stage as it came from Python, with its numbers at hand: `read(reference)` gives an array. */
 export function openStage(stage) {
@@ -211,12 +271,12 @@ export function openStage(stage) {
 const fast = fastEngine();
 
 /** The sum of the members' noise predictions, and the members' own if asked to keep them. */
-function sumOf(stage, weights, c, n, Floats) {
+function sumOf(stage, { weights, wall, points: n }, c, Floats) {
   const engine = Floats === Float32Array && fast ? fast : plainEngine(Floats);
   engine.reset();
   const active = Object.keys(weights).filter((name) => weights[name] !== 0);
   const members = active.map((name) => {
-    const member = stage.members[name];
+    const member = memberOf(stage, name, wall);
     return { weight: weights[name], predict: BINDERS[member.kind](member, stage, c, n, engine) };
   });
   const scratch = new Floats(n * stage.process.y_mean.length);
@@ -339,7 +399,7 @@ export function* reverse(stage, settings, Floats = Float32Array) {
   const dy = process.y_mean.length;
   const visited = timesteps(process, settings.steps);
   const c = settings.condition.map((x, k) => (x - process.c_mean[k]) / process.c_std[k]);
-  const predict = sumOf(stage, settings.weights, c, n, Floats);
+  const predict = sumOf(stage, settings, c, Floats);
   const active = Object.values(settings.weights).filter((weight) => weight !== 0);
   const size = n * dy;
   const [y, total, fresh] = [new Floats(size), new Floats(size), new Floats(size)];
@@ -453,9 +513,10 @@ function gridInside(target, u, inside) {
 
 /**
  * Accuracy, total variation to the target on its cells, share of different points.
- * `points [n, dy]` in the frame in which states are drawn.
+ * `points [n, dy]` in the frame in which states are drawn. With a `wall` accuracy asks for both, and
+ * there is the share behind the wall in place of a variation.
  */
-export function scores(stage, points, n) {
+export function scores(stage, points, n, wall = null) {
   const { target } = stage;
   const dy = points.length / n;
   const grid = target.kind === "grid";
@@ -467,13 +528,17 @@ export function scores(stage, points, n) {
   const seen = new Float64Array(count);
   const different = new Set();
   let hits = 0;
+  let behind = 0;
   for (let i = 0; i < n; i++) {
     const u = points.subarray(i * dy, (i + 1) * dy);
     const cell = cellOf(target, u, table);
     if (cell >= 0) seen[cell] += 1 / n;
-    if (grid ? gridInside(target, u, inside) : cell >= 0) hits += 1;
+    const beyond = wall !== null && u[0] > wall;
+    if (beyond) behind += 1;
+    else if (grid ? gridInside(target, u, inside) : cell >= 0) hits += 1;
     different.add(u.join());
   }
+  if (wall !== null) return { accuracy: hits / n, behind: behind / n, unique: different.size / n };
   let variation = 1 - seen.reduce((a, b) => a + b, 0);
   for (let k = 0; k < count; k++) variation += Math.abs(seen[k] - (grid ? masses[k] : 1 / count));
   return { accuracy: hits / n, total_variation: variation / 2, unique: different.size / n };

@@ -85,6 +85,25 @@ export function axes({ context, width, height }, panel, place) {
   context.restore();
 }
 
+/** The first coordinate at a place of the canvas, as a share of the panel's width. */
+export function shareAt(view, px) {
+  const left = MARGIN.left;
+  return Math.max(0, Math.min(1, (px - left) / (view.width - left - MARGIN.other)));
+}
+
+/** A wall: what lies to its right is shaded. */
+export function wall({ context }, panel, place, x) {
+  const [left, bottom, right, top] = frameOf(panel, place);
+  const [px] = place(at(panel, x, panel.y[0]));
+  const from = Math.max(left, Math.min(right, px));
+  context.fillStyle = inks().faint;
+  context.globalAlpha = 0.25;
+  context.fillRect(from, top, right - from, bottom - top);
+  context.globalAlpha = 1;
+  context.fillStyle = inks().ink;
+  context.fillRect(from - 1.5, top, 3, bottom - top);
+}
+
 /** Closed outlines, filled faintly; those of one role in one colour. */
 export function outlines({ context }, panel, place, colour) {
   const [left, bottom, right, top] = frameOf(panel, place);

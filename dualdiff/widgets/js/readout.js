@@ -35,7 +35,7 @@ function box({ reason, name, value, hint }) {
 
 /** The scores of the points at a step; at the last one with what chance alone would give. */
 export function scoreBoxes({ scores, points, timesteps }, frame, { inside, floors }) {
-  const { accuracy, total_variation, unique } = scores[frame];
+  const { accuracy, total_variation, behind, unique } = scores[frame];
   const floor = floors[String(points)];
   const perfect =
     floor === undefined ? "" : `a perfect sampler: ${floor.toFixed(2)}, noise of ${points} samples`;
@@ -43,7 +43,9 @@ export function scoreBoxes({ scores, points, timesteps }, frame, { inside, floor
   const hint = (text) => (last ? text : `at step ${frame} of ${timesteps.length - 1}`);
   return [
     { name: "accuracy", value: percent(accuracy), hint: hint(inside) },
-    { name: "total variation", value: total_variation.toFixed(2), hint: hint(perfect) },
+    behind === undefined
+      ? { name: "total variation", value: total_variation.toFixed(2), hint: hint(perfect) }
+      : { name: "behind the wall", value: percent(behind), hint: hint("accuracy counts none of it") },
     { name: "unique", value: percent(unique), hint: hint("share of different samples") },
   ];
 }

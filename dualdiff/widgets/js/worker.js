@@ -31,7 +31,7 @@ async function sampled({ id, stage: name, settings, double }) {
   if (!last.every(Number.isFinite)) throw new Error("the samples ran off beyond all numbers");
   const size = states.length / timesteps.length;
   const found = timesteps.map((_, frame) =>
-    scores(stage, states.subarray(frame * size, (frame + 1) * size), settings.points),
+    scores(stage, states.subarray(frame * size, (frame + 1) * size), settings.points, settings.wall),
   );
   const answer = { id, states, timesteps, last, scores: found, ms: performance.now() - began };
   self.postMessage(answer, [states.buffer, last.buffer]);
