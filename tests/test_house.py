@@ -13,7 +13,7 @@ BUDGETS = {
     "robot": 1_430,
     "results": 585,
     "data": 1_475,
-    "pages": 430,
+    "pages": 440,
     "readings": 395,
     "plots": 1_010,
     "widgets": 1_298,

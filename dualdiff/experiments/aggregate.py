@@ -160,10 +160,12 @@ def superdiff(
     densities followed along the path by :math:`d \log p_i = \langle \beta_t s + \xi, s_i \rangle -
     \tfrac{\beta_t}{2} \lVert s_i \rVert^2` (up to what is the same for all),
 
-    - ``and`` (two members) keeps both running estimates equal, and with them the densities where
-      these are curved alike:
+    - ``and`` keeps all running estimates equal, and with them the densities where these are curved
+      alike; for two members
       :math:`\kappa_1 = \tfrac12 - \langle \xi, s_1 - s_2 \rangle / (\beta_t \lVert s_1 - s_2
-      \rVert^2)`, one half where the scores agree. Equal densities are not the product.
+      \rVert^2)`, one half where the scores agree. More members give as many equations, solved as
+      nearly to the mean score as can be, and by least squares where y has fewer coordinates than
+      that. Equal densities are not the product.
     - ``or`` samples their mixture: :math:`\kappa = \mathrm{softmax}(\log p / \tau)`.
 
     Parameters
@@ -195,8 +197,8 @@ def superdiff(
             )
     if mode not in ("and", "or"):
         raise ValueError(f"mode must be 'and' or 'or', not {mode!r}")
-    if mode == "and" and len(members) != 2:
-        raise ValueError(f"mode 'and' needs two members, not {len(members)}")
+    if mode == "and" and len(members) < 2:
+        raise ValueError(f"mode 'and' needs two members or more, not {len(members)}")
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
 
@@ -208,7 +210,9 @@ def superdiff(
             step = transition(process, t, following)
             scores = torch.stack([predict(y, t) for predict in bound]) / -process.noise(t)
             xi = math.sqrt(step.beta) * random() if following >= 0 else torch.zeros_like(y)
-            if mode == "and":
+            if mode == "and" and len(bound) > 2:
+                pull = equalising(scores, xi, step.beta)
+            elif mode == "and":
                 gap = scores[0] - scores[1]
                 # beta kappa (s_1 - s_2), written so that it is bounded where the scores agree
                 along = (xi * gap).sum(1, keepdim=True) / (gap**2).sum(1, keepdim=True).clamp(1e-30)
@@ -223,3 +227,19 @@ def superdiff(
 
     denoisers = list(members.values())
     return in_chunks(denoisers, c, generator, body, draws=draws, chunk=chunk, progress=progress)
+
+
+def equalising(scores: Tensor, xi: Tensor, beta: float) -> Tensor:
+    r"""The pull :math:`\beta s` by which all running log densities gain the same, ``[n, dy]``.
+
+    Nearest to that of the mean score, for ``scores [members, n, dy]`` and the noise ``xi [n, dy]``.
+
+    With gaps :math:`g_i = s_i - s_1` it solves :math:`\langle \beta s + \xi, g_i \rangle =
+    \tfrac{\beta}{2} (\lVert s_i \rVert^2 - \lVert s_1 \rVert^2)` for all i, by least squares where
+    y has fewer coordinates than there are gaps.
+    """
+    gaps = (scores[1:] - scores[0]).transpose(0, 1)  # [n, members - 1, dy]
+    squares = (scores**2).sum(2).T
+    mean = beta * scores.mean(0)
+    due = beta / 2 * (squares[:, 1:] - squares[:, :1]) - torch.einsum("nkd,nd->nk", gaps, mean + xi)
+    return mean + torch.einsum("ndk,nk->nd", torch.linalg.pinv(gaps.double()).to(due), due)

@@ -292,7 +292,7 @@ REFUSED = [
     (lambda: composed(THREE, "xor"), "mode must be 'and' or 'or', not 'xor'"),
     (lambda: composed(THREE, temperature=0.0), "temperature must be positive and finite"),
     (lambda: composed(THREE, temperature=math.nan), "temperature must be positive and finite"),
-    (lambda: composed(THREE, "and"), "mode 'and' needs two members, not 3"),
+    (lambda: composed({"a": A}, "and"), "mode 'and' needs two members or more, not 1"),
     (lambda: composed(SUM), "member 'sum' is a composition"),  # no density to follow ...
 ]
 

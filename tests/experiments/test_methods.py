@@ -192,11 +192,6 @@ def test_the_last_member_leads_where_states_are_composed() -> None:
     assert torch.equal(leads, expected)
 
 
-def test_and_takes_two_members() -> None:
-    with pytest.raises(ValueError, match="two members, not 3"):
-        drawn("superdiff_and", THREE)
-
-
 @pytest.mark.parametrize("name", ["smc", "rne", "mala", "hmc", "ula", "smc_mala"])
 def test_corrected_methods_come_nearer_to_the_product_of_three(name: str) -> None:
     precision = sum(1 / variance for _, variance in LAWS.values())

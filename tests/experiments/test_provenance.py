@@ -244,6 +244,7 @@ def test_chapters_reach_what_they_show() -> None:
         "09_results": {"show_table", "readings/advice.yaml"},
         "12_your_data": {"compare", "recommend", "Model"},
         "12b_real_data": {"FlightsTrial", "neighbours"},
+        "13_home_after_home": {"HomesTrial", "importance", "RoundsTrial"},
         "11_rerun": {"record", "sweep_trials"},  # of the notebook that it sweeps
     }.items():
         found = reached_by(notebooks.code(project.find_notebook(notebook)))

@@ -49,6 +49,7 @@ PAGES = (
     "notebooks/11_rerun",
     "notebooks/12_your_data",
     "notebooks/12b_real_data",
+    "notebooks/13_home_after_home",
     "notebooks/benchmark",
     "notebooks/playground",
 )

@@ -20,7 +20,7 @@ from dualdiff.publish.project import chapters, project_root
 
 NOTEBOOKS = chapters(project_root())
 COMMON = {"profile", "seed", "device", "quiet"}
-TABLES = ("12_your_data", "12b_real_data")
+OWN = ("12_your_data", "12b_real_data", "13_home_after_home")
 """Pages with parameters of their own, which they check themselves."""
 BAD: dict[str, list[Any]] = {
     "profile": ["enormous", 3],
@@ -111,7 +111,7 @@ def test_little_is_folded_away() -> None:
 def test_parameters_are_the_registered_ones_with_good_defaults(path: Path) -> None:
     defaults = runner.parameters_of(path)
     check(**{name: value for name, value in defaults.items() if name in PARAMETERS})
-    assert {*defaults} <= {*PARAMETERS} or path.stem in TABLES
+    assert {*defaults} <= {*PARAMETERS} or path.stem in OWN
     if not computes(path):
         assert not defaults, "parameters without effect"
         return
