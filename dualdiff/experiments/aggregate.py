@@ -234,12 +234,14 @@ def equalising(scores: Tensor, xi: Tensor, beta: float) -> Tensor:
 
     Nearest to that of the mean score, for ``scores [members, n, dy]`` and the noise ``xi [n, dy]``.
 
-    With gaps :math:`g_i = s_i - s_1` it solves :math:`\langle \beta s + \xi, g_i \rangle =
-    \tfrac{\beta}{2} (\lVert s_i \rVert^2 - \lVert s_1 \rVert^2)` for all i, by least squares where
-    y has fewer coordinates than there are gaps.
+    With gaps :math:`g_i = s_i - \bar s` it solves :math:`\langle \beta s + \xi, g_i \rangle =
+    \tfrac{\beta}{2} (\lVert s_i \rVert^2 - \overline{\lVert s \rVert^2})` for all i, by least
+    squares where y has fewer coordinates than that. Gaps of a millionth of the scores are rounding.
     """
-    gaps = (scores[1:] - scores[0]).transpose(0, 1)  # [n, members - 1, dy]
+    middle = scores.mean(0)
+    gaps = (scores - middle).transpose(0, 1)  # [n, members, dy]
     squares = (scores**2).sum(2).T
-    mean = beta * scores.mean(0)
-    due = beta / 2 * (squares[:, 1:] - squares[:, :1]) - torch.einsum("nkd,nd->nk", gaps, mean + xi)
-    return mean + torch.einsum("ndk,nk->nd", torch.linalg.pinv(gaps.double()).to(due), due)
+    due = beta / 2 * (squares - squares.mean(1, keepdim=True))
+    due = due - torch.einsum("nkd,nd->nk", gaps, beta * middle + xi)
+    inverse = torch.linalg.pinv(gaps.double(), atol=1e-6 * squares.sum(1).sqrt().double())
+    return beta * middle + torch.einsum("ndk,nk->nd", inverse, due.double()).to(middle)

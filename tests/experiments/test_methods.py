@@ -161,14 +161,13 @@ def test_corrected_methods_come_nearer_to_the_product() -> None:
 COARSE = Process.log_snr(60, 8, -8, dy=1, dc=1)
 LAWS = {"world": (-0.5, 0.9), "home": (0.5, 0.6), "walls": (0.1, 0.7)}  # means and variances
 THREE = {name: line(COARSE, (1.0, *law)) for name, law in LAWS.items()}
-ANY_NUMBER = pytest.mark.parametrize("name", [name for name in METHODS if name != "superdiff_and"])
 
 
 def drawn(name: str, members: dict[str, Denoiser], draws: int = 100) -> Corrected:
     return METHODS[name].make(members)(torch.zeros(1, 1), generator(8), draws=draws)
 
 
-@ANY_NUMBER
+@ALL
 def test_names_are_only_names_and_every_member_is_asked(name: str) -> None:
     counted = {key: Counting(member) for key, member in THREE.items()}
     run = drawn(name, counted)
@@ -178,7 +177,7 @@ def test_names_are_only_names_and_every_member_is_asked(name: str) -> None:
     assert torch.equal(run.samples, renamed.samples)
 
 
-@ANY_NUMBER
+@ALL
 def test_order_matters_to_amdm_alone(name: str) -> None:
     forth, back = drawn(name, THREE), drawn(name, dict(reversed(THREE.items())))
     same = torch.allclose(forth.samples, back.samples, rtol=1e-4, atol=1e-4)
