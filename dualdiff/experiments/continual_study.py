@@ -33,6 +33,8 @@ SMC. At a home that has not been seen the general network alone."""
 CHOSEN = ("chosen_density", "chosen_score")
 """The same sum where nobody says which home it is: the specialist, or none, that fits
 :data:`EVIDENCE` pairs best, by :func:`log_ratio` or by the energy score of its samples."""
+UNTOLD = ("finetuned", "replay", "everything", "specialists", "joint", *CHOSEN)
+"""What is run where the home is unknown: one network without a label can but mix what it knows."""
 EVIDENCE, EPISODES = 8, 20
 """Pairs by which a home is recognised, and how often it is tried, with other pairs."""
 SCORE_DRAWS = 32
@@ -264,10 +266,11 @@ def sized(profile: str) -> Profile:
 
 
 def homes_trials(profile: str, seed: int, worlds: Iterable[Homes] = ()) -> list[HomesTrial]:
-    """Every way after every arrival, recipe ``tuned``; by default at the cabinets, known or not."""
+    """Every way after every arrival, recipe ``tuned``; at the cabinets by default, known and not
+    (:data:`UNTOLD`)."""
     size, found = sized(profile), []
     for world in worlds or (cabinets(known=True), cabinets()):
-        ways = (*FOLDED, *KEPT, *(() if world.known else CHOSEN))
+        ways = (*FOLDED, *KEPT) if world.known else UNTOLD
         for s in range(seed, seed + size.seeds):
             make = partial(HomesTrial, world, RECIPES["tuned"], size, s)
             found.append(make("general", 0))
