@@ -33,7 +33,7 @@ SMC. At a home that has not been seen the general network alone."""
 CHOSEN = ("chosen_density", "chosen_score")
 """The same sum where nobody says which home it is: the specialist, or none, that fits
 :data:`EVIDENCE` pairs best, by :func:`log_ratio` or by the energy score of its samples."""
-UNTOLD = ("finetuned", "replay", "everything", "specialists", "joint", *CHOSEN)
+UNTOLD = ("finetuned", "replay", "joint", *CHOSEN)
 """What is run where the home is unknown: one network without a label can but mix what it knows."""
 EVIDENCE, EPISODES = 8, 20
 """Pairs by which a home is recognised, and how often it is tried, with other pairs."""
