@@ -15,7 +15,7 @@ BUDGETS = {
     "data": 1_475,
     "pages": 440,
     "readings": 395,
-    "plots": 1_010,
+    "plots": 1_015,
     "widgets": 1_298,
     "publish": 1_920,
     "teaching": 2_610,

@@ -254,8 +254,9 @@ def matrix(
     limits: tuple[float, float] = (0, 1),
     digits: str = ".2f",
     size: tuple[float, float] = (4.2, 3.7),
+    across: int = 9,
 ) -> Figure:
-    """Heat maps with the numbers in their cells, one beside the other.
+    """Heat maps with the numbers in their cells, one beside the other, ``across`` in a row.
 
     Parameters
     ----------
@@ -272,9 +273,13 @@ def matrix(
     size : two floats
         Of a panel, inches.
     """
-    whole = (size[0] * len(tables) + bool(scale), size[1])
-    figure, grid = plt.subplots(1, len(tables), figsize=whole, squeeze=False)
-    for axes, (title, table) in zip(grid[0], tables.items(), strict=True):
+    wide = min(across, len(tables))
+    high = -(-len(tables) // wide)
+    whole = (size[0] * wide + bool(scale), size[1] * high)
+    figure, grid = plt.subplots(high, wide, figsize=whole, squeeze=False)
+    for axes in grid.flat[len(tables) :]:
+        axes.set_visible(False)
+    for axes, (title, table) in zip(grid.flat, tables.items(), strict=False):
         values = table.to_numpy(dtype=float)
         image = axes.imshow(values, vmin=limits[0], vmax=limits[1], aspect="auto", origin="lower")
         for (i, j), value in np.ndenumerate(values):

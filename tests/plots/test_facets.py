@@ -101,6 +101,13 @@ def test_a_matrix_writes_every_number_and_leaves_blanks():
         assert [t.get_text() for t in axes.get_xticklabels()] == [label(c) for c in wide.columns]
 
 
+def test_a_matrix_wraps_and_hides_what_it_has_no_table_for():
+    wide = pd.DataFrame([[0.1]])
+    figure = facets.matrix(dict.fromkeys("abc", wide), "x", "y", across=2)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles == [*"abc"] and len(figure.axes) == 4
+
+
 def test_a_missing_interval_draws_its_point_alone():
     rows = table().assign(low=np.nan, high=np.nan)
     assert (facets.bars(rows) == 0).all()
