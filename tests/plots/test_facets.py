@@ -104,7 +104,7 @@ def test_a_matrix_writes_every_number_and_leaves_blanks():
 def test_a_matrix_wraps_and_hides_what_it_has_no_table_for():
     wide = pd.DataFrame([[0.1]])
     figure = facets.matrix(dict.fromkeys("abc", wide), "x", "y", across=2)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title("left") for axes in figure.axes if axes.get_visible()]
     assert titles == [*"abc"] and len(figure.axes) == 4
 
 
