@@ -36,6 +36,9 @@ MOST_SHARE = 0.1
 """Share of its own half-width by which a number may move with the same seed: in quadrature that
 adds half a percent to its interval, so no statement about it changes."""
 
+SHOWN = 0.0005
+"""Half a unit of the last of the three decimals to which pages show numbers without an interval."""
+
 
 class Compared(NamedTuple):
     """A recomputed trial: its key, its number of rows, the largest difference of a value, and the
@@ -162,8 +165,8 @@ def _computed(some: list[Trial]) -> Iterator[tuple[Trial, pd.DataFrame]]:
 def _difference(new: pd.DataFrame, old: pd.DataFrame) -> tuple[float, float]:
     """Largest difference, absolute and as a share of half the table's interval.
 
-    Infinite for a row or a number that only one of the two tables has; the share also where a
-    number without an interval moved. What was measured about the run itself is left out.
+    Infinite for a row or a number that only one of the two tables has. A number without an interval
+    has :data:`SHOWN` for half of one. What was measured about the run itself is left out.
     """
     places = ["target", "metric"]
     new, old = (table[~table["metric"].isin(MEASURED)] for table in (new, old))
@@ -175,7 +178,7 @@ def _difference(new: pd.DataFrame, old: pd.DataFrame) -> tuple[float, float]:
     gaps = np.where(np.isnan(now) & np.isnan(before), 0.0, np.abs(rounded - before))
     gaps = np.nan_to_num(gaps, nan=np.inf)
     width = np.nan_to_num(both["high_table"] - both["low_table"]) / 2
-    shares = np.divide(gaps, width, out=np.where(gaps > 0, np.inf, 0.0), where=width > 0)
+    shares = gaps / np.where(width > 0, width, SHOWN)
     return float(gaps.max(initial=0.0)), float(shares.max(initial=0.0))
 
 
