@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_notebooks import TABLES
+from test_notebooks import OWN
 from test_runner import printed, write
 
 from dualdiff.experiments.profiles import PARAMETERS
@@ -274,7 +274,7 @@ def test_chapters_ask_the_book_to_check_all_that_they_declare(path: Path) -> Non
     known = declared.parameters(path)
     own = {*known} - {*PARAMETERS}
     assert all(known[name].book and known[name].known for name in {*known} - own)
-    assert not own or path.stem in TABLES
+    assert not own or path.stem in OWN
 
 
 def test_modules_beside_a_notebook_count(tmp_path: Path) -> None:
