@@ -11,7 +11,7 @@ BUDGETS = {
     "checks": 430,
     "judging": 545,
     "robot": 1_430,
-    "results": 585,
+    "results": 590,
     "data": 1_475,
     "pages": 440,
     "readings": 395,

@@ -173,5 +173,6 @@ PARTS = {
 }
 
 
-SYNTHETIC = tuple(name for name in PARTS if not name.startswith(("flights", "judge", "robot")))
-"""Tables of the synthetic scenarios, whose samples are judged by a region."""
+OTHERS = ("flights", "homes", "judge", "robot")
+SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
+"""Tables of the synthetic scenarios, whose samples are judged by the specialised region."""
