@@ -30,8 +30,8 @@ class Homes:
         Arrivals; a name that comes again is a return, with fresh pairs.
     known : bool
         Whether the models are told the home: their targets are then in the frame of the object,
-        ``y - c``, and the condition is a one at the home's place among zeros. General rows carry a
-        random home or none, since before anything is known of a home its law is the general one.
+        ``y - c``, and the condition is a one at the home's place among zeros. General rows carry
+        every home or none in turn, since before anything is known of it its law is the general one.
     condition_low, condition_high : tuple of float
         Corners of the box of conditions of the world.
 

@@ -297,7 +297,7 @@ class Composition(Widget):
         figure, line = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False)
         for axes, panel in zip(line[0], panels, strict=True):
             _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]])
-            if self.w_wall and self.stage.wall and panel.axes[0] == 0:
+            if self.w_wall and self.stage.wall and self.rule != "guidance" and panel.axes[0] == 0:
                 axes.axvline(self.stage.wall_at(self.wall), color="#222222", linewidth=2)
         figure.suptitle(title, fontsize="medium", wrap=True)
         return figure

@@ -8,7 +8,7 @@ import torch
 from conftest import generator, line
 
 from dualdiff.compose import Weighted, joint
-from dualdiff.exact import ExactMixture, exact_denoiser
+from dualdiff.exact import exact_denoiser
 from dualdiff.experiments.aggregate import equalising
 from dualdiff.experiments.densities import Union
 from dualdiff.process import Process
@@ -101,4 +101,3 @@ def test_not_is_an_expert_of_what_is_left_and_no_negative_weight() -> None:
     inside = [float(room.contains(u, c[:, None]).double().mean()) for u in (y, lost)]
     assert inside[0] > 0.98 > 0.5 > inside[1]
     assert float(corner.contains(y, c[:, None]).double().mean()) < 0.02
-    assert isinstance(MEMBERS["general"], ExactMixture)

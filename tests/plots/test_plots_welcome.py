@@ -84,6 +84,11 @@ def test_the_numbers_of_the_first_page_are_those_of_the_tables() -> None:
     ]
     assert f"An accuracy of {recital[0]} can" in text
     assert f"{{term}}`memorisation` {recital[1]}, total variation {recital[2]}" in text
+    taught = [
+        score("rounds", name, "total_variation", scenario="cabinet", round=number)
+        for name, number in (("joint", 0), ("joint", 4), ("smc", 4))
+    ]
+    assert "variation of {} to {} with the plain sum and to {} with".format(*taught) in text
     metric = {"recipe": "metric", "target": "fresh scenes"}
     robot = [score("robot", name, "success", **metric) for name in ("joint", "specialised")]
     assert f"{robot[0]} against {robot[1]}" in text
