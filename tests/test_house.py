@@ -7,10 +7,10 @@ from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
     ".": 3_000,
-    "experiments": 3_680,
+    "experiments": 3_705,
     "checks": 430,
     "judging": 545,
-    "robot": 1_430,
+    "robot": 1_600,
     "results": 590,
     "data": 1_475,
     "pages": 440,

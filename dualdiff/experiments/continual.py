@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from dualdiff.compose import joint
+from dualdiff.compose import Weighted, joint
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.homes import Arrival, Homes
@@ -42,34 +43,50 @@ NOISED = 1024
 GROUP, KEEP = 50, 8  # particles of SMC, and those of a group that teach
 
 
-@dataclass(frozen=True)
-class Loop:
-    """The networks of a sequence of homes: trained, or loaded from the store.
-
-    ``profile.finetune_epochs`` is what a network is trained on for at every home.
-    """
-
-    world: Homes
-    recipe: Recipe
-    profile: Profile
-    seed: int
-    store: Store
-    quiet: bool = True
-
-    def networks(self, number: int) -> Networks:
-        """General network and specialist of an arrival, from 0."""
-        recipe = self.recipe.without_frame() if self.world.known else self.recipe
-        same = recipe, self.profile, self.seed, self.store
-        return Networks(Arrival(self.world, number), *same, quiet=self.quiet)
+class Lived(Protocol):
+    """The rows and networks of one arrival."""
 
     @property
-    def general(self) -> MLP:
-        """The network of the large set."""
-        return self.networks(0).general.network
+    def general(self) -> Trained: ...
+    def rows(self, which: Literal["general", "specialised"], /) -> Rows: ...
+    def asked(self, name: str, /) -> Asked: ...
 
+
+class Folding(ABC):
+    """One network that is changed from arrival to arrival, in ways of :data:`FOLDED`."""
+
+    seed: int
+    store: Store
+    quiet: bool
+
+    @property
+    @abstractmethod
+    def order(self) -> tuple[str, ...]:
+        """Names of the arrivals."""
+
+    @abstractmethod
+    def networks(self, number: int) -> Lived:
+        """What is learned from at an arrival, from 0."""
+
+    @abstractmethod
     def specialist(self, number: int) -> Trained:
         """The network of an arrival's pairs alone."""
-        return self.networks(number).specialised()
+
+    @abstractmethod
+    def described(self, number: int) -> dict[str, Any]:
+        """What an arrival's rows depend on, as JSON."""
+
+    @abstractmethod
+    def general_rows(self, number: int) -> Rows:
+        """The rows of the large set at an arrival, told nothing that has a law of its own."""
+
+    @abstractmethod
+    def remembered(self, number: int) -> list[Tensor]:
+        """Conditions at which the network before an arrival draws what it is reminded of."""
+
+    @abstractmethod
+    def teacher(self, network: MLP, number: int) -> tuple[Weighted, Tensor]:
+        """The network so far composed with an arrival's specialist, and conditions for it."""
 
     def folded(self, way: str, arrivals: int) -> Trained:
         """The one network after some arrivals, in a way of :data:`FOLDED`; none: the general.
@@ -81,20 +98,18 @@ class Loop:
         """
         if way not in FOLDED:
             raise ValueError(f"way must be one of {', '.join(FOLDED)}, not {way!r}")
-        if not 0 <= arrivals <= len(self.world.order):
-            most = len(self.world.order)
-            raise ValueError(f"arrivals must be from 0 to {most}, not {arrivals}")
+        if not 0 <= arrivals <= len(self.order):
+            raise ValueError(f"arrivals must be from 0 to {len(self.order)}, not {arrivals}")
         if arrivals == 0:
             return self.networks(0).general
-        return kept(self.store, self._asked(way, arrivals - 1), self.quiet)
+        return kept(self.store, self.asked(way, arrivals - 1), self.quiet)
 
-    def _asked(self, way: str, number: int) -> Asked:
+    def asked(self, way: str, number: int) -> Asked:
+        """The network after an arrival, as it is asked of the store."""
         plain = self.networks(number).asked("finetuned")
         config = plain.config | {
             "network": f"home after home, {way}",
-            "arrivals": [
-                Arrival(self.world, k).described("specialised") for k in range(number + 1)
-            ],
+            "arrivals": [self.described(k) for k in range(number + 1)],
             "loop": version_of(type(self)),
             **({"strength": STRENGTH} if way == "ewc" else {}),
         }
@@ -102,7 +117,7 @@ class Loop:
         return replace(
             plain,
             config=config,
-            label=f"{self.world.name}: {way} at {self.world.order[number]}",
+            label=f"{way} at {self.order[number]}",
             start=lambda: clone(self.folded(way, before).network),
             options=partial(self._options, way, number, plain.options),
             run=partial(self._consolidated, number, plain.options) if way == "ewc" else None,
@@ -123,16 +138,11 @@ class Loop:
         if way in ("generated", "taught", "taught_smc"):
             options["prior"] = self._drawn(way, number)
         if way in ("taught", "taught_smc"):
-            options["y"], options["c"] = self._taught(way, number)
+            rule, c = self.teacher(self.folded(way, number).network, number)
+            source = stream(self.seed, "taught pairs", number)
+            taught = lesson(rule, c, source, way == "taught_smc")
+            options["y"], options["c"] = taught
         return options
-
-    def general_rows(self, number: int) -> Rows:
-        """The rows of the large set, told no home that has a law of its own from this arrival."""
-        scenario = self.world.scenario(self.world.order[0])
-        rows = scenario.pairs(
-            "general", self.profile.n_general, stream(self.seed, "rows", "general")
-        )
-        return self.world.general_shown(*rows, number + 1)
 
     def _replayed(self, number: int, homes: bool) -> Prior:
         """General rows; and those of former homes, each repeated until they are as many."""
@@ -147,36 +157,21 @@ class Loop:
     def _drawn(self, way: str, number: int) -> Prior:
         """What the network before this arrival draws of the general law and of former homes."""
         network, rows = self.folded(way, number).network, []
-        asked = [self.general_rows(number)[1][:REMEMBERED]]
-        if self.world.known:
-            asked += [self.world.code(home, REMEMBERED) for home in self.world.seen(number)]
-        for k, c in enumerate(asked):
+        for k, c in enumerate(self.remembered(number)):
             source = stream(self.seed, "generated pairs", *([number, k] if number or k else []))
             rows.append((sample(network, c, source).squeeze(1), c))
         return Prior(torch.cat([y for y, _ in rows]), torch.cat([c for _, c in rows]))
-
-    def _taught(self, way: str, number: int) -> Rows:
-        """What the composition of the network so far and the home's specialist draws."""
-        rule = joint(self.folded(way, number).network, self.specialist(number).network)
-        source = stream(self.seed, "taught pairs", number)
-        if self.world.known:
-            c = self.world.code(self.world.order[number], REMEMBERED)
-        else:
-            c = self.general_rows(number)[1][:REMEMBERED]
-        if way == "taught":
-            return sample(rule, c, source).squeeze(1), c
-        c, groups = c[::KEEP], Resampling(GROUP)
-        y = product(rule, c, source, draws=GROUP, resampling=groups, keep=KEEP).samples
-        return y.flatten(0, 1), c.repeat_interleave(KEEP, 0)
 
     def _consolidated(self, number: int, plain: Callable[[], dict[str, Any]], network: MLP) -> Seen:
         """Train on with the pull of elastic weight consolidation towards where it is."""
         options = self._options("ewc", number, plain)
         y, c = self.general_rows(number)
-        mattered = importance(self.general, y[:NOISED], c[:NOISED], self._noise(0))
+        general = self.networks(0).general.network
+        mattered = importance(general, y[:NOISED], c[:NOISED], stream(self.seed, "importance", 0))
         for k in range(number):
             y, c = self.networks(k).rows("specialised")
-            own = importance(self.folded("ewc", k + 1).network, y, c, self._noise(k + 1))
+            noise = stream(self.seed, "importance", k + 1)
+            own = importance(self.folded("ewc", k + 1).network, y, c, noise)
             mattered = [a + b for a, b in zip(mattered, own, strict=True)]
         held = Held(network, [STRENGTH * weight for weight in mattered])
         try:
@@ -184,8 +179,76 @@ class Loop:
         finally:
             held.release()
 
-    def _noise(self, place: int) -> torch.Generator:
-        return stream(self.seed, "importance", place)
+
+@dataclass(frozen=True)
+class Loop(Folding):
+    """The networks of a sequence of homes: trained, or loaded from the store.
+
+    ``profile.finetune_epochs`` is what a network is trained on for at every home.
+    """
+
+    world: Homes
+    recipe: Recipe
+    profile: Profile
+    seed: int
+    store: Store
+    quiet: bool = True
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names of the homes."""
+        return self.world.order
+
+    def networks(self, number: int) -> Networks:
+        """General network and specialist of an arrival, from 0."""
+        recipe = self.recipe.without_frame() if self.world.known else self.recipe
+        same = recipe, self.profile, self.seed, self.store
+        return Networks(Arrival(self.world, number), *same, quiet=self.quiet)
+
+    @property
+    def general(self) -> MLP:
+        """The network of the large set."""
+        return self.networks(0).general.network
+
+    def specialist(self, number: int) -> Trained:
+        """The network of an arrival's pairs alone."""
+        return self.networks(number).specialised()
+
+    def described(self, number: int) -> dict[str, Any]:
+        """What an arrival's rows depend on, as JSON."""
+        return Arrival(self.world, number).described("specialised")
+
+    def general_rows(self, number: int) -> Rows:
+        """The rows of the large set, told no home that has a law of its own from this arrival."""
+        scenario = self.world.scenario(self.world.order[0])
+        rows = scenario.pairs(
+            "general", self.profile.n_general, stream(self.seed, "rows", "general")
+        )
+        return self.world.general_shown(*rows, number + 1)
+
+    def remembered(self, number: int) -> list[Tensor]:
+        """Those of general rows, and the codes of former homes where they are known."""
+        asked = [self.general_rows(number)[1][:REMEMBERED]]
+        if self.world.known:
+            asked += [self.world.code(home, REMEMBERED) for home in self.world.seen(number)]
+        return asked
+
+    def teacher(self, network: MLP, number: int) -> tuple[Weighted, Tensor]:
+        """The network so far composed with a home's specialist, and conditions for it."""
+        if self.world.known:
+            c = self.world.code(self.world.order[number], REMEMBERED)
+        else:
+            c = self.general_rows(number)[1][:REMEMBERED]
+        return joint(network, self.specialist(number).network), c
+
+
+def lesson(rule: Weighted, c: Tensor, generator: torch.Generator, corrected: bool) -> Rows:
+    """What a composition draws to teach, one sample a condition; by SMC :data:`KEEP` of a group."""
+    if not corrected:
+        return sample(rule, c, generator).squeeze(1), c
+    c, groups = c[::KEEP], Resampling(GROUP)
+    y = product(rule, c, generator, draws=GROUP, resampling=groups, keep=KEEP).samples
+    return y.flatten(0, 1), c.repeat_interleave(KEEP, 0)
 
 
 def importance(network: MLP, y: Tensor, c: Tensor, generator: torch.Generator) -> list[Tensor]:

@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 from dualdiff.compose import Weighted
-from dualdiff.correct import product
-from dualdiff.experiments.continual import GROUP, KEEP, REMEMBERED
+from dualdiff.experiments.continual import REMEMBERED, lesson
 from dualdiff.experiments.continual_study import sized
-from dualdiff.experiments.members import RECIPES, Networks, Rows
+from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.provenance import version_of
 from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.study import ScenarioTrial
 from dualdiff.experiments.trained import Trained, kept
 from dualdiff.networks import MLP
 from dualdiff.randomness import stream
-from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
 TEACHERS = {"alone": 0.0, "sum": 1.0, "eighth": 0.125, "smc": 1.0}
@@ -73,7 +71,12 @@ def specialist(networks: Networks, teacher: str, number: int) -> Trained:
 
     def options() -> dict[str, Any]:
         found = plain.options()
-        found["y"], found["c"] = lesson(networks, teacher, number)
+        source = stream(networks.seed, "lesson", teacher, number)
+        _, c = networks.scenario.pairs("specialised", REMEMBERED, source)
+        small = specialist(networks, teacher, number - 1).network
+        weights = {"general": TEACHERS[teacher], "specialised": 1.0}
+        rule = Weighted({"general": networks.general.network, "specialised": small}, weights)
+        found["y"], found["c"] = lesson(rule, c, source, teacher == "smc")
         found["generator"] = stream(networks.seed, "training", teacher, number)
         return found
 
@@ -81,20 +84,6 @@ def specialist(networks: Networks, teacher: str, number: int) -> Trained:
         return networks._new(f"{teacher} {number}")
 
     return kept(networks.store, replace(plain, config=config, start=start, options=options))
-
-
-def lesson(networks: Networks, teacher: str, number: int) -> Rows:
-    """What the general network and the specialist of the round before draw together."""
-    source = stream(networks.seed, "lesson", teacher, number)
-    _, c = networks.scenario.pairs("specialised", REMEMBERED, source)
-    small = specialist(networks, teacher, number - 1).network
-    weights = {"general": TEACHERS[teacher], "specialised": 1.0}
-    rule = Weighted({"general": networks.general.network, "specialised": small}, weights)
-    if teacher != "smc":
-        return sample(rule, c, source).squeeze(1), c
-    c, groups = c[::KEEP], Resampling(GROUP)
-    y = product(rule, c, source, draws=GROUP, resampling=groups, keep=KEEP).samples
-    return y.flatten(0, 1), c.repeat_interleave(KEEP, 0)
 
 
 def rounds_trials(profile: str, seed: int) -> list[RoundsTrial]:

@@ -19,6 +19,7 @@ from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
 from dualdiff.judging.trials import judge_trials
+from dualdiff.robot.arrivals import types_trials
 from dualdiff.robot.rows import data_trials
 from dualdiff.robot.settings import REFERENCE, SCALES, Scale
 from dualdiff.robot.study import ablation_trials, main_trials
@@ -168,6 +169,7 @@ PARTS = {
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
+        Part("robot_types", "Robot: type after type", _robot(types_trials)),
         Part("robot_ablation", "Robot: one assumption changed", _robot(ablation_trials)),
     )
 }

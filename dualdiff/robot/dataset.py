@@ -224,11 +224,13 @@ SPECIAL = "Ball"
 """The type that the general set lacks."""
 
 
-def split(rows: pd.DataFrame, seed: int, *, n_specialised: int, n_test: int) -> Split:
-    """Split by task: whole tasks of Ball for the test, then as many as give the specialised rows.
+def split(
+    rows: pd.DataFrame, seed: int, *, n_specialised: int, n_test: int, kind: str = SPECIAL
+) -> Split:
+    """Split by task: whole tasks of a type for the test, then as many as give the specialised rows.
 
     The test tasks depend on nothing but the rows; the specialised tasks are drawn with the seed
-    and their surplus rows are dropped. What is left of all types is ``general``, Ball included:
+    and their surplus rows are dropped. What is left of all types is ``general``, this included:
     leaving it out is the general model's business.
 
     Parameters
@@ -240,18 +242,20 @@ def split(rows: pd.DataFrame, seed: int, *, n_specialised: int, n_test: int) -> 
         Rows.
     n_test : int
         Rows at least; whole tasks.
+    kind : str
+        The type.
 
     Raises
     ------
     ValueError
         If there are not enough rows.
     """
-    ball = rows[rows["type"] == TYPES.index(SPECIAL)]
-    counts = ball.groupby("task").size()
-    if n_specialised < 1 or n_test < 1 or n_specialised + n_test > len(ball):
+    own = rows[rows["type"] == TYPES.index(kind)]
+    counts = own.groupby("task").size()
+    if n_specialised < 1 or n_test < 1 or n_specialised + n_test > len(own):
         raise ValueError(
-            f"n_specialised and n_test must be at least 1 and together at most the {len(ball)} "
-            f"rows of {SPECIAL}, not {n_specialised} and {n_test}"
+            f"n_specialised and n_test must be at least 1 and together at most the {len(own)} "
+            f"rows of {kind}, not {n_specialised} and {n_test}"
         )
     last = int(np.searchsorted(counts.cumsum(), n_test))
     tested, free = counts.index[: last + 1], counts.index[last + 1 :]
@@ -260,14 +264,14 @@ def split(rows: pd.DataFrame, seed: int, *, n_specialised: int, n_test: int) -> 
     chosen = drawn.index[: int(np.searchsorted(drawn, n_specialised)) + 1]
     if len(drawn) == 0 or drawn.iloc[-1] < n_specialised:
         raise ValueError(
-            f"n_specialised must be at most {int(counts.loc[free].sum())}, the rows of {SPECIAL} "
+            f"n_specialised must be at most {int(counts.loc[free].sum())}, the rows of {kind} "
             f"that the test's tasks leave, not {n_specialised}"
         )
-    special = ball[ball["task"].isin(chosen)]
+    special = own[own["task"].isin(chosen)]
     return Split(
         rows[~rows["task"].isin(tested.union(chosen))],
         special.iloc[:n_specialised],
-        ball[ball["task"].isin(tested)],
+        own[own["task"].isin(tested)],
     )
 
 

@@ -94,7 +94,8 @@ def _rows(tasks: int, store: Store) -> pd.DataFrame:
 class Networks:
     """Rows and networks of one setting and seed, each made when asked for and kept in the store.
 
-    With ``fold`` k, every fourth specialised task is left out, from the k-th on.
+    With ``fold`` k, every fourth specialised task is left out, from the k-th on. The specialised
+    rows are of a ``kind``; the general model lacks all kinds that are ``lacking``.
     """
 
     setting: Setting
@@ -103,19 +104,26 @@ class Networks:
     store: Store
     quiet: bool = True
     fold: int | None = None
+    kind: str = SPECIAL
+    lacking: tuple[str, ...] = (SPECIAL,)
 
     @cached_property
     def data(self) -> Split:
         """The three sets of rows; the specialised one whole."""
         size = self.scale
-        rows = _rows(size.tasks, self.store)
-        return split(rows, self.seed, n_specialised=size.n_specialised, n_test=size.conditions)
+        sizes = {"n_specialised": size.n_specialised, "n_test": size.conditions}
+        return split(_rows(size.tasks, self.store), self.seed, **sizes, kind=self.kind)
 
     @cached_property
     def general_rows(self) -> pd.DataFrame:
-        """What the general model learns from: nine types, or all ten."""
+        """What the general model learns from: the types that it does not lack, or all ten."""
         rows = self.data.general
-        return rows if self.setting.complete else rows[rows["type"] != TYPES.index(SPECIAL)]
+        for kind in self.lacking:  # its test's tasks and its specialist's are nobody else's
+            if kind != self.kind:
+                rows = rows[rows["task"].isin(replace(self, kind=kind).data.general["task"])]
+        if self.setting.complete:
+            return rows
+        return rows[~rows["type"].isin([TYPES.index(kind) for kind in self.lacking])]
 
     def _held_out(self) -> Tensor:
         """Which specialised rows belong to the fold, whole tasks."""
@@ -132,7 +140,7 @@ class Networks:
             return {}
         kinds, rows = self.general_rows["type"], self.general_rows
         groups = {TYPES[i]: rows[kinds == i] for i in kinds.unique()}
-        groups[SPECIAL] = self.data.specialised
+        groups[self.kind] = self.data.specialised
         return {
             name: (Moments(self._targets(rows), "z-score"), Moments(features_of(rows), "z-score"))
             for name, rows in groups.items()
@@ -171,20 +179,22 @@ class Networks:
             torch.cat([features.scale, torch.ones(extra)]),
         )
 
-    def conditions(self, features: Tensor, kind: str | None = SPECIAL) -> Tensor:
-        """Features ``[n, 10]`` of Ball rows as conditions, ``[n, dc]``, told a type if any is."""
-        c = self._types[SPECIAL][1].encode(features) if self._types else features
+    def conditions(self, features: Tensor, kind: str | None = "own") -> Tensor:
+        """Features ``[n, 10]`` of rows of the kind as conditions, ``[n, dc]``, told a type (their
+        own by default; None: none) if any is."""
+        c = self._types[self.kind][1].encode(features) if self._types else features
         if not self.setting.told:
             return c
         told = torch.zeros(len(c), len(TYPES))
         if kind is not None:
-            told[:, TYPES.index(kind)] = 1
+            told[:, TYPES.index(self.kind if kind == "own" else kind)] = 1
         return torch.cat([c, told], dim=1)
 
     def places(self, features: Tensor, y: Tensor) -> Tensor:
-        """Samples ``[n, k, 2]`` at Ball features ``[n, 10]`` as world positions, not clipped."""
+        """Samples ``[n, k, 2]`` at features ``[n, 10]`` of the kind as world positions, not
+        clipped."""
         if self._types:
-            y = self._types[SPECIAL][0].decode(y)
+            y = self._types[self.kind][0].decode(y)
         return decode(self.setting.frame, features[:, None], y)
 
     def rows(self, name: Literal["general", "specialised"], *, held_out: bool = False) -> Rows:
@@ -234,7 +244,7 @@ class Networks:
         asked = ["tasks", "n_specialised", "conditions", "general_steps", "batch"]
         if name != "general":
             asked += ["specialised_epochs", "finetune_epochs"]
-        config = {
+        config: dict[str, Any] = {
             "network": f"robot {name}",
             "setting": self.setting.described(),
             "scale": {key: scale[key] for key in asked},
@@ -242,8 +252,9 @@ class Networks:
             "code": version_of(type(self)),
             **versions(),
             **added(self, Networks),
+            "lacking": sorted(self.lacking),
         }
-        return config if name == "general" else {**config, "fold": self.fold}
+        return config if name == "general" else {**config, "fold": self.fold, "kind": self.kind}
 
     def asked(self, name: str) -> Asked:
         """``general``, ``specialised`` or ``finetuned``, as it is asked of the store."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -216,11 +217,15 @@ class Unseen:
 
 
 def unseen(networks: Networks) -> Unseen:
-    """The test rows of Ball: none of their tasks was trained on."""
-    rows = networks.data.test
+    """The test rows of a kind: none of their tasks was trained on."""
+    return untrained(networks.data.test, networks.scale)
+
+
+def untrained(rows: pd.DataFrame, scale: Scale) -> Unseen:
+    """Rows of one type as test conditions."""
     features = features_of(rows)
     own = position(offsets_of(rows), features[:, :5])
-    law = torch.linspace(0, len(rows) - 1, networks.scale.law_conditions).round().long()
+    law = torch.linspace(0, len(rows) - 1, scale.law_conditions).round().long()
     return Unseen(features, torch.from_numpy(rows["task"].to_numpy(copy=True)), own, law)
 
 
@@ -324,36 +329,41 @@ class RobotTrial(Trial):
         test = unseen(networks)
         how = reference if self.configuration in REFERENCES else draw
         drawn = how(networks, self.configuration, test)
-        rates = success_rates(
-            KINDS[SPECIAL],
-            test.features,
-            drawn.places,
-            test.tasks,
-            stream(self.seed, "robot fresh scenes"),
-        )
-        scores: dict[tuple[str, str], Estimate] = {("fresh scenes", k): v for k, v in rates.items()}
-        if drawn.law.shape[1] > 1:
-            truth = self._truth(networks, test)
-            law = law_scores(drawn.law, truth, test.tasks[test.law])
-            scores |= {("oracle", k): v for k, v in law.items()}
+        scores = judged(SPECIAL, networks, test, drawn.places, drawn.law)
         return scores | {("run", k): known(v) for k, v in drawn.notes.items()}
 
-    def _truth(self, networks: Networks, test: Unseen) -> Tensor:
-        """Oracle draws at the conditions of the law, the same for all configurations."""
-        scale, features = networks.scale, test.features[test.law]
-        source = stream(self.seed, "robot truth")
 
-        def make() -> dict[str, Tensor]:
-            return {"places": oracle_places(KINDS[SPECIAL], features, scale.draws, source)}
+def judged(
+    kind: str, networks: Networks, test: Unseen, places: Tensor, law: Tensor
+) -> dict[tuple[str, str], Estimate]:
+    """Success on fresh scenes, and the law of samples beside the oracle's if there are several."""
+    scenes = stream(networks.seed, "robot fresh scenes")
+    rates = success_rates(KINDS[kind], test.features, places, test.tasks, scenes)
+    found = {("fresh scenes", name): rate for name, rate in rates.items()}
+    if law.shape[1] > 1:
+        truth = _truth(kind, networks, test)
+        scores = law_scores(law, truth, test.tasks[test.law])
+        found |= {("oracle", name): score for name, score in scores.items()}
+    return found
 
-        config = {
-            "robot": "truth",
-            "rows": [scale.tasks, scale.conditions, scale.law_conditions, scale.draws],
-            "seed": self.seed,
-            "code": version_of(oracle_places, unseen),
-            **versions(),
-        }
-        return networks.store.tensors("robot_truth", config, make)["places"]
+
+def _truth(kind: str, networks: Networks, test: Unseen) -> Tensor:
+    """Oracle draws at the conditions of the law, the same for all configurations."""
+    scale, features = networks.scale, test.features[test.law]
+    source = stream(networks.seed, "robot truth")
+
+    def make() -> dict[str, Tensor]:
+        return {"places": oracle_places(KINDS[kind], features, scale.draws, source)}
+
+    config = {
+        "robot": "truth",
+        "kind": kind,
+        "rows": [scale.tasks, scale.conditions, scale.law_conditions, scale.draws],
+        "seed": networks.seed,
+        "code": version_of(oracle_places, unseen),
+        **versions(),
+    }
+    return networks.store.tensors("robot_truth", config, make)["places"]
 
 
 # --- what is run ------------------------------------------------------------------------------

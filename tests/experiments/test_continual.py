@@ -69,7 +69,7 @@ def test_with_one_home_it_is_the_adaptation_of_chapter_5(way: str, tmp_path: Pat
 def test_everything_at_one_home_is_replay(tmp_path: Path) -> None:
     """The same rows and prior; the streams differ, so the weights do."""
     loop = Loop(one_home(), TUNED, BRIEF, 0, Store(tmp_path))
-    one, other = (loop._asked(way, 0).options() for way in ("replay", "everything"))
+    one, other = (loop.asked(way, 0).options() for way in ("replay", "everything"))
     for name in ("y", "c"):
         assert torch.equal(one[name], other[name])
         assert torch.equal(getattr(one["prior"], name), getattr(other["prior"], name))
@@ -139,7 +139,7 @@ def test_general_rows_are_never_told_a_home_that_was_seen() -> None:
 def test_what_is_taught_and_remembered_lies_where_it_is_asked(tmp_path: Path) -> None:
     world = cabinets(known=True)
     loop = Loop(world, TUNED, BRIEF, 0, Store(tmp_path))
-    options = loop._asked("taught", 1).options()
+    options = loop.asked("taught", 1).options()
     assert torch.equal(options["c"], world.code("beside", len(options["c"])))
     prior = options["prior"]
     assert bool((prior.c == world.code("corner", 1)).all(1).any())
