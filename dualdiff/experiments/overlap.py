@@ -155,6 +155,46 @@ def sweep_trials(
     return found
 
 
+class Kept(Diagnosis):
+    """The diagnostics where a quarter of the pairs is kept aside for them, four at least."""
+
+    @property
+    def held_out(self) -> int:
+        """How many are kept aside."""
+        return max(4, self.profile.n_specialised // 3)
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        asked = {"pairs": self.held_out, "draws": self.DRAWS}
+        return {**super().config(device), "diagnosis": asked}
+
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """The diagnostics, of target ``held out``."""
+        networks = self.networks(store, device, quiet)
+        assert networks is not None
+        source = stream(self.seed, "rows", "held out")
+        y, c = self.scenario.pairs("specialised", self.held_out, source)
+        members = networks.general.network, networks.specialised().network
+        return diagnosed(*members, y, c, self.seed, self.DRAWS)
+
+
+BORDER_SIZES, BORDER_DISTANCES = (6, 12, 24, 48, 96, 192), (0.0, 2.0, 2.5, 3.0)
+
+
+def border_trials(profile: str, seed: int) -> list[ScenarioTrial]:
+    """Specialists of growing quality within a recipe: whether the sum helps turns on the way."""
+    found: list[ScenarioTrial] = []
+    for n in BORDER_SIZES if profile == "full" else BORDER_SIZES[:2]:
+        size = sized("overlap", profile, n_specialised=n)
+        for world in map(shifted_table, BORDER_DISTANCES if profile == "full" else (0.0,)):
+            laws = {"specialised": world.specialised}
+            for recipe in RECIPES.values():
+                found += trials(world, [recipe], size, seed, laws, ("specialised", "joint"))
+                for s in range(seed, seed + size.seeds):
+                    found.append(Kept(world, recipe, size, s, "diagnosis", laws))
+    return found
+
+
 def diagnose(distance: float, recipe: str, profile: str, seed: int, **options: Any) -> pd.DataFrame:
     """The diagnostics of one setting, a row each; ``options`` go to :func:`tidy`."""
     size = sized("overlap", profile, n_specialised=TRAINED)

@@ -8,10 +8,11 @@ from typing import Any
 
 from dualdiff.data.baselines import baseline_trials
 from dualdiff.data.flights import flights_trials
+from dualdiff.data.improvements import improvement_trials, second_order_trials
 from dualdiff.experiments import adaptation, weighting
 from dualdiff.experiments.continual_study import HomesTrial, homes_trials
 from dualdiff.experiments.members import RECIPES, Recipe
-from dualdiff.experiments.overlap import sweep_trials, targets
+from dualdiff.experiments.overlap import border_trials, sweep_trials, targets
 from dualdiff.experiments.profiles import Profile
 from dualdiff.experiments.rounds import RoundsTrial, rounds_trials
 from dualdiff.experiments.scenarios import BOOK, make_scenario
@@ -88,6 +89,10 @@ def _budgets(profile: Profile) -> list[ScenarioTrial]:
     return adaptation.budget_trials(profile.name, 0)
 
 
+def _border(profile: Profile) -> list[ScenarioTrial]:
+    return border_trials(profile.name, 0)
+
+
 def _homes(profile: Profile) -> list[HomesTrial]:
     return homes_trials(profile.name, 0)
 
@@ -158,6 +163,9 @@ PARTS = {
         Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
         Part("budgets", "Fine-tuning at equal budgets, recipe tuned", _budgets),
         Part("baselines", "Without diffusion, and with a kernel as expert", baseline_trials),
+        Part("border", "Does the sum help? Growing specialists", _border),
+        Part("improvements", "From the thesis's specialist to ours", improvement_trials),
+        Part("second_order", "Composition to second order", second_order_trials),
         Part("ablation", "Recipe tuned without one of its parts", _ablation),
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
