@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -37,6 +37,20 @@ TOLD = Setting("metric, told", "metric", told=True)
 """A network that is folded is asked for every type by name."""
 
 
+@lru_cache(maxsize=1)  # one after the other, trials ask for the same
+def _lived(scale: Scale, seed: int, store: Store, order: tuple[str, ...]) -> list[Networks]:
+    plain = Networks(TOLD, scale, seed, store, lacking=order)
+    return [replace(plain, kind=kind) for kind in order]
+
+
+@lru_cache(maxsize=1)
+def _mixed(networks: Networks) -> Rows:
+    y, c = networks.rows("general")
+    # Rows stand task by task: those in front would be of one environment.
+    order = torch.randperm(len(y), generator=stream(networks.seed, "robot order"))
+    return y[order], c[order]
+
+
 @dataclass(frozen=True)
 class Types(Folding):
     """The networks of a sequence of types: trained, or loaded from the store."""
@@ -47,18 +61,10 @@ class Types(Folding):
     quiet: bool = True
     order: tuple[str, ...] = ORDER
 
-    @cached_property
+    @property
     def lived(self) -> list[Networks]:
         """Rows and networks of every arrival."""
-        plain = Networks(TOLD, self.scale, self.seed, self.store, self.quiet, lacking=self.order)
-        return [replace(plain, kind=kind) for kind in self.order]
-
-    @cached_property
-    def _large(self) -> Rows:
-        y, c = self.lived[0].rows("general")
-        # Rows stand task by task: those in front would be of one environment.
-        mixed = torch.randperm(len(y), generator=stream(self.seed, "robot order"))
-        return y[mixed], c[mixed]
+        return _lived(self.scale, self.seed, self.store, self.order)
 
     def networks(self, number: int) -> Networks:
         """What is learned from at an arrival, from 0."""
@@ -74,12 +80,12 @@ class Types(Folding):
 
     def general_rows(self, number: int) -> Rows:
         """The rows of the large set, in a random order; half are told their type."""
-        return self._large
+        return _mixed(self.lived[0])
 
     def remembered(self, number: int) -> list[Tensor]:
         """Conditions of general rows, and those of former types, again and again."""
         former = (self._shown(k) for k in range(number))
-        return [self._large[1][:REMEMBERED], *former]
+        return [self.general_rows(number)[1][:REMEMBERED], *former]
 
     def _shown(self, number: int) -> Tensor:
         c = self.lived[number].rows("specialised")[1]
@@ -212,7 +218,8 @@ def sized(scale: Scale) -> Scale:
     size = replace(scale, finetune_epochs=scale.specialised_epochs)
     if scale.tasks < 1_000:
         return replace(size, n_specialised=64, conditions=60)
-    return replace(size, conditions=min(scale.conditions, 4_000))
+    conditions, law = min(scale.conditions, 2_000), min(scale.law_conditions, 100)
+    return replace(size, conditions=conditions, law_conditions=law)
 
 
 def types_trials(scale: Scale, seed: int) -> list[TypesTrial]:
