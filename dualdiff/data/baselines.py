@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -96,7 +97,15 @@ def kernel(offsets: Tensor, region: Region, generator: torch.Generator) -> Draw:
 
 
 def gaussians(offsets: Tensor, region: Region, generator: torch.Generator) -> Draw:
-    """A mixture of Gaussians with full covariances, as many as the BIC asks for (scikit-learn)."""
+    """A mixture of Gaussians with full covariances, as many as the BIC asks for (scikit-learn).
+
+    Raises
+    ------
+    ValueError
+        For fewer than 4 rows.
+    """
+    if len(offsets) < 4:
+        raise ValueError(f"a mixture of Gaussians needs at least 4 rows, not {len(offsets)}")
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
@@ -243,6 +252,12 @@ class BaselineTrial(ScenarioTrial):
         y, c = networks.rows("specialised")
         source, draws = stream(self.seed, "test samples"), self.profile.draws
         if fit := FITS.get(self.configuration):
+            package = {"gaussians": "sklearn", "splines": "zuko"}.get(self.configuration, "torch")
+            if find_spec(package) is None:
+                raise ValueError(
+                    f"{package} is not installed, which the baseline {self.configuration} needs; "
+                    "install it with: pip install 'dualdiff[real]'"
+                )
             with one_thread():
                 made = fit(y - c, self.scenario.specialised, stream(self.seed, "baseline"))
                 offsets = made(len(conditions) * draws, source)
