@@ -171,3 +171,15 @@ def test_samples_stand_where_the_object_stands(tmp_path: Path) -> None:
     networks = trial.networks(Store(tmp_path), "cpu")
     y, notes = trial.sampled(networks, c)
     assert accuracy(y, c, cabinet().specialised).value == 1 and not notes
+
+
+def test_too_few_rows_and_a_package_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="needs at least 4 rows, not 3"):
+        baselines.gaussians(rows(BOX, 3, 0), BOX, generator(0))
+    monkeypatch.setattr(baselines, "find_spec", lambda name: None if name == "zuko" else name)
+    size = sized("adaptation", "smoke", n_specialised=16)
+    (trial,) = baselines.beside(round_table(), size, 0, ["splines"])
+    with pytest.raises(ValueError, match=r"zuko is not installed.*pip install 'dualdiff\[real\]'"):
+        trial.table(Store(tmp_path))
