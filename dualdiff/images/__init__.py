@@ -1,0 +1,1 @@
+"""Pictures small enough to own: digits, what reads them, and the studies on them."""
