@@ -11,6 +11,7 @@ BUDGETS = {
     "checks": 430,
     "judging": 545,
     "robot": 1_600,
+    "images": 700,
     "results": 590,
     "data": 1_475,
     "pages": 440,

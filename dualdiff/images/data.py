@@ -131,5 +131,9 @@ CONCEPTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def one_hot(labels: Tensor) -> Tensor:
-    """Classes ``[n]`` as conditions ``[n, 10]``."""
-    return functional.one_hot(labels.long(), CLASSES).float()
+    """Classes ``[n]``, -1 for none, as conditions ``[n, 11]``: the last number is 1 where a word
+    stands that names a concept, here 0."""
+    told = torch.zeros(len(labels), CLASSES + 1)
+    known = labels >= 0
+    told[known, labels[known].long()] = 1
+    return told

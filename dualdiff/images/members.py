@@ -1,4 +1,4 @@
-"""Networks of pictures: one of all digits that is told the class, and untold ones of a concept."""
+"""Networks of pictures: one of all digits, told the class, and some of a concept, told its word."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PICTURES = replace(
 @dataclass(frozen=True)
 class Digits:
     """Digits in a style as what networks are trained on: all of them told their class, few of the
-    style told nothing."""
+    style told a word of its own and no class."""
 
     style: str = "plain"
 
@@ -55,7 +55,9 @@ class Digits:
         if which != "general":
             if not 2 <= n <= len(images):
                 raise ValueError(f"a concept has from 2 to {len(images)} images, not {n}")
-            return styled(images[some[:n]], self.style), torch.zeros(n, CLASSES)
+            word = one_hot(torch.full((n,), -1))
+            word[:, -1] = 1
+            return styled(images[some[:n]], self.style), word
         some = some.repeat(-(-n // len(some)))[:n]
         told = torch.rand(n, 1, generator=generator, dtype=torch.float32) >= UNTOLD
         return images[some], one_hot(labels[some]) * told
@@ -73,22 +75,29 @@ class PictureNetworks(Networks):
         images, _ = digits("models")
         mean, std = (part.expand(SIDE**2).clone() for part in (images.mean(), images.std()))
         process = replace(
-            Process.log_snr(self.recipe.steps, *self.recipe.log_snr, dy=SIDE**2, dc=CLASSES),
+            Process.log_snr(self.recipe.steps, *self.recipe.log_snr, dy=SIDE**2, dc=CLASSES + 1),
             y_mean=mean,
             y_std=std,
         )
         return MLP(process, self.recipe.architecture, stream(self.seed, "weights", name))
 
 
-class Untold(Denoiser):
-    """A network of digits that is told no class, whatever its condition says."""
+class Told(Denoiser):
+    """A network of digits that is told the class of the condition or none, and the concept's word
+    or not."""
 
-    def __init__(self, network: Denoiser) -> None:
+    def __init__(self, network: Denoiser, *, classes: bool, word: bool) -> None:
         super().__init__()
         self.process, self.network = network.process, network
+        self.classes, self.word = classes, word
+
+    def _condition(self, c: Tensor) -> Tensor:
+        told = c.clone() if self.classes else torch.zeros_like(c)
+        told[:, -1] = float(self.word)
+        return told
 
     def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
-        return self.network(y, t, torch.zeros_like(c))
+        return self.network(y, t, self._condition(c))
 
     def _bind(self, c: Tensor) -> Predict:
-        return self.network.bind(torch.zeros_like(c))
+        return self.network.bind(self._condition(c))

@@ -17,8 +17,8 @@ from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import UNUSED
 from dualdiff.experiments.trial import Scores, Trial
 from dualdiff.images.data import CLASSES, PARTS, digits, one_hot
-from dualdiff.images.judge import judged, styled
-from dualdiff.images.members import PICTURES, Digits, PictureNetworks, Untold
+from dualdiff.images.judge import judged
+from dualdiff.images.members import PICTURES, Digits, PictureNetworks, Told
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
@@ -31,7 +31,7 @@ GROUP = 50
 SIZES = {"smoke": (100, 1), "quick": (200, 1), "full": (500, 3)}
 """Samples and seeds by profile."""
 EPOCHS = {"smoke": (1, 4, 4), "quick": (125, 600, 200), "full": (250, 1500, 400)}
-"""Of the general network over all images four times, and of specialised and fine-tuned ones over 128."""
+"""Of the general network over all images four times, and of those of a concept over its 128."""
 FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -139,16 +139,20 @@ class PictureTrial(Trial):
         """What is sampled."""
         method, weights = self.parts()
         if method == "specialised":
-            return networks.specialised().network
+            return Told(networks.specialised().network, classes=False, word=True)
         general = networks.general.network
         if method in SINGLE:
-            one = general if method == "general" else networks.specialised(method).network
-            return guided(Untold(one), {"class": one}, {"class": weights[0]})
+            word = method != "general"
+            one = networks.specialised(method).network if word else general
+            untold, told = (Told(one, classes=known, word=word) for known in (False, True))
+            return guided(untold, {"class": told}, {"class": weights[0]})
         if method == "concept":
-            sources = {"concept": Untold(networks.specialised("finetuned").network)}
+            small = networks.specialised("finetuned").network
+            sources = {"concept": Told(small, classes=False, word=True), "class": general}
             both = dict(zip(("concept", "class"), weights, strict=True))
-            return guided(Untold(general), sources | {"class": general}, both)
-        return joint(general, Untold(networks.specialised().network))
+            return guided(Told(general, classes=False, word=False), sources, both)
+        small = networks.specialised().network
+        return joint(general, Told(small, classes=False, word=True))
 
     def drawn(self, networks: PictureNetworks, c: Tensor) -> Tensor:
         """Images ``[n, 64]`` at conditions; the same noise whatever the configuration."""
@@ -182,8 +186,7 @@ class DriftTrial(PictureTrial):
         """What its samples score as plain digits."""
         networks, (method, _) = self.networks(store, quiet), self.parts()
         one = networks.general if method == "general" else networks.specialised(method)
-        c, source = torch.zeros(self.profile.conditions, CLASSES), stream(self.seed, "pictures")
-        drawn = sample(Untold(one.network), c, source).squeeze(1)
-        nobody = torch.full((len(drawn),), -1)
-        found = judged(drawn, nobody, "plain", styled(digits("models")[0], "plain"))
+        nobody = torch.full((self.profile.conditions,), -1)
+        drawn = sample(one.network, one_hot(nobody), stream(self.seed, "pictures")).squeeze(1)
+        found = judged(drawn, nobody, "plain", digits("models")[0])
         return {("untold", name): score for name, score in found.items()}
