@@ -30,6 +30,8 @@ NAMED = (
     ("configuration", r"(?P<configuration>\w+) in (?P<steps>\d+) steps"),
     ("configuration", r"(?P<configuration>\w+) after (?P<arrivals>\d+)"),
     ("configuration", r"(?P<configuration>\w+) in round (?P<round>\d+)"),
+    ("configuration", rf"(?P<configuration>\w+) at (?P<towards>{NUMBER}), (?P<guidance>{NUMBER})"),
+    ("configuration", rf"(?P<configuration>\w+) at (?P<guidance>{NUMBER})"),
     ("metric", r"(?P<member>\w+) at (?P<t>\d+)"),
 )
 """What names hold: the column that they stand in, and a pattern whose groups are columns."""

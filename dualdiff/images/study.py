@@ -16,7 +16,7 @@ from dualdiff.experiments.profiles import PROFILES, Profile
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import UNUSED
 from dualdiff.experiments.trial import Scores, Trial
-from dualdiff.images.data import CLASSES, PARTS, digits, one_hot
+from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, digits, one_hot
 from dualdiff.images.judge import judged
 from dualdiff.images.members import PICTURES, Digits, PictureNetworks, Told
 from dualdiff.randomness import stream
@@ -32,7 +32,10 @@ SIZES = {"smoke": (100, 1), "quick": (200, 1), "full": (500, 3)}
 """Samples and seeds by profile."""
 EPOCHS = {"smoke": (1, 4, 4), "quick": (125, 600, 200), "full": (250, 1500, 400)}
 """Of the general network over all images four times, and of those of a concept over its 128."""
-FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (1.0, 1.5, 2.0, 3.0, 5.0)
+"""Of the direction to a class: 1 + w of Ho and Salimans (2022)."""
+TOWARDS = (1.0, 1.5)
+"""Of the direction to a concept."""
 
 
 def sized(profile: str) -> Profile:
@@ -164,8 +167,7 @@ class PictureTrial(Trial):
         return sample(rule, c, source).squeeze(1)
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
-        """What is read and told, and how far the samples are from images of the style; of the
-        network untold alone under ``untold``: its drift."""
+        """What is read and told, and how far the samples are from images of the style."""
         networks = self.networks(store, quiet)
         asked = torch.arange(self.profile.conditions) % CLASSES
         if self.style == "plain":
@@ -177,10 +179,24 @@ class PictureTrial(Trial):
 
 
 class DriftTrial(PictureTrial):
-    """A network of :data:`SINGLE` that is told nothing, against *plain* digits: what is left of the
-    unconditional general model."""
+    """A network of :data:`SINGLE`, its configuration, that is told nothing, against *plain* digits:
+    what is left of the unconditional general model."""
 
     store_kind: ClassVar[str] = "pictures_untold"
+
+    def parts(self) -> tuple[str, list[float]]:
+        """The method.
+
+        Raises
+        ------
+        ValueError
+            For another one.
+        """
+        if self.configuration not in SINGLE:
+            raise ValueError(
+                f"configuration must be one of {', '.join(SINGLE)}, not {self.configuration!r}"
+            )
+        return self.configuration, []
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """What its samples score as plain digits."""
@@ -190,3 +206,18 @@ class DriftTrial(PictureTrial):
         drawn = sample(one.network, one_hot(nobody), stream(self.seed, "pictures")).squeeze(1)
         found = judged(drawn, nobody, "plain", digits("models")[0])
         return {("untold", name): score for name, score in found.items()}
+
+
+def picture_trials(profile: str, seed: int) -> list[PictureTrial]:
+    """Guidance on plain digits; every way to a concept at every weight; drift."""
+    size, found = sized(profile), list[PictureTrial]()
+    for s in range(seed, seed + size.seeds):
+        found += [PictureTrial("plain", size, s, f"general at {w:g}") for w in WEIGHTS]
+        found.append(DriftTrial("plain", size, s, "general"))
+        for style in CONCEPTS:
+            ways = [f"{method} at {w:g}" for method in ADAPTATIONS for w in WEIGHTS]
+            ways += [f"concept at {v:g}, {w:g}" for v in TOWARDS for w in WEIGHTS]
+            ways += ["specialised", "joint", "joint_smc"]
+            found += [PictureTrial(style, size, s, way) for way in ways]
+            found += [DriftTrial(style, size, s, method) for method in ADAPTATIONS]
+    return found

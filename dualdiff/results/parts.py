@@ -19,6 +19,7 @@ from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
+from dualdiff.images.study import PictureTrial, picture_trials
 from dualdiff.judging.trials import judge_trials
 from dualdiff.robot.arrivals import types_trials
 from dualdiff.robot.rows import data_trials
@@ -91,6 +92,10 @@ def _budgets(profile: Profile) -> list[ScenarioTrial]:
 
 def _border(profile: Profile) -> list[ScenarioTrial]:
     return border_trials(profile.name, 0)
+
+
+def _pictures(profile: Profile) -> list[PictureTrial]:
+    return picture_trials(profile.name, 0)
 
 
 def _homes(profile: Profile) -> list[HomesTrial]:
@@ -174,6 +179,7 @@ PARTS = {
         Part("rounds", "A composition as the teacher of the next", _rounds),
         Part("judge_v1", "Judge, problems v1: built-in entries", judge_trials),
         Part("flights", "Flights of 2013: real tables", flights_trials),
+        Part("pictures", "Pictures: class, concept and drift", _pictures),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -183,6 +189,6 @@ PARTS = {
 }
 
 
-OTHERS = ("flights", "homes", "judge", "robot")
+OTHERS = ("flights", "homes", "judge", "pictures", "robot")
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""

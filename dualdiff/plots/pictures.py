@@ -1,0 +1,48 @@
+"""Rows of small pictures, so that columns compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+
+def gallery(rows: Mapping[str, Tensor], side: int = 8, width: float = 7.2) -> Figure:
+    """A row of pictures under each name.
+
+    Parameters
+    ----------
+    rows : mapping of names to Tensor [n, side * side]
+        From -1 (paper) to 1 (ink), the same n in every row.
+    side : int
+    width : float
+        Of the figure, inches.
+
+    Raises
+    ------
+    ValueError
+        For no rows, and rows of different lengths.
+    """
+    counts = {len(images) for images in rows.values()}
+    if len(counts) != 1:
+        raise ValueError(f"rows must be several and as long as one another, not of {counts}")
+    (n,) = counts
+    height = 0.86 * width / n * len(rows)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(width, height), squeeze=False)
+    gap = 1
+    for place, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        strip = torch.full((side, n * (side + gap) - gap), float("nan"))
+        for k, image in enumerate(images.detach().clamp(-1, 1)):
+            left = k * (side + gap)
+            strip[:, left : left + side] = image.view(side, side)
+        place.imshow(strip.numpy(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+        place.set_yticks([(side - 1) / 2], [name])
+        place.set_xticks([])
+        place.tick_params(length=0)
+        place.grid(False)
+        for spine in place.spines.values():
+            spine.set_visible(False)
+    return figure
