@@ -47,7 +47,7 @@ def digits(part: str) -> Pictures:
 
     Notes
     -----
-    Alpaydin and Kaynak (1998), "Optical recognition of handwritten digits".
+    Alpaydin and Kaynak (1998), "Cascading classifiers".
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")

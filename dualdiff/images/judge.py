@@ -48,6 +48,12 @@ class Judge:
         return torch.from_numpy(self.components.transform(images.numpy()))
 
 
+def check_style(style: str) -> None:
+    """Refuse what is no style of :data:`STYLES`, with a ValueError."""
+    if style not in STYLES:
+        raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
+
+
 def styled(images: Tensor, style: str) -> Tensor:
     """Images in a style of :data:`STYLES`.
 
@@ -56,8 +62,7 @@ def styled(images: Tensor, style: str) -> Tensor:
     ValueError
         For another style.
     """
-    if style not in STYLES:
-        raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
+    check_style(style)
     return images if style == "plain" else CONCEPTS[style](images)
 
 

@@ -17,7 +17,7 @@ from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import UNUSED
 from dualdiff.experiments.trial import Scores, Trial
 from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, digits, one_hot
-from dualdiff.images.judge import judged
+from dualdiff.images.judge import check_style, judged
 from dualdiff.images.members import PICTURES, Digits, PictureNetworks, Told
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
@@ -88,6 +88,7 @@ class PictureTrial(Trial):
     recipe_name: ClassVar[str] = PICTURES.name
 
     def __post_init__(self) -> None:
+        check_style(self.style)
         self.parts()
 
     def parts(self) -> tuple[str, list[float]]:

@@ -91,6 +91,8 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         digits("all")
     with pytest.raises(ValueError, match="style must be one of plain, slanted"):
         styled(torch.zeros(2, 64), "wet")
+    with pytest.raises(ValueError, match="style must be one of plain, slanted"):
+        PictureTrial("wet", sized("smoke"), 0, "joint")
     with pytest.raises(ValueError, match="a concept has from 2 to 899 images, not 1"):
         Digits("bold").pairs("specialised", 1, generator(0))
     with pytest.raises(ValueError, match="profile must be one of"):
