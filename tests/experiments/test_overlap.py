@@ -152,3 +152,29 @@ def test_clouds_are_offsets_of_the_sweeps_networks(store: Store) -> None:
     assert list(clouds["exact"]) == ["0", "7"]
     world = shifted_table(0.0)
     assert world.specialised.contains(clouds["exact"]["0"], torch.zeros(1, 3)).all()
+
+
+# --- near the border ----------------------------------------------------------------------------
+
+
+def test_a_quarter_is_kept_aside_and_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
+    found = overlap.border_trials("smoke", 0)
+    assert len({trial.key for trial in found}) == len(found)
+    asked = [trial for trial in found if isinstance(trial, overlap.Kept)]
+    assert len(asked) == len(found) / 3  # beside specialised and joint
+    for trial in asked:
+        n = trial.profile.n_specialised
+        assert trial.held_out == max(4, n // 3)
+    one = next(trial for trial in asked if trial.recipe_name == "tuned")
+    scores = one.scores(Store(tmp_path_factory.mktemp("kept")), "cpu", True)
+    gain = scores["held out", "energy_score_gain"]
+    parts = [scores["held out", f"energy_score_{name}"] for name in ("specialised", "joint")]
+    assert gain.value == pytest.approx(parts[0].value - parts[1].value)
+    assert gain.low < gain.value < gain.high
+
+
+def test_the_border_table_has_every_size_at_every_distance() -> None:
+    found = overlap.border_trials("full", 0)
+    settings = {(t.profile.n_specialised, t.scenario_name, t.recipe_name) for t in found}
+    assert len(settings) == len(overlap.BORDER_SIZES) * len(overlap.BORDER_DISTANCES) * 2
+    assert len({trial.key for trial in found}) == len(found) == 3 * 3 * len(settings)

@@ -245,6 +245,7 @@ def test_chapters_reach_what_they_show() -> None:
         "12_your_data": {"compare", "recommend", "Model"},
         "12b_real_data": {"FlightsTrial", "neighbours"},
         "13_home_after_home": {"HomesTrial", "importance", "RoundsTrial"},
+        "14_guidance_on_pictures": {"PictureTrial", "Judge", "gallery"},
         "11_rerun": {"record", "sweep_trials"},  # of the notebook that it sweeps
     }.items():
         found = reached_by(notebooks.code(project.find_notebook(notebook)))

@@ -50,6 +50,7 @@ PAGES = (
     "notebooks/12_your_data",
     "notebooks/12b_real_data",
     "notebooks/13_home_after_home",
+    "notebooks/14_guidance_on_pictures",
     "notebooks/benchmark",
     "notebooks/playground",
 )

@@ -20,7 +20,7 @@ from dualdiff.publish.project import chapters, project_root
 
 NOTEBOOKS = chapters(project_root())
 COMMON = {"profile", "seed", "device", "quiet"}
-OWN = ("12_your_data", "12b_real_data", "13_home_after_home")
+OWN = ("12_your_data", "12b_real_data", "13_home_after_home", "14_guidance_on_pictures")
 """Pages with parameters of their own, which they check themselves."""
 BAD: dict[str, list[Any]] = {
     "profile": ["enormous", 3],
