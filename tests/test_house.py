@@ -15,7 +15,7 @@ BUDGETS = {
     "results": 605,
     "data": 1_585,
     "pages": 450,
-    "readings": 395,
+    "readings": 420,
     "plots": 1_050,
     "widgets": 1_298,
     "publish": 1_920,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dualdiff.experiments.scenarios import Scenario
+from dualdiff.pages.numbers import select
 
 NEAR = 0.01
 """A gain in energy distance of no more than this, in units of y, is near the border."""
@@ -77,3 +78,34 @@ def sign_counts(gains: pd.DataFrame) -> pd.DataFrame:
     found = each.groupby("recipe").sum()
     found["constant"] = np.maximum(found["helps"], found["settings"] - found["helps"])
     return found.reset_index()
+
+
+def users(border: pd.DataFrame) -> pd.DataFrame:
+    """What every user of the table ``border`` is told, and what is true.
+
+    Parameters
+    ----------
+    border : DataFrame
+        Tidy, of :func:`dualdiff.experiments.overlap.border_trials`.
+
+    Returns
+    -------
+    DataFrame
+        A row per recipe, distance, number of training pairs and seed. ``value, low, high``: the
+        energy score gain on the pairs that were kept aside; ``gain``: of joint sampling in energy
+        distance; ``helps``: whether that is positive; whether the ``sign`` says so, and whether the
+        more frequent answer of the recipe, ``fixed``; ``sure``: the interval leaves out zero;
+        ``wrong``: it does so on the wrong side.
+    """
+    keys = ["recipe", "distance", "n_specialised", "seed"]
+    asked = select(border, target="held out", metric="energy_score_gain")
+    found = asked.set_index(keys)[["value", "low", "high"]]
+    truth = select(border, target="specialised", metric="energy_distance")
+    truth = truth.pivot(index=keys, columns="configuration", values="value")
+    gain = truth["specialised"] - truth["joint"]
+    found = found.assign(gain=gain, helps=gain > 0)
+    found["sign"] = (found["value"] > 0) == found["helps"]
+    most = found.groupby("recipe")["helps"].transform("mean") > 0.5
+    found["fixed"] = most == found["helps"]
+    found["sure"] = (found["low"] > 0) | (found["high"] < 0)
+    return found.assign(wrong=found["sure"] & ~found["sign"]).reset_index()

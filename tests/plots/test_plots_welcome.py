@@ -13,7 +13,7 @@ from dualdiff.experiments.pooling import over_seeds
 from dualdiff.experiments.shifted import shifted_table
 from dualdiff.pages import contrast, select
 from dualdiff.plots import COLOURS, welcome
-from dualdiff.readings.overlap import sign_counts
+from dualdiff.readings.overlap import sign_counts, users
 from dualdiff.results import committed as results
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,3 +100,7 @@ def test_the_numbers_of_the_first_page_are_those_of_the_tables() -> None:
     counts = sign_counts(benefits(pd.concat(tables)))
     assert f"{counts['right'].sum()} of {counts['settings'].sum()} settings" in text
     assert f"right in {counts['constant'].sum()} as well" in text
+    ours = select(users(results.load("border")[0]), recipe="tuned")
+    sign, fixed = ours["sign"].sum(), ours["fixed"].sum()
+    assert f"right for {sign} of {len(ours)} users, the answer *no* for {fixed}" in text
+    assert ours["sure"].sum() > 0 == ours["wrong"].sum()

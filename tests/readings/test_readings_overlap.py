@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualdiff.experiments.shifted import shifted_table
-from dualdiff.readings.overlap import places, sign_counts
+from dualdiff.readings.overlap import places, sign_counts, users
 
 gains = st.tuples(st.sampled_from(["plain", "tuned"]), *[st.floats(-1, 1)] * 2)
 
@@ -40,3 +40,22 @@ def test_places_are_shares_and_the_way_runs_from_centre_to_centre(distance: floa
         if distance == 5:  # apart: all of it, and the centre
             assert row[f"in the {home} disc only"] == 1
         assert row["way"] == pytest.approx(end, abs=0.1) if distance else row.isna()["way"]
+
+
+def test_users_are_told_a_sign_and_an_interval() -> None:
+    """Three users of one recipe: a right sign, a wrong one, and a wrong one that is sure."""
+    told = [(0.2, 0.1, 0.3), (0.2, -0.1, 0.5), (-0.2, -0.3, -0.1)]
+    true = [0.5, -0.5, 0.5]
+    rows = []
+    for seed, (interval, gain) in enumerate(zip(told, true, strict=True)):
+        where = ("plain", 0.0, 6, seed)
+        rows += [(*where, "diagnosis", "held out", "energy_score_gain", *interval)]
+        rows += [(*where, "specialised", "specialised", "energy_distance", 1 + gain, 0, 0)]
+        rows += [(*where, "joint", "specialised", "energy_distance", 1.0, 0, 0)]
+    names = ["recipe", "distance", "n_specialised", "seed", "configuration", "target", "metric"]
+    found = users(pd.DataFrame(rows, columns=[*names, "value", "low", "high"]))
+    assert found["gain"].tolist() == true
+    assert found["helps"].tolist() == [True, False, True] == found["fixed"].tolist()
+    assert found["sign"].tolist() == [True, False, False]
+    assert found["sure"].tolist() == [True, False, True]
+    assert found["wrong"].tolist() == [False, False, True]
