@@ -12,6 +12,7 @@ from dualdiff.experiments import continual
 from dualdiff.experiments.continual import FOLDED
 from dualdiff.experiments.continual_study import KEPT
 from dualdiff.experiments.store import Store
+from dualdiff.robot import arrivals
 from dualdiff.robot.arrivals import ORDER, TOLD, WATCHED, Types, TypesTrial, sized, types_trials
 from dualdiff.robot.judge import RATES
 from dualdiff.robot.kinds import TYPES
@@ -93,6 +94,7 @@ def test_every_way_is_judged_on_every_type(
     way: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(continual, "NOISED", 4)
+    monkeypatch.setattr(arrivals, "REMEMBERED", 64)
     trial = TypesTrial(SMALL, 0, way, 0 if way == "general" else 2)
     found = found_in(trial.table(store))
     for kind in (*ORDER, WATCHED):

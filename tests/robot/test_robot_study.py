@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from robot_sizes import SMALL, TINY, found_in, no_work
+from torch import Tensor
 
 from dualdiff.compose import Weighted
 from dualdiff.experiments.profiles import PROFILES
@@ -236,14 +237,18 @@ def test_references_are_in_order(store: Store) -> None:
     assert oracle["oracle", "energy_distance"] < uniform["oracle", "energy_distance"]
 
 
+def truth_of(networks: Networks) -> Tensor:
+    return study._truth(SPECIAL, networks, unseen(networks))
+
+
 def test_all_trials_of_a_seed_are_judged_by_the_same_truth(store: Store) -> None:
     trials = [RobotTrial(SMALL[name], TINY, 0, "general") for name in ("object", "world")]
-    truths = [t._truth(t.networks(store), unseen(t.networks(store))) for t in trials]
+    truths = [truth_of(trial.networks(store)) for trial in trials]
     assert torch.equal(*truths)
     assert truths[0].shape == (TINY.law_conditions, TINY.draws, 2)
     other = replace(trials[0], seed=1)
     networks = other.networks(store)
-    assert not torch.equal(other._truth(networks, unseen(networks)), truths[0])
+    assert not torch.equal(truth_of(networks), truths[0])
 
 
 def test_the_truth_is_not_the_oracle_that_is_compared_with_it(store: Store) -> None:
@@ -251,7 +256,7 @@ def test_the_truth_is_not_the_oracle_that_is_compared_with_it(store: Store) -> N
     trial = RobotTrial(REFERENCE, TINY, 0, "oracle")
     networks = trial.networks(store)
     test = unseen(networks)
-    truth, drawn = trial._truth(networks, test), reference(networks, "oracle", test).law
+    truth, drawn = truth_of(networks), reference(networks, "oracle", test).law
     assert not (truth[:, :, None] == drawn[:, None]).all(-1).any()
 
 
