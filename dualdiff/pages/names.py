@@ -82,7 +82,7 @@ CONFIGURATIONS = {
     "stopped": Configuration("specialised, stopped early", "#D55E00", "v"),
     "gauss": Configuration("second order, GAUSS", "#6B6B00", "o"),
     "jac": Configuration("second order, JAC", "#6B6B00", "s"),
-    "concept": Configuration("concept-centric guidance", "#009E73", "8"),
+    "concept": Configuration("concept-centric guidance", "#44AA99", "8"),
     "wide": Configuration("network twice as wide", "#D55E00", "D"),
     "ewc": Configuration("EWC", "#999933", "P"),
     "taught": Configuration("taught by the sum", "#44AA99", "P"),
