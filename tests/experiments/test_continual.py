@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dualdiff import metrics
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import exact_denoiser
+from dualdiff.experiments import continual, rounds
 from dualdiff.experiments.continual import FOLDED, NOISED, Held, Loop, importance
 from dualdiff.experiments.continual_study import (
     CHOSEN,
@@ -259,6 +260,15 @@ class NamedLoop:
 # --- trials and refusals --------------------------------------------------------------------------
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few pairs are remembered, taught and noised."""
+    monkeypatch.setattr(continual, "NOISED", 32)
+    for module in (continual, rounds):
+        monkeypatch.setattr(module, "REMEMBERED", 256)
+
+
+@pytest.mark.usefixtures("brief")
 def test_every_way_is_judged_at_every_home(tmp_path: Path) -> None:
     store, size = Store(tmp_path), replace(BRIEF, conditions=EPISODES, draws=5)
     for known in (True, False):
@@ -329,11 +339,12 @@ def test_other_refusals(tmp_path: Path) -> None:
 # --- rounds ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief")
 def test_every_round_learns_from_the_one_before(tmp_path: Path) -> None:
     networks = Networks(cabinet(), TUNED, BRIEF, 0, Store(tmp_path))
-    rounds = [specialist(networks, "sum", k).network for k in range(3)]
-    assert torch.equal(weights(rounds[0])[0], weights(networks.specialised().network)[0])
-    assert not torch.equal(weights(rounds[1])[0], weights(rounds[2])[0])
+    found = [specialist(networks, "sum", k).network for k in range(3)]
+    assert torch.equal(weights(found[0])[0], weights(networks.specialised().network)[0])
+    assert not torch.equal(weights(found[1])[0], weights(found[2])[0])
     for teacher in TEACHERS:
         trial = RoundsTrial(cabinet(), TUNED, BRIEF, 0, f"{teacher} in round 1")
         assert "accuracy" in set(trial.table(Store(tmp_path))["metric"])
