@@ -71,7 +71,7 @@ def checked(images: Tensor, labels: Tensor | None = None) -> Tensor:
         size = " x ".join(map(str, images.shape))
         raise ValueError(f"images must be rows of {SIDE} x {SIDE} numbers, not {size}")
     if len(images) < 2:
-        raise ValueError(f"a concept needs at least 2 images, not {len(images)}")
+        raise ValueError(f"there must be at least 2 images, not {len(images)}")
     if not bool(torch.isfinite(images).all()):
         raise ValueError("images must be finite numbers, and some are not")
     if labels is not None and len(labels) != len(images):

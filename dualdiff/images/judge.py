@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualdiff.images.data import CONCEPTS, digits, jittered
+from dualdiff.images.data import CONCEPTS, checked, digits, jittered
 from dualdiff.metrics import Estimate, frechet_distance, neighbour_scores
 from dualdiff.randomness import one_thread, stream
 
@@ -114,9 +114,14 @@ def judged(
         ``recall`` and ``frechet`` (squared, in principal components) against the 300 test images
         in this style; ``nearest``, the mean distance to the nearest image that was learned.
         Intervals of the last four are of a bootstrap over the samples.
+
+    Raises
+    ------
+    ValueError
+        For what :func:`~dualdiff.images.data.checked` refuses, and for another style.
     """
     judge_, test = judge(), styled(digits("test")[0], style)
-    images = images.clamp(-1, 1)
+    images = checked(images, asked).clamp(-1, 1)
     found = {"concept": share(judge_.style(images) == STYLES.index(style))}
     if bool((asked >= 0).all()):
         found["control"] = share(judge_.read(images) == asked)

@@ -82,8 +82,10 @@ def test_styles_are_what_they_are_called() -> None:
     ],
 )
 def test_what_is_no_set_of_images_is_refused(images, labels, message) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match=message):
-        data.checked(images, labels)
+    asked = torch.zeros(len(images)) if labels is None else labels
+    for refuse in (data.checked, lambda x, said: judged(x, asked, "plain", x)):
+        with pytest.raises(ValueError, match=message):
+            refuse(images, labels)
 
 
 def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
