@@ -21,15 +21,21 @@ from dualdiff.metrics import Estimate
 KEY = ["scenario", "recipe", "n_specialised", "finetune_epochs", "seed", "configuration"]
 """Columns that tell a trial from the others of a table."""
 COLUMNS = ("scenario", "recipe", "profile", "seed", "configuration", "target", "metric")
-NUMBER = r"\d[\d.e+-]*"
+NUMBER = r"-?\d[\d.e+-]*"
 NAMED = (
     ("scenario", rf"shifted by (?P<distance>{NUMBER})"),
+    ("scenario", rf"\w+, cosine (?P<low>{NUMBER}) to (?P<high>{NUMBER}).*"),
+    ("scenario", r".*, rank (?P<rank>\d+)"),
     ("configuration", rf"(?P<weight_general>{NUMBER}), (?P<weight_specialised>{NUMBER})"),
     ("configuration", rf"(?P<configuration>\w+), (?P<aggregated>\d+), (?P<deviation>{NUMBER})"),
     ("configuration", r"(?P<configuration>\w+) in groups of (?P<group>\d+)"),
     ("configuration", r"(?P<configuration>\w+) in (?P<steps>\d+) steps"),
     ("configuration", r"(?P<configuration>\w+) after (?P<arrivals>\d+)"),
     ("configuration", r"(?P<configuration>\w+) in round (?P<round>\d+)"),
+    (
+        "configuration",
+        rf"(?P<configuration>amdm_\w+) at (?P<aggregated>\d+), (?P<deviation>{NUMBER})",
+    ),
     ("configuration", rf"(?P<configuration>\w+) at (?P<towards>{NUMBER}), (?P<guidance>{NUMBER})"),
     ("configuration", rf"(?P<configuration>\w+) at (?P<guidance>{NUMBER})"),
     ("metric", r"(?P<member>\w+) at (?P<t>\d+)"),

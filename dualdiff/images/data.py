@@ -1,13 +1,18 @@
-"""Handwritten digits as rows of numbers, three disjoint sets of them, and concepts made of them."""
+"""Handwritten digits and printed characters as rows of numbers, concepts and small motions."""
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from typing import Literal
+from pathlib import Path
 
+import matplotlib
+import numpy as np
 import torch
+from matplotlib.ft2font import FT2Font
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,18 +22,12 @@ SIDE = 8
 CLASSES = 10
 PARTS = {"judge": 598, "models": 899, "test": 300}
 """Images that judges learn from, that models learn from, and that nobody learns from."""
-Part = Literal["judge", "models", "test"]
 Pictures = tuple[Tensor, Tensor]
 """Images ``[n, 64]`` from -1 (paper) to 1 (ink), and their classes ``[n]``."""
 
 
 @lru_cache(maxsize=1)
 def _shuffled() -> Pictures:
-    if find_spec("sklearn") is None:
-        raise ValueError(
-            "sklearn is not installed, which the digits come with; install it with: "
-            "pip install scikit-learn"
-        )
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -38,12 +37,13 @@ def _shuffled() -> Pictures:
 
 
 def digits(part: str) -> Pictures:
-    """The images of a part of :data:`PARTS`, always the same ones, in random order.
+    """The images of a part of :data:`PARTS`, always the same ones, in random order: scikit-learn's
+    1,797, of 43 people.
 
     Raises
     ------
     ValueError
-        For another part, or without scikit-learn, whose 1,797 images (of 43 people) they are.
+        For another part.
 
     Notes
     -----
@@ -51,15 +51,12 @@ def digits(part: str) -> Pictures:
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    names = [*PARTS]
-    first = sum(PARTS[name] for name in names[: names.index(part)])
-    images, labels = _shuffled()
-    here = slice(first, first + PARTS[part])
-    return images[here], labels[here]
+    cut = (whole.split([*PARTS.values()])[[*PARTS].index(part)] for whole in _shuffled())
+    return next(cut), next(cut)
 
 
-def checked(images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Images ``[n, 64]``, if they are that.
+def checked(images: Tensor, labels: Tensor | None = None, side: int = SIDE) -> Tensor:
+    """Images ``[n, side^2]``, if they are that.
 
     Raises
     ------
@@ -67,9 +64,9 @@ def checked(images: Tensor, labels: Tensor | None = None) -> Tensor:
         For another size, fewer than two images, numbers that are not finite, or labels that are not
         there for every image.
     """
-    if images.ndim != 2 or images.shape[1] != SIDE**2:
+    if images.ndim != 2 or images.shape[1] != side**2:
         size = " x ".join(map(str, images.shape))
-        raise ValueError(f"images must be rows of {SIDE} x {SIDE} numbers, not {size}")
+        raise ValueError(f"images must be rows of {side} x {side} numbers, not {size}")
     if len(images) < 2:
         raise ValueError(f"there must be at least 2 images, not {len(images)}")
     if not bool(torch.isfinite(images).all()):
@@ -80,11 +77,12 @@ def checked(images: Tensor, labels: Tensor | None = None) -> Tensor:
 
 
 def warped(images: Tensor, maps: Tensor) -> Tensor:
-    """Images ``[n, 64]`` seen through affine maps ``[n, 2, 3]`` of the square [-1, 1]^2.
+    """Square images ``[n, side^2]`` seen through affine maps ``[n, 2, 3]`` of [-1, 1]^2.
 
     What comes from outside is paper.
     """
-    ink = (images + 1).view(-1, 1, SIDE, SIDE)
+    side = math.isqrt(images.shape[1])
+    ink = (images + 1).view(-1, 1, side, side)
     size = [*ink.shape]
     grid = functional.affine_grid(maps.to(ink), size, align_corners=False)
     seen = functional.grid_sample(ink, grid, align_corners=False)
@@ -92,12 +90,12 @@ def warped(images: Tensor, maps: Tensor) -> Tensor:
 
 
 def jittered(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Images moved by up to half a pixel, turned by up to 8 degrees, scaled by up to 6 %."""
+    """Square images moved by up to half a pixel, turned by up to 8 degrees, scaled by up to 6 %."""
     n = len(images)
     u = strength * (2 * torch.rand(n, 4, generator=generator, dtype=torch.float32) - 1)
     angle, size = u[:, 0] * 0.14, 1 + 0.06 * u[:, 1]
     cos, sin = angle.cos() * size, angle.sin() * size
-    shift = u[:, 2:] * (1 / SIDE)
+    shift = u[:, 2:] * (1 / math.isqrt(images.shape[1]))
     rows = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], dim=1)
     return warped(images, rows.view(n, 2, 3))
 
@@ -137,3 +135,92 @@ def one_hot(labels: Tensor) -> Tensor:
     known = labels >= 0
     told[known, labels[known].long()] = 1
     return told
+
+
+GLYPH = 16
+POINTS = 13
+"""Pixels of an em."""
+FACES = (
+    *(f"DejaVuSans{face}" for face in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSansMono{face}" for face in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSerif{face}" for face in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(f"STIXGeneral{face}" for face in ("", "Bol", "Italic", "BolIta")),
+)
+LEAST = 12
+"""Faces that a character must have."""
+CHARACTERS = {"encoder": 300, "judge": 300, "test": 100}
+"""Characters that the encoder and the judge learn from, and that nobody learns from; models learn
+from all others."""
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Characters ``[k]`` in faces: images ``[k, 16, 256]`` from -1 (paper) to 1 (ink), and whether
+    a face has the character ``[k, 16]``."""
+
+    characters: str
+    images: Tensor
+    there: Tensor
+
+    def listed(self) -> tuple[Tensor, Tensor]:
+        """All images ``[n, 256]`` and the characters' numbers ``[n]``."""
+        character, face = self.there.nonzero(as_tuple=True)
+        return self.images[character, face], character
+
+
+def _drawn(font: FT2Font, code: int) -> Tensor | None:
+    """A character in the middle of the square, if it has ink and fits."""
+    font.set_text(chr(code))
+    font.draw_glyphs_to_bitmap(antialiased=True)
+    drawn = torch.from_numpy(np.array(font.get_image(), dtype="float32"))
+    rows, columns = drawn.nonzero(as_tuple=True)
+    if not len(rows):
+        return None
+    ink = drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    free = [GLYPH - size for size in ink.shape]
+    sides = [side for f in reversed(free) for side in (f // 2, f - f // 2)]
+    return (functional.pad(ink, sides) / 127.5 - 1).flatten() if min(free) >= 0 else None
+
+
+@lru_cache(maxsize=1)
+def _all() -> Glyphs:
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [FT2Font(str(folder / f"{face}.ttf")) for face in FACES]
+    for font in fonts:
+        font.set_size(POINTS, 72)
+    maps = [set(font.get_charmap()) for font in fonts]
+    often = [code for code in set.union(*maps) if sum(code in m for m in maps) >= LEAST]
+    codes = sorted(code for code in often if not unicodedata.combining(chr(code)))
+    found, images, seen = "", list[Tensor](), set[bytes]()
+    for code in codes:
+        faces = [_drawn(f, code) if code in m else None for f, m in zip(fonts, maps, strict=True)]
+        drawn = [face for face in faces if face is not None]
+        # Greek and Cyrillic letters that look like Latin ones are no classes of their own.
+        looks = drawn[0].numpy().tobytes() if drawn else b""
+        if len(drawn) < LEAST or looks in seen:
+            continue
+        seen.add(looks)
+        found += chr(code)
+        empty = torch.full((GLYPH**2,), float("nan"))
+        images.append(torch.stack([empty if face is None else face for face in faces]))
+    stacked = torch.stack(images)
+    return Glyphs(found, stacked.nan_to_num(-1.0), ~stacked[..., 0].isnan())
+
+
+@lru_cache(maxsize=4)
+def glyphs(part: str) -> Glyphs:
+    """The characters of a part, in the order of their code points.
+
+    Raises
+    ------
+    ValueError
+        For no part of :data:`CHARACTERS` and no ``models``.
+    """
+    if part not in (*CHARACTERS, "models"):
+        raise ValueError(f"part must be one of {', '.join(CHARACTERS)}, models, not {part!r}")
+    everything = _all()
+    order = torch.randperm(len(everything.characters), generator=stream(0, "glyphs"))
+    cut = order.split([*CHARACTERS.values(), len(order) - sum(CHARACTERS.values())])
+    index = dict(zip((*CHARACTERS, "models"), cut, strict=True))[part].sort().values
+    characters = "".join(everything.characters[int(k)] for k in index)
+    return Glyphs(characters, everything.images[index], everything.there[index])

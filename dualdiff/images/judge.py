@@ -1,21 +1,25 @@
-"""What reads pictures and tells styles, apart from all models: trained on images that none sees."""
+"""What reads pictures, tells styles and encodes, apart from all models: trained on images that none
+sees."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
-from dualdiff.images.data import CONCEPTS, checked, digits, jittered
+from dualdiff.images.data import CONCEPTS, GLYPH, checked, digits, glyphs, jittered
 from dualdiff.metrics import Estimate, frechet_distance, neighbour_scores
 from dualdiff.randomness import one_thread, stream
 
-FEATURES = 24
-"""Principal components in which clouds of images are compared."""
+COMPONENTS = 24
+"""Principal components in which clouds of digits are compared."""
 ROUNDS = 4
 """Times that a judge sees every image, each time moved a little."""
 STYLES = ("plain", *CONCEPTS)
@@ -79,17 +83,15 @@ def judge() -> Judge:
     with one_thread():
         reader = SVC(C=10).fit(x, labels.repeat(len(rows)).numpy())
         styles = SVC(C=10).fit(x, np.repeat(np.arange(len(STYLES)), count))
-        components = PCA(FEATURES, svd_solver="full").fit(x)
+        components = PCA(COMPONENTS, svd_solver="full").fit(x)
     return Judge(reader, styles, components)
 
 
 def share(right: Tensor) -> Estimate:
     """Share of flags ``[n]`` with its 95 % interval of Wilson (1927)."""
-    n, z = len(right), 1.959964
-    p = float(right.double().mean())
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return Estimate(p, middle - half, middle + half)
+    n = len(right)
+    found = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
+    return Estimate(float(right.double().mean()), float(found.low), float(found.high))
 
 
 def judged(
@@ -125,19 +127,109 @@ def judged(
     found = {"concept": share(judge_.style(images) == STYLES.index(style))}
     if bool((asked >= 0).all()):
         found["control"] = share(judge_.read(images) == asked)
-    x, z = judge_.features(images).numpy(), judge_.features(test).numpy()
-    exact = "donot_use_mm_for_euclid_dist"  # the fast mode loses digits of short distances
-    near = torch.cdist(images, learned, compute_mode=exact).amin(1)
+    near = distances(images, learned).amin(1)
+    clouds = judge_.features(images), judge_.features(test)
+    return found | compared(*clouds, near, replicates)
+
+
+def distances(images: Tensor, others: Tensor) -> Tensor:
+    """Euclidean distances ``[n, m]`` of images, without the fast mode, which loses short ones."""
+    return torch.cdist(images, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def compared(x: Tensor, z: Tensor, near: Tensor, replicates: int = 20) -> dict[str, Estimate]:
+    """Clouds of features: samples ``x [n, k]`` against true ones ``z [m, k]``.
+
+    ``precision``, ``recall``, ``frechet``, and ``nearest``, the mean of ``near [n]``, with
+    intervals of a bootstrap over the samples.
+    """
     source = stream(0, "pictures bootstrap")
-    drawn: dict[str, list[float]] = {"precision": [], "recall": [], "frechet": [], "nearest": []}
-    for k in range(1 + replicates):
-        rows = torch.randint(len(x), (len(x),), generator=source) if k else torch.arange(len(x))
-        scores = neighbour_scores(x[rows], z)
-        drawn["frechet"].append(frechet_distance(x[rows], z))
-        drawn["nearest"].append(float(near[rows].mean()))
-        for name in ("precision", "recall"):
-            drawn[name].append(scores[name])
-    for name, (value, *others) in drawn.items():
-        half = 1.96 * float(np.std(others, ddof=1)) if others else float("nan")
-        found[name] = Estimate(value, value - half, value + half)
-    return found
+
+    def scored(rows: Tensor) -> dict[str, float]:
+        some, true = x[rows].numpy(), z.numpy()
+        found = {"frechet": frechet_distance(some, true), "nearest": float(near[rows].mean())}
+        return neighbour_scores(some, true) | found
+
+    n = len(x)
+    again = [torch.randint(n, (n,), generator=source) for _ in range(replicates)]
+    table = pd.DataFrame([scored(rows) for rows in (torch.arange(n), *again)])
+    halves = 1.96 * table[1:].std()
+    names = ("precision", "recall", "frechet", "nearest")
+    return {m: Estimate(v := table[m][0], v - halves[m], v + halves[m]) for m in names}
+
+
+FEATURES = 32
+"""Linear discriminants of an encoder or a judge, most important first."""
+KEPT = 96
+"""Principal components of the models' images in which diffusion runs."""
+TURNS = 3
+
+
+def _moved(part: str, rounds: int) -> tuple[Tensor, Tensor]:
+    """Every image of a part in several places, and its character's number."""
+    images, labels = glyphs(part).listed()
+    moved = [jittered(images, stream(0, "glyph judge", part, k)) for k in range(rounds)]
+    return torch.cat(moved), labels.repeat(rounds)
+
+
+@lru_cache(maxsize=2)
+def encoder(part: str) -> Callable[[Tensor], Tensor]:
+    """Features ``[n, 32]`` of images ``[n, 256]``: linear discriminants (Fisher 1936) of the
+    characters of part ``encoder`` or ``judge``, centred, in one unit for all."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    images, labels = _moved(part, TURNS)
+    with one_thread():
+        fitted = LinearDiscriminantAnalysis("eigen", shrinkage=0.02, n_components=FEATURES)
+        seen = fitted.fit(images.numpy(), labels.numpy()).transform(images.numpy())
+    mean = seen.mean(0)
+    unit = (seen - mean).std()
+
+    def features(images: Tensor) -> Tensor:
+        seen = fitted.transform(checked(images, side=GLYPH).clamp(-1, 1).numpy())
+        return torch.from_numpy((seen - mean) / unit).float()
+
+    return features
+
+
+@lru_cache(maxsize=1)
+def _reader() -> Any:
+    from sklearn.svm import SVC
+
+    return SVC(C=10).fit(*(part.numpy() for part in _moved("test", 2 * TURNS)))
+
+
+def read(images: Tensor) -> Tensor:
+    """Numbers ``[n]`` of test characters, by a support vector machine that has seen them moved."""
+    with one_thread():
+        return torch.from_numpy(_reader().predict(checked(images, side=GLYPH).numpy()))
+
+
+@dataclass(frozen=True)
+class Space:
+    """Principal components of images: ``mean [256]``, orthonormal ``basis [96, 256]``, and standard
+    deviations ``spread [96]``."""
+
+    mean: Tensor
+    basis: Tensor
+    spread: Tensor
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Coordinates ``[n, 96]`` of images ``[n, 256]``."""
+        return (images - self.mean) @ self.basis.T
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images ``[n, 256]`` from -1 to 1 at coordinates ``[n, 96]``."""
+        return (z @ self.basis + self.mean).clamp(-1, 1)
+
+
+@lru_cache(maxsize=1)
+def space() -> Space:
+    """The components of the models' characters, moved: 98 % of their variance."""
+    from sklearn.decomposition import PCA
+
+    images, _ = _moved("models", 1)
+    with one_thread():
+        fitted = PCA(KEPT, svd_solver="full").fit(images.numpy())
+    mean, basis = (torch.from_numpy(a).float() for a in (fitted.mean_, fitted.components_))
+    return Space(mean, basis, torch.from_numpy(fitted.explained_variance_).float().sqrt())

@@ -1,17 +1,25 @@
-"""Networks of pictures: one of all digits, told the class, and some of a concept, told its word."""
+"""Networks of pictures: what they are trained on, what they are told, and trials of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from dualdiff.compose import Weighted, guided
 from dualdiff.denoisers import Denoiser, Predict
-from dualdiff.experiments.members import RECIPES, Networks, Rows
+from dualdiff.experiments.members import LORA_RANK, RECIPES, Networks, Recipe, Rows, Source
+from dualdiff.experiments.profiles import PROFILES, Profile
+from dualdiff.experiments.store import Store
+from dualdiff.experiments.study import UNUSED
+from dualdiff.experiments.trial import Trial
 from dualdiff.images.data import CLASSES, SIDE, digits, one_hot
-from dualdiff.images.judge import styled
+from dualdiff.images.judge import check_style, styled
+from dualdiff.lora import add_lora
 from dualdiff.networks import MLP
 from dualdiff.process import Process
 from dualdiff.randomness import stream
@@ -36,6 +44,14 @@ class Digits:
     style told a word of its own and no class."""
 
     style: str = "plain"
+    told: str = ""
+    """``class`` or ``style``: every other general row is in the style, and a network is told the
+    class alone, or whether it is (the word 1) or not (-1)."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
+        if self.told not in ("", "class", "style"):
+            raise ValueError(f"told must be class or style or empty, not {self.told!r}")
 
     @property
     def name(self) -> str:
@@ -46,6 +62,16 @@ class Digits:
     def roots(self) -> tuple[type, ...]:
         """Classes whose code decides the rows."""
         return (Digits,)
+
+    @property
+    def units(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and standard deviation of all pixels."""
+        images, _ = digits("models")
+        mean, unit = (part.expand(SIDE**2).clone() for part in (images.mean(), images.std()))
+        return mean, unit, unit
+
+    dc: ClassVar[int] = CLASSES + 1
+    rank: ClassVar[int] = LORA_RANK
 
     def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
         """Rows of 'general': images with their classes, again and again until they are n. Of
@@ -60,26 +86,56 @@ class Digits:
             return styled(images[some[:n]], self.style), word
         some = some.repeat(-(-n // len(some)))[:n]
         told = torch.rand(n, 1, generator=generator, dtype=torch.float32) >= UNTOLD
-        return images[some], one_hot(labels[some]) * told
+        images, c = images[some], one_hot(labels[some])
+        if self.told:
+            other = torch.rand(n, 1, generator=generator, dtype=torch.float32) < 0.5
+            images = torch.where(other, styled(images, self.style), images)
+            if self.told == "style":
+                c = torch.cat([torch.zeros(n, CLASSES), 2.0 * other - 1], dim=1)
+        return images, c * told
 
     def described(self, which: str) -> dict[str, Any]:
         """What these rows depend on, as JSON."""
-        return {"digits": self.style if which == "specialised" else "plain"}
+        style = self.style if which == "specialised" or self.told else "plain"
+        return {"digits": style, "told": self.told}
+
+
+class Pictures(Source, Protocol):
+    """Rows of pictures, which are in one unit together."""
+
+    @property
+    def units(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and unit of every number, ``[dy]``, and its standard deviation in the data."""
+
+    @property
+    def dc(self) -> int:
+        """Numbers of a condition."""
+
+    @property
+    def rank(self) -> int:
+        """Of low-rank updates."""
 
 
 @dataclass(frozen=True)
 class PictureNetworks(Networks):
-    """Networks of :class:`Digits`, in one unit for all pixels."""
+    """Networks of :class:`Pictures`, in one unit for all numbers."""
+
+    scenario: Pictures
 
     def _new(self, name: str) -> MLP:
-        images, _ = digits("models")
-        mean, std = (part.expand(SIDE**2).clone() for part in (images.mean(), images.std()))
-        process = replace(
-            Process.log_snr(self.recipe.steps, *self.recipe.log_snr, dy=SIDE**2, dc=CLASSES + 1),
-            y_mean=mean,
-            y_std=std,
+        mean, unit, residual = self.scenario.units
+        process = Process.log_snr(
+            self.recipe.steps, *self.recipe.log_snr, dy=len(mean), dc=self.scenario.dc
         )
-        return MLP(process, self.recipe.architecture, stream(self.seed, "weights", name))
+        process = replace(process, y_mean=mean, y_std=unit)
+        source = stream(self.seed, "weights", name)
+        return MLP(process, self.recipe.architecture, source, spread=residual)
+
+    def _start(self, name: str) -> MLP:
+        if name != "lora":
+            return super()._start(name)
+        source = stream(self.seed, "low rank")
+        return add_lora(self.general.network, self.scenario.rank, source)
 
 
 class Told(Denoiser):
@@ -101,3 +157,92 @@ class Told(Denoiser):
 
     def _bind(self, c: Tensor) -> Predict:
         return self.network.bind(self._condition(c))
+
+
+def towards(network: Denoiser, weight: float = 1.0) -> Weighted:
+    """A network untold, and ``weight`` times the direction to what the condition tells it."""
+    untold = Told(network, classes=False, word=False)
+    return guided(untold, {"told": network}, {"told": weight})
+
+
+def sized(sizes: Mapping[str, Mapping[str, Any]], profile: str) -> Profile:
+    """How large a study of pictures is: ``sizes`` by profile, one draw for each condition.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile.
+    """
+    if profile not in sizes:
+        raise ValueError(f"profile must be one of {', '.join(sizes)}, not {profile!r}")
+    return replace(PROFILES[profile], draws=1, **sizes[profile])
+
+
+@dataclass(frozen=True)
+class ImageTrial(Trial):
+    """Samples of one composition, judged.
+
+    Parameters
+    ----------
+    world : Pictures
+        What its networks are trained on.
+    profile : Profile
+    seed : int
+    configuration : str
+        ``"METHOD"`` or ``"METHOD at W, ..."``: one of :attr:`ways` and as many weights.
+    """
+
+    world: Pictures
+    profile: Profile
+    seed: int
+    configuration: str
+
+    recipe: ClassVar[Recipe]
+    ways: ClassVar[Mapping[str, int]]
+
+    def __post_init__(self) -> None:
+        self.parts()
+
+    def parts(self) -> tuple[str, list[float]]:
+        """Method and weights.
+
+        Raises
+        ------
+        ValueError
+            For what is no configuration.
+        """
+        method, _, numbers = self.configuration.partition(" at ")
+        try:
+            weights = [float(number) for number in numbers.split(",") if number]
+        except ValueError:
+            weights = [math.nan]
+        if len(weights) != self.ways.get(method) or not all(map(math.isfinite, weights)):
+            known = [way + " at " * bool(n) + ", ".join("W" * n) for way, n in self.ways.items()]
+            raise ValueError(
+                f"configuration must be one of {'; '.join(known)}, not {self.configuration!r}"
+            )
+        return method, weights
+
+    @property
+    def scenario_name(self) -> str:
+        """Name of the data."""
+        return self.world.name
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the recipe."""
+        return self.recipe.name
+
+    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """All that the result depends on, as JSON."""
+        return {
+            "world": [type(self.world).__name__, vars(self.world)],
+            "recipe": self.recipe.described(),
+            "profile": {k: v for k, v in asdict(self.profile).items() if k not in UNUSED},
+            "seed": self.seed,
+            "configuration": self.configuration,
+        }
+
+    def networks(self, store: Store, quiet: bool = True) -> PictureNetworks:
+        """Where its networks come from."""
+        return PictureNetworks(self.world, self.recipe, self.profile, self.seed, store, quiet=quiet)

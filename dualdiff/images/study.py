@@ -1,9 +1,9 @@
-"""Who controls what: class by a general network, style by one of few images, judged apart."""
+"""Who controls what: class and style by two networks, or by one, judged apart."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,133 +11,53 @@ from torch import Tensor
 from dualdiff.compose import Weighted, guided, joint
 from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
+from dualdiff.experiments.aggregate import INTERPOLATIONS, amdm
 from dualdiff.experiments.members import ADAPTATIONS
-from dualdiff.experiments.profiles import PROFILES, Profile
 from dualdiff.experiments.store import Store
-from dualdiff.experiments.study import UNUSED
-from dualdiff.experiments.trial import Scores, Trial
+from dualdiff.experiments.trial import Scores
 from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, digits, one_hot
-from dualdiff.images.judge import check_style, judged
-from dualdiff.images.members import PICTURES, Digits, PictureNetworks, Told
+from dualdiff.images.judge import judged
+from dualdiff.images.members import PICTURES, Digits, ImageTrial, PictureNetworks, Told, sized
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
 SINGLE = ("general", *ADAPTATIONS)
 """One network, guided by its own class."""
-PAIRS = ("concept", "joint", "joint_smc")
-"""The general network with one of the concept: generalised guidance, the plain sum, with SMC."""
 GROUP = 50
-SIZES = {"smoke": (100, 1), "quick": (200, 1), "full": (500, 3)}
-"""Samples and seeds by profile."""
-EPOCHS = {"smoke": (1, 4, 4), "quick": (125, 600, 200), "full": (250, 1500, 400)}
-"""Of the general network over all images four times, and of those of a concept over its 128."""
+FOUR = {"n_general": 4 * PARTS["models"], "n_specialised": 128}
+SIZES = {
+    name: dict(FOUR, conditions=n, seeds=seeds, general_epochs=general)
+    | {"specialised_epochs": special, "finetune_epochs": tuned}
+    for name, n, seeds, general, special, tuned in (
+        ("smoke", 100, 1, 1, 4, 4),
+        ("quick", 200, 1, 125, 600, 200),
+        ("full", 500, 3, 250, 1500, 400),
+    )
+}
+"""By profile; the general network sees all images four times an epoch."""
 WEIGHTS = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Of the direction to a class: 1 + w of Ho and Salimans (2022)."""
 TOWARDS = (1.0, 1.5)
 """Of the direction to a concept."""
 
 
-def sized(profile: str) -> Profile:
-    """How large the studies of pictures are.
+class PictureTrial(ImageTrial):
+    """Samples of one composition for all classes in a style; ``plain``: the general network's own.
 
-    Raises
-    ------
-    ValueError
-        For an unknown profile.
-    """
-    if profile not in SIZES:
-        raise ValueError(f"profile must be one of {', '.join(SIZES)}, not {profile!r}")
-    (n, seeds), (general, special, tuned) = SIZES[profile], EPOCHS[profile]
-    return replace(
-        PROFILES[profile],
-        conditions=n,
-        draws=1,
-        seeds=seeds,
-        n_general=4 * PARTS["models"],
-        n_specialised=128,
-        general_epochs=general,
-        specialised_epochs=special,
-        finetune_epochs=tuned,
-    )
-
-
-@dataclass(frozen=True)
-class PictureTrial(Trial):
-    """Samples of one composition for all classes in a style, judged.
-
-    Parameters
-    ----------
-    style : str
-        Of the concept; ``plain``: the general network's own.
-    profile : Profile
-    seed : int
-    configuration : str
-        ``"METHOD at W"``, of :data:`SINGLE`: the untold network and W times the direction to the
-        class, 1 + w in the notation of Ho and Salimans. ``"concept at V, W"``: the general network
-        untold, V times the direction to the fine-tuned network untold, W times that to its own
-        class. ``specialised``, ``joint``, ``joint_smc``.
+    ``"METHOD at W"``, of :data:`SINGLE`: the untold network and W times the direction to the class,
+    1 + w in the notation of Ho and Salimans. ``"concept at V, W"``: the general network untold, V
+    times the direction to the fine-tuned network untold, W times that to its own class: generalised
+    guidance. ``specialised``; ``joint``, the plain sum; ``joint_smc``.
     """
 
-    style: str
-    profile: Profile
-    seed: int
-    configuration: str
-
-    store_kind: ClassVar[str] = "pictures"
-    recipe_name: ClassVar[str] = PICTURES.name
-
-    def __post_init__(self) -> None:
-        check_style(self.style)
-        self.parts()
-
-    def parts(self) -> tuple[str, list[float]]:
-        """Method and weights.
-
-        Raises
-        ------
-        ValueError
-            For what is no configuration.
-        """
-        method, _, numbers = self.configuration.partition(" at ")
-        count = {**dict.fromkeys(SINGLE, 1), "concept": 2, "specialised": 0}
-        count |= dict.fromkeys(PAIRS[1:], 0)
-        try:
-            weights = [float(number) for number in numbers.split(",") if number]
-        except ValueError:
-            weights = [float("nan")]
-        if len(weights) != count.get(method) or any(w != w for w in weights):
-            raise ValueError(
-                f"configuration must be METHOD at W with a method of {', '.join(SINGLE)}, concept "
-                f"at V, W, or specialised, joint, joint_smc, not {self.configuration!r}"
-            )
-        return method, weights
-
-    @property
-    def scenario_name(self) -> str:
-        """Name of the data."""
-        return f"digits, {self.style}"
-
-    @property
-    def cost(self) -> float:
-        """Relative work, in samples of one network."""
-        return 20_000.0
-
-    def config(self, device: torch.device | str = "cpu") -> dict[str, Any]:
-        """All that the result depends on, as JSON."""
-        return {
-            "style": self.style,
-            "recipe": PICTURES.described(),
-            "profile": {k: v for k, v in asdict(self.profile).items() if k not in UNUSED},
-            "seed": self.seed,
-            "configuration": self.configuration,
-        }
-
-    def networks(self, store: Store, quiet: bool = True) -> PictureNetworks:
-        """Where its networks come from."""
-        return PictureNetworks(
-            Digits(self.style), PICTURES, self.profile, self.seed, store, quiet=quiet
-        )
+    world: Digits
+    store_kind = "pictures"
+    recipe = PICTURES
+    ways: ClassVar = dict.fromkeys(SINGLE, 1) | {
+        "concept": 2,
+        **dict.fromkeys(("specialised", "joint", "joint_smc"), 0),
+    }
 
     def rule(self, networks: PictureNetworks) -> Denoiser:
         """What is sampled."""
@@ -171,11 +91,10 @@ class PictureTrial(Trial):
         """What is read and told, and how far the samples are from images of the style."""
         networks = self.networks(store, quiet)
         asked = torch.arange(self.profile.conditions) % CLASSES
-        if self.style == "plain":
-            learned = digits("models")[0]
-        else:
-            learned = networks.rows("specialised")[0]
-        found = judged(self.drawn(networks, one_hot(asked)), asked, self.style, learned)
+        world = self.world
+        which = "general" if world.told or world.style == "plain" else "specialised"
+        learned, images = networks.rows(which)[0], self.drawn(networks, one_hot(asked))
+        found = judged(images, asked, world.style, learned)
         return {("samples", name): score for name, score in found.items()}
 
 
@@ -183,21 +102,8 @@ class DriftTrial(PictureTrial):
     """A network of :data:`SINGLE`, its configuration, that is told nothing, against *plain* digits:
     what is left of the unconditional general model."""
 
-    store_kind: ClassVar[str] = "pictures_untold"
-
-    def parts(self) -> tuple[str, list[float]]:
-        """The method.
-
-        Raises
-        ------
-        ValueError
-            For another one.
-        """
-        if self.configuration not in SINGLE:
-            raise ValueError(
-                f"configuration must be one of {', '.join(SINGLE)}, not {self.configuration!r}"
-            )
-        return self.configuration, []
+    store_kind = "pictures_untold"
+    ways: ClassVar = dict.fromkeys(SINGLE, 0)
 
     def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
         """What its samples score as plain digits."""
@@ -211,14 +117,79 @@ class DriftTrial(PictureTrial):
 
 def picture_trials(profile: str, seed: int) -> list[PictureTrial]:
     """Guidance on plain digits; every way to a concept at every weight; drift."""
-    size, found = sized(profile), list[PictureTrial]()
+    size, found, plain = sized(SIZES, profile), list[PictureTrial](), Digits("plain")
     for s in range(seed, seed + size.seeds):
-        found += [PictureTrial("plain", size, s, f"general at {w:g}") for w in WEIGHTS]
-        found.append(DriftTrial("plain", size, s, "general"))
-        for style in CONCEPTS:
+        found += [PictureTrial(plain, size, s, f"general at {w:g}") for w in WEIGHTS]
+        found.append(DriftTrial(plain, size, s, "general"))
+        for world in map(Digits, CONCEPTS):
             ways = [f"{method} at {w:g}" for method in ADAPTATIONS for w in WEIGHTS]
             ways += [f"concept at {v:g}, {w:g}" for v in TOWARDS for w in WEIGHTS]
             ways += ["specialised", "joint", "joint_smc"]
-            found += [PictureTrial(style, size, s, way) for way in ways]
-            found += [DriftTrial(style, size, s, method) for method in ADAPTATIONS]
+            found += [PictureTrial(world, size, s, way) for way in ways]
+            found += [DriftTrial(world, size, s, method) for method in ADAPTATIONS]
     return found
+
+
+FIRST = ("class", "style")
+AGGREGATED = (10, 20, 40, 60, 80, 100)
+DEVIATIONS = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+class ControlTrial(PictureTrial):
+    """Asked for all classes in a style, of a network that knows classes and one that knows styles.
+
+    Both have seen the same images, of which every other one is in the style. ``class`` and
+    ``style``: one of them alone. ``joint``, ``joint_smc``: the plain sum. ``"and at V, W"``:
+    composable diffusion, V the weight of the style (below 0: NOT) and W of the class.
+    ``"amdm_HOW_FIRST at S, R"``: aggregation by an interpolation HOW in the first S steps with
+    deviation R, after which the FIRST of both goes on alone.
+    """
+
+    store_kind = "pictures_controls"
+    ways: ClassVar = {
+        **dict.fromkeys((*FIRST, "joint", "joint_smc"), 0),
+        **dict.fromkeys(["and", *(f"amdm_{i}_{f}" for i in INTERPOLATIONS for f in FIRST)], 2),
+    }
+
+    def members(self, networks: PictureNetworks) -> dict[str, Told]:
+        """The network that is told the class, and the one that is told the style."""
+        worlds = [replace(self.world, told=first) for first in FIRST]
+        nets = [replace(networks, scenario=world).general.network for world in worlds]
+        both = [Told(net, classes=k == 0, word=k == 1) for k, net in enumerate(nets)]
+        return dict(zip(FIRST, both, strict=True))
+
+    def rule(self, networks: PictureNetworks) -> Denoiser:
+        """What is sampled, AMDM apart."""
+        (method, weights), members = self.parts(), self.members(networks)
+        if method != "and":
+            return members.get(method, joint(*members.values()))
+        untold = Told(members["class"].network, classes=False, word=False)
+        return guided(untold, members, dict(zip(("style", "class"), weights, strict=True)))
+
+    def drawn(self, networks: PictureNetworks, c: Tensor) -> Tensor:
+        """Images ``[n, 64]`` at conditions; the same noise whatever the configuration."""
+        method, weights = self.parts()
+        how, _, first = method.removeprefix("amdm_").rpartition("_")
+        if how not in INTERPOLATIONS:
+            return super().drawn(networks, c)
+        members = sorted(self.members(networks).items(), key=lambda item: item[0] != first)
+        return amdm(
+            dict(members),
+            c,
+            stream(self.seed, "pictures"),
+            interpolation=how,
+            aggregated=int(weights[0]),
+            deviation=weights[1],
+        ).samples.squeeze(1)
+
+
+def control_trials(profile: str, seed: int) -> list[ControlTrial]:
+    """Every style: both alone, sums, AND and NOT, and the settings of AMDM from either side."""
+    size, ways = sized(SIZES, profile), [*FIRST, "joint", "joint_smc"]
+    ways += [f"and at {v:g}, {w:g}" for v in (1, 2) for w in (1, 2)]
+    ways += [f"and at {v:g}, 1" for v in (-0.5, -1, -2)]
+    for first in FIRST:
+        ways += [f"amdm_{i}_{first} at {s}, 0" for i in INTERPOLATIONS for s in AGGREGATED]
+        ways += [f"amdm_spherical_{first} at {s}, {r}" for s in (40, 100) for r in DEVIATIONS]
+    seeds, worlds = range(seed, seed + size.seeds), [Digits(c, "class") for c in CONCEPTS]
+    return [ControlTrial(w, size, s, way) for s in seeds for w in worlds for way in ways]

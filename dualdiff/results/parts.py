@@ -10,16 +10,17 @@ from dualdiff.data.baselines import baseline_trials
 from dualdiff.data.flights import flights_trials
 from dualdiff.data.improvements import improvement_trials, second_order_trials
 from dualdiff.experiments import adaptation, weighting
-from dualdiff.experiments.continual_study import HomesTrial, homes_trials
+from dualdiff.experiments.continual_study import homes_trials
 from dualdiff.experiments.members import RECIPES, Recipe
 from dualdiff.experiments.overlap import border_trials, sweep_trials, targets
 from dualdiff.experiments.profiles import Profile
-from dualdiff.experiments.rounds import RoundsTrial, rounds_trials
+from dualdiff.experiments.rounds import rounds_trials
 from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
-from dualdiff.images.study import PictureTrial, picture_trials
+from dualdiff.images.shots import shot_trials, subject_trials
+from dualdiff.images.study import control_trials, picture_trials
 from dualdiff.judging.trials import judge_trials
 from dualdiff.robot.arrivals import types_trials
 from dualdiff.robot.rows import data_trials
@@ -86,24 +87,9 @@ def _adaptation(recipe: str) -> Callable[[Profile], list[ScenarioTrial]]:
     return make
 
 
-def _budgets(profile: Profile) -> list[ScenarioTrial]:
-    return adaptation.budget_trials(profile.name, 0)
-
-
-def _border(profile: Profile) -> list[ScenarioTrial]:
-    return border_trials(profile.name, 0)
-
-
-def _pictures(profile: Profile) -> list[PictureTrial]:
-    return picture_trials(profile.name, 0)
-
-
-def _homes(profile: Profile) -> list[HomesTrial]:
-    return homes_trials(profile.name, 0)
-
-
-def _rounds(profile: Profile) -> list[RoundsTrial]:
-    return rounds_trials(profile.name, 0)
+def _sized(make: Callable[[str, int], Sequence[Trial]]) -> Callable[[Profile], Sequence[Trial]]:
+    """The trials that a study makes by the name of a profile, from seed 0 on."""
+    return lambda profile: make(profile.name, 0)
 
 
 def variations() -> list[Recipe]:
@@ -166,20 +152,27 @@ PARTS = {
         Part("sweep_tuned", "Overlap sweep, recipe tuned", _sweep("tuned")),
         Part("adaptation", "Sizes, epochs and overlap, recipe plain", _adaptation("plain")),
         Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
-        Part("budgets", "Fine-tuning at equal budgets, recipe tuned", _budgets),
+        Part(
+            "budgets",
+            "Fine-tuning at equal budgets",
+            _sized(adaptation.budget_trials),
+        ),
         Part("baselines", "Without diffusion, and with a kernel as expert", baseline_trials),
-        Part("border", "Does the sum help? Growing specialists", _border),
+        Part("border", "Does the sum help? Growing specialists", _sized(border_trials)),
         Part("improvements", "From the thesis's specialist to ours", improvement_trials),
         Part("second_order", "Composition to second order", second_order_trials),
         Part("ablation", "Recipe tuned without one of its parts", _ablation),
         Part("corrected", "Correctors on exact and on learned members", _corrected),
         Part("weight_map", "The weight plane", _weight_map),
         Part("weights", "Learned weights beside the oracle's", _weights),
-        Part("homes", "Home after home, known and unknown", _homes),
-        Part("rounds", "A composition as the teacher of the next", _rounds),
+        Part("homes", "Home after home, known and unknown", _sized(homes_trials)),
+        Part("rounds", "A composition as the teacher of the next", _sized(rounds_trials)),
         Part("judge_v1", "Judge, problems v1: built-in entries", judge_trials),
         Part("flights", "Flights of 2013: real tables", flights_trials),
-        Part("pictures", "Pictures: class, concept and drift", _pictures),
+        Part("pictures", "Pictures: class, concept and drift", _sized(picture_trials)),
+        Part("pictures_controls", "Pictures: AMDM, AND and NOT", _sized(control_trials)),
+        Part("glyphs", "Glyphs: a picture as the condition", _sized(shot_trials)),
+        Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -189,6 +182,6 @@ PARTS = {
 }
 
 
-OTHERS = ("flights", "homes", "judge", "pictures", "robot")
+OTHERS = ("flights", "glyphs", "homes", "judge", "pictures", "robot")
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""

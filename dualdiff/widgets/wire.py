@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import ExactMixture
 from dualdiff.networks import MLP
+from dualdiff.process import Process
 from dualdiff.regions import ATOL, Box, Disc, Region
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.stages import SIZES, Grid, Normal, Stage
@@ -21,7 +22,7 @@ FINE = {2: 256, 3: 64}
 """Side of the table of cells of a region of the user's own, by its dimensions."""
 
 
-class _Numbers:
+class Numbers:
     """Float32 arrays one after the other, with references to them."""
 
     def __init__(self) -> None:
@@ -35,10 +36,20 @@ class _Numbers:
         self.size += len(flat)
         return {"at": self.size - len(flat), "size": len(flat)}
 
+    def sent(self) -> bytes:
+        """All of them, as a widget's state holds them."""
+        return np.concatenate(self.parts).astype("<f4").tobytes()
+
+
+def units(process: Process) -> dict[str, list[float]]:
+    """A process as plain values."""
+    names = ("alpha_bar", "y_mean", "y_std", "c_mean", "c_std")
+    return {name: getattr(process, name).double().tolist() for name in names}
+
 
 def wire(stage: Stage) -> dict[str, Any]:
     """The stage as the widget's state: plain values, and one block of float32 ``numbers``."""
-    numbers, process = _Numbers(), stage.process
+    numbers = Numbers()
     sent = {
         "title": stage.title,
         "note": stage.note,
@@ -50,15 +61,12 @@ def wire(stage: Stage) -> dict[str, Any]:
         "wall": stage.wall and _standard(stage),
         "panels": [{**asdict(panel), "ratio": panel.ratio} for panel in stage.panels],
         "floors": {str(n): round(stage.floor(n), 4) for n in SIZES},
-        "process": {
-            name: getattr(process, name).double().tolist()
-            for name in ("alpha_bar", "y_mean", "y_std", "c_mean", "c_std")
-        },
-        "members": {name: _member(m, numbers) for name, m in stage.members.items()},
+        "process": units(stage.process),
+        "members": {name: member_of(m, numbers) for name, m in stage.members.items()},
         "target": _target(stage.target, numbers),
         "anchor": _anchor(stage) if stage.framed else None,
     }
-    return {**sent, "numbers": np.concatenate(numbers.parts).astype("<f4").tobytes()}
+    return {**sent, "numbers": numbers.sent()}
 
 
 def _standard(stage: Stage) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def _standard(stage: Stage) -> dict[str, Any]:
     return {"low": low.tolist(), "high": high.tolist(), "unit": float(unit[0])}
 
 
-def _target(target: Region | Grid, numbers: _Numbers) -> dict[str, Any]:
+def _target(target: Region | Grid, numbers: Numbers) -> dict[str, Any]:
     if isinstance(target, Grid):
         return {
             "kind": "grid",
@@ -88,7 +96,7 @@ def _target(target: Region | Grid, numbers: _Numbers) -> dict[str, Any]:
     return {"kind": "table", **_table(target, numbers), **plain}
 
 
-def _table(target: Region, numbers: _Numbers) -> dict[str, Any]:
+def _table(target: Region, numbers: Numbers) -> dict[str, Any]:
     """Cells of a region on a grid of its frame: those of its midpoints, first axis slowest."""
     if target.dim not in FINE or not np.isfinite(target.slack).all():
         raise Refused(f"the widget cannot judge {target}: give one of 2 or 3 bounded dimensions")
@@ -115,7 +123,14 @@ def _anchor(stage: Stage) -> list[list[float]] | None:
     return torch.cat([rows, shift[:, None]], 1).tolist()
 
 
-def _member(member: Denoiser, numbers: _Numbers) -> dict[str, Any]:
+def member_of(member: Denoiser, numbers: Numbers) -> dict[str, Any]:
+    """A member as plain values, its weights among the numbers.
+
+    Raises
+    ------
+    Refused
+        For another kind than networks and mixtures.
+    """
     for known, send in _SENT.items():
         if isinstance(member, known):
             found: dict[str, Any] = send(member, numbers)
@@ -123,7 +138,7 @@ def _member(member: Denoiser, numbers: _Numbers) -> dict[str, Any]:
     raise Refused(f"the widget cannot run a {type(member).__name__}: give networks or mixtures")
 
 
-def _network(network: MLP, numbers: _Numbers) -> dict[str, Any]:
+def _network(network: MLP, numbers: Numbers) -> dict[str, Any]:
     shape = network.architecture
     if shape.maskable or shape.width % 8:
         raise Refused(
@@ -146,7 +161,7 @@ def _network(network: MLP, numbers: _Numbers) -> dict[str, Any]:
     }
 
 
-def _mixture(mixture: ExactMixture, numbers: _Numbers) -> dict[str, Any]:
+def _mixture(mixture: ExactMixture, numbers: Numbers) -> dict[str, Any]:
     parts = {name: getattr(mixture, name) for name in ("means", "variances", "basis")}
     flat = {name: value.flatten().tolist() for name, value in parts.items()}
     return {
@@ -157,7 +172,7 @@ def _mixture(mixture: ExactMixture, numbers: _Numbers) -> dict[str, Any]:
     }
 
 
-def _normal(normal: Normal, numbers: _Numbers) -> dict[str, Any]:
+def _normal(normal: Normal, numbers: Numbers) -> dict[str, Any]:
     return {
         "kind": "mixture",
         "framed": False,

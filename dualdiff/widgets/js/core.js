@@ -271,13 +271,14 @@ export function openStage(stage) {
 const fast = fastEngine();
 
 /** The sum of the members' noise predictions, and the members' own if asked to keep them. */
-function sumOf(stage, { weights, wall, points: n }, c, Floats) {
+function sumOf(stage, { weights, wall, points: n, told }, c, Floats) {
   const engine = Floats === Float32Array && fast ? fast : plainEngine(Floats);
   engine.reset();
   const active = Object.keys(weights).filter((name) => weights[name] !== 0);
   const members = active.map((name) => {
     const member = memberOf(stage, name, wall);
-    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, c, n, engine) };
+    const own = told ? told[name] : c; // members may be told different things
+    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, own, n, engine) };
   });
   const scratch = new Floats(n * stage.process.y_mean.length);
   return (y, t, total, kept) => {
@@ -390,8 +391,9 @@ const UNIFORM_STREAM = 1 << 20;
  * Run the reverse process, yielding after every step how many are done; returns all states.
  *
  * settings: `weights` (see coefficients), `ancestral` (else DPM-Solver++), `corrected` (ancestral too,
- * with Feynman-Kac SMC), `condition` (original units), `steps`, `points`, `seed`, and for tests `ancestors`
- * (places per step) in place of those drawn.
+ * with Feynman-Kac SMC), `condition` (original units), `steps`, `points`, `seed`, `told` (standardised
+ * conditions by member, in place of the one of all), and for tests `ancestors` (places per step) in
+ * place of those drawn.
  */
 export function* reverse(stage, settings, Floats = Float32Array) {
   const { process } = stage;
