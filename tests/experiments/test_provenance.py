@@ -246,6 +246,9 @@ def test_chapters_reach_what_they_show() -> None:
         "12b_real_data": {"FlightsTrial", "neighbours"},
         "13_home_after_home": {"HomesTrial", "importance", "RoundsTrial"},
         "14_guidance_on_pictures": {"PictureTrial", "Judge", "gallery"},
+        "14b_two_controls": {"ControlTrial", "amdm", "video_adapter"},
+        "14c_class_and_style": {"Gallery", "widgets/js/gallery.js"},
+        "15_few_shots": {"Episodes", "SubjectTrial", "add_lora"},
         "11_rerun": {"record", "sweep_trials"},  # of the notebook that it sweeps
     }.items():
         found = reached_by(notebooks.code(project.find_notebook(notebook)))

@@ -12,8 +12,8 @@ from dualdiff.experiments.store import Store
 from dualdiff.images import data, judge, study
 from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, SIDE, digits
 from dualdiff.images.judge import STYLES, judged, share, styled
-from dualdiff.images.members import PICTURES, UNTOLD, Digits, PictureNetworks, Told
-from dualdiff.images.study import DriftTrial, PictureTrial, sized
+from dualdiff.images.members import PICTURES, UNTOLD, Digits, PictureNetworks, Told, sized
+from dualdiff.images.study import SIZES, ControlTrial, DriftTrial, PictureTrial
 from dualdiff.metrics import Estimate
 
 
@@ -88,24 +88,22 @@ def test_what_is_no_set_of_images_is_refused(images, labels, message) -> None:  
             refuse(images, labels)
 
 
-def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals() -> None:
     with pytest.raises(ValueError, match="part must be one of judge, models, test, not 'all'"):
         digits("all")
     with pytest.raises(ValueError, match="style must be one of plain, slanted"):
         styled(torch.zeros(2, 64), "wet")
     with pytest.raises(ValueError, match="style must be one of plain, slanted"):
-        PictureTrial("wet", sized("smoke"), 0, "joint")
+        Digits("wet")
+    with pytest.raises(ValueError, match="told must be class or style or empty, not 'word'"):
+        Digits("bold", "word")
     with pytest.raises(ValueError, match="a concept has from 2 to 899 images, not 1"):
         Digits("bold").pairs("specialised", 1, generator(0))
     with pytest.raises(ValueError, match="profile must be one of"):
-        sized("huge")
-    for name in ("general", "general at x", "concept at 1", "joint at 1", "sum"):
-        with pytest.raises(ValueError, match="configuration must be METHOD at W"):
-            PictureTrial("bold", sized("smoke"), 0, name)
-    monkeypatch.setattr(data, "find_spec", lambda _: None)
-    data._shuffled.cache_clear()
-    with pytest.raises(ValueError, match="sklearn is not installed.*pip install scikit-learn"):
-        digits("test")
+        sized(SIZES, "huge")
+    for name in ("general", "general at x", "concept at 1", "joint at 1", "sum", "lora at nan"):
+        with pytest.raises(ValueError, match="configuration must be one of general at W; "):
+            PictureTrial(Digits("bold"), sized(SIZES, "smoke"), 0, name)
 
 
 # --- the judge ----------------------------------------------------------------------------------
@@ -147,12 +145,13 @@ def test_held_out_images_are_judged_as_what_they_are_and_copies_are_seen() -> No
 # --- networks -----------------------------------------------------------------------------------
 
 
-SMALL = replace(sized("smoke"), conditions=40)
+SMALL = replace(sized(SIZES, "smoke"), conditions=40)
+BOLD = Digits("bold")
 
 
 @pytest.fixture
 def networks(tmp_path: Path) -> PictureNetworks:
-    return PictureNetworks(Digits("bold"), PICTURES, SMALL, 0, Store(tmp_path))
+    return PictureNetworks(BOLD, PICTURES, SMALL, 0, Store(tmp_path))
 
 
 def test_general_rows_are_told_their_class_but_for_a_share(networks: PictureNetworks) -> None:
@@ -196,7 +195,7 @@ def test_weights_of_one_and_none_are_the_parts_themselves(networks: PictureNetwo
     c, y = data.one_hot(torch.arange(10)), torch.randn(10, 64, generator=generator(1))
 
     def predicted(name: str) -> torch.Tensor:
-        return PictureTrial("bold", SMALL, 0, name).rule(networks)(y, 30, c)
+        return PictureTrial(BOLD, SMALL, 0, name).rule(networks)(y, 30, c)
 
     torch.testing.assert_close(predicted("general at 1"), networks.general.network(y, 30, c))
     tuned = networks.specialised("finetuned").network
@@ -206,7 +205,7 @@ def test_weights_of_one_and_none_are_the_parts_themselves(networks: PictureNetwo
     word[:, :-1] = 0
     torch.testing.assert_close(predicted("concept at 1, 0"), tuned(y, 30, word))
     torch.testing.assert_close(predicted("concept at 0, 1"), predicted("general at 1"))
-    rule = PictureTrial("bold", SMALL, 0, "joint").rule(networks)
+    rule = PictureTrial(BOLD, SMALL, 0, "joint").rule(networks)
     assert isinstance(rule, Weighted) and [*rule.weights.values()] == [1, 1]
 
 
@@ -214,7 +213,7 @@ def test_weights_of_one_and_none_are_the_parts_themselves(networks: PictureNetwo
     "name", ["general at 2", "lora at 1", "generated at 1", "concept at 1, 2", "joint_smc"]
 )
 def test_compositions_are_judged(name: str, networks: PictureNetworks) -> None:
-    found = PictureTrial("bold", SMALL, 0, name).scores(networks.store, "cpu", True)
+    found = PictureTrial(BOLD, SMALL, 0, name).scores(networks.store, "cpu", True)
     assert {metric for _, metric in found} == {
         "concept",
         "control",
@@ -228,13 +227,61 @@ def test_compositions_are_judged(name: str, networks: PictureNetworks) -> None:
 
 
 def test_drift_is_of_the_network_that_is_told_nothing(networks: PictureNetworks) -> None:
-    found = DriftTrial("bold", SMALL, 0, "finetuned").scores(networks.store, "cpu", True)
+    found = DriftTrial(BOLD, SMALL, 0, "finetuned").scores(networks.store, "cpu", True)
     assert ("untold", "control") not in found and ("untold", "frechet") in found
-    with pytest.raises(ValueError, match="configuration must be one of general, finetuned"):
-        DriftTrial("bold", SMALL, 0, "joint")
+    with pytest.raises(ValueError, match="configuration must be one of general; finetuned"):
+        DriftTrial(BOLD, SMALL, 0, "joint")
+
+
+# --- two controls -------------------------------------------------------------------------------
+
+
+def test_both_networks_see_the_same_images_and_are_told_different_things(
+    networks: PictureNetworks,
+) -> None:
+    rows = {
+        told: replace(networks, scenario=Digits("bold", told)).rows("general")
+        for told in ("class", "style")
+    }
+    (y, what), (x, how) = rows["class"], rows["style"]
+    assert torch.equal(y, x)
+    assert bool((what[:, -1] == 0).all()) and bool((how[:, :-1] == 0).all())
+    assert {*how[:, -1].tolist()} == {-1.0, 0.0, 1.0}
+    plain, bold = digits("models")[0], styled(digits("models")[0], "bold")
+    for word, pool in ((1, bold), (-1, plain)):
+        said = y[how[:, -1] == word][:100]
+        assert bool((said[:, None] == pool).all(2).any(1).all())
+    for part in (what, how):
+        told = (part != 0).any(1).double().mean()
+        assert abs(float(told) - 1 + UNTOLD) < 4 * math.sqrt(UNTOLD * (1 - UNTOLD) / len(y))
+
+
+def test_limits_of_and_and_of_amdm(networks: PictureNetworks) -> None:
+    """AND with one weight is that member; AMDM without aggregation its first network's chain."""
+    world, c = Digits("bold", "class"), data.one_hot(torch.arange(10))
+    of = replace(networks, scenario=world)
+    y = torch.randn(10, 64, generator=generator(1))
+
+    def trial(name: str) -> ControlTrial:
+        return ControlTrial(world, SMALL, 0, name)
+
+    members = trial("class").members(of)
+    for name, member in (("and at 0, 1", "class"), ("and at 1, 0", "style")):
+        expected = members[member](y, 30, c)
+        torch.testing.assert_close(trial(name).rule(of)(y, 30, c), expected, rtol=0, atol=1e-5)
+    first, second = (trial(f"amdm_linear_{k} at 0, 0").drawn(of, c) for k in ("class", "style"))
+    assert first.shape == second.shape == (10, 64) and not torch.equal(first, second)
+    again = trial("amdm_spherical_class at 0, 0.3").drawn(of, c)
+    torch.testing.assert_close(again, first)
+    with pytest.raises(ValueError, match="aggregated must be from 0 to 100"):
+        trial("amdm_linear_class at 101, 0").drawn(of, c)
+    found = trial("joint_smc").scores(of.store, "cpu", True)
+    assert ("samples", "control") in found
 
 
 def test_the_table_has_every_trial_once() -> None:
+    controls = study.control_trials("full", 0)
+    assert len({trial.key for trial in controls}) == len(controls)
     found = study.picture_trials("full", 0)
     assert len({trial.key for trial in found}) == len(found)
-    assert {trial.style for trial in found} == {*STYLES} == {"plain", *CONCEPTS}
+    assert {trial.world.style for trial in found} == {*STYLES} == {"plain", *CONCEPTS}

@@ -51,6 +51,9 @@ PAGES = (
     "notebooks/12b_real_data",
     "notebooks/13_home_after_home",
     "notebooks/14_guidance_on_pictures",
+    "notebooks/14b_two_controls",
+    "notebooks/14c_class_and_style",
+    "notebooks/15_few_shots",
     "notebooks/benchmark",
     "notebooks/playground",
 )

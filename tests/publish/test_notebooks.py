@@ -20,7 +20,15 @@ from dualdiff.publish.project import chapters, project_root
 
 NOTEBOOKS = chapters(project_root())
 COMMON = {"profile", "seed", "device", "quiet"}
-OWN = ("12_your_data", "12b_real_data", "13_home_after_home", "14_guidance_on_pictures")
+OWN = (
+    "12_your_data",
+    "12b_real_data",
+    "13_home_after_home",
+    "14_guidance_on_pictures",
+    "14b_two_controls",
+    "14c_class_and_style",
+    "15_few_shots",
+)
 """Pages with parameters of their own, which they check themselves."""
 BAD: dict[str, list[Any]] = {
     "profile": ["enormous", 3],
