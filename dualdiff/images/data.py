@@ -20,10 +20,8 @@ from dualdiff.randomness import stream
 
 SIDE = 8
 CLASSES = 10
-PARTS = {"judge": 598, "models": 899, "test": 300}
-"""Images that judges learn from, that models learn from, and that nobody learns from."""
-Pictures = tuple[Tensor, Tensor]
-"""Images ``[n, 64]`` from -1 (paper) to 1 (ink), and their classes ``[n]``."""
+PARTS = {"judge": 598, "models": 899, "test": 300}  # who learns from an image: judges, models, none
+Pictures = tuple[Tensor, Tensor]  # images [n, 64] from -1 (paper) to 1 (ink), classes [n]
 
 
 @lru_cache(maxsize=1)
@@ -106,13 +104,14 @@ def slanted(images: Tensor) -> Tensor:
     return warped(images, shear.expand(len(images), -1, -1))
 
 
+CROSS = ((1, 3), (3, 1))
+
+
 def bold(images: Tensor) -> Tensor:
     """Digits with thicker strokes: every pixel takes up the most ink of its four neighbours."""
-    ink = functional.pad(images.view(-1, 1, SIDE, SIDE), (1, 1, 1, 1), value=-1.0)
-    around = (ink[..., 1:-1, :-2], ink[..., 1:-1, 2:], ink[..., :-2, 1:-1], ink[..., 2:, 1:-1])
-    most = torch.stack(around).amax(0)
-    own = ink[..., 1:-1, 1:-1]
-    return (own + 0.6 * (most - own).clamp(min=0)).flatten(1)
+    ink = images.view(-1, 1, SIDE, SIDE)
+    beside, above = (functional.max_pool2d(ink, k, 1, (k[0] // 2, k[1] // 2)) for k in CROSS)
+    return (ink + 0.6 * (torch.maximum(beside, above) - ink)).flatten(1)
 
 
 def inverted(images: Tensor) -> Tensor:
@@ -120,37 +119,33 @@ def inverted(images: Tensor) -> Tensor:
     return -images
 
 
+# Styles that a concept of few images may have.
 CONCEPTS: dict[str, Callable[[Tensor], Tensor]] = {
     "slanted": slanted,
     "bold": bold,
     "inverted": inverted,
 }
-"""Styles that a concept of few images may have."""
 
 
 def one_hot(labels: Tensor) -> Tensor:
     """Classes ``[n]``, -1 for none, as conditions ``[n, 11]``: the last number is 1 where a word
     stands that names a concept, here 0."""
-    told = torch.zeros(len(labels), CLASSES + 1)
-    known = labels >= 0
-    told[known, labels[known].long()] = 1
-    return told
+    told = functional.one_hot(labels.clamp(min=0).long(), CLASSES + 1)
+    return (told * (labels >= 0)[:, None]).float()
 
 
 GLYPH = 16
-POINTS = 13
-"""Pixels of an em."""
+POINTS = 13  # pixels of an em
 FACES = (
     *(f"DejaVuSans{face}" for face in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSansMono{face}" for face in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSerif{face}" for face in ("", "-Bold", "-Italic", "-BoldItalic")),
     *(f"STIXGeneral{face}" for face in ("", "Bol", "Italic", "BolIta")),
 )
-LEAST = 12
-"""Faces that a character must have."""
+LEAST = 12  # faces that a character must have
+# Characters that the encoder and the judge learn from, and that nobody learns from; models learn
+# from all others.
 CHARACTERS = {"encoder": 300, "judge": 300, "test": 100}
-"""Characters that the encoder and the judge learn from, and that nobody learns from; models learn
-from all others."""
 
 
 @dataclass(frozen=True)

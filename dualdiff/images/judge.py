@@ -18,38 +18,9 @@ from dualdiff.images.data import CONCEPTS, GLYPH, checked, digits, glyphs, jitte
 from dualdiff.metrics import Estimate, frechet_distance, neighbour_scores
 from dualdiff.randomness import one_thread, stream
 
-COMPONENTS = 24
-"""Principal components in which clouds of digits are compared."""
-ROUNDS = 4
-"""Times that a judge sees every image, each time moved a little."""
+COMPONENTS = 24  # principal components in which clouds of digits are compared
+ROUNDS = 4  # times that a judge sees every image, each time moved a little
 STYLES = ("plain", *CONCEPTS)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Reads digits in every style, tells styles, and gives features (scikit-learn).
-
-    Support vector machines with Gaussian kernels on the 598 images of part ``judge``, each in all
-    :data:`STYLES` and moved a little; principal components of the same.
-    """
-
-    reader: Any
-    styles: Any
-    components: Any
-
-    def read(self, images: Tensor) -> Tensor:
-        """Classes ``[n]`` of images ``[n, 64]``."""
-        with one_thread():
-            return torch.from_numpy(self.reader.predict(images.numpy()))
-
-    def style(self, images: Tensor) -> Tensor:
-        """Styles ``[n]``, numbers of :data:`STYLES`."""
-        with one_thread():
-            return torch.from_numpy(self.styles.predict(images.numpy()))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Principal components ``[n, 24]``."""
-        return torch.from_numpy(self.components.transform(images.numpy()))
 
 
 def check_style(style: str) -> None:
@@ -71,8 +42,9 @@ def styled(images: Tensor, style: str) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def judge() -> Judge:
-    """The judge, always the same: it takes seconds to train."""
+def _judges() -> tuple[Any, Any, Any]:
+    """Support vector machines with Gaussian kernels on the 598 images of part ``judge``, each in
+    all :data:`STYLES` and moved a little, for classes and styles; principal components of them."""
     from sklearn.decomposition import PCA
     from sklearn.svm import SVC
 
@@ -81,10 +53,26 @@ def judge() -> Judge:
     rows = [styled(one, style) for style in STYLES for one in moved]
     x, count = torch.cat(rows).numpy(), len(moved) * len(images)
     with one_thread():
-        reader = SVC(C=10).fit(x, labels.repeat(len(rows)).numpy())
+        classes = SVC(C=10).fit(x, labels.repeat(len(rows)).numpy())
         styles = SVC(C=10).fit(x, np.repeat(np.arange(len(STYLES)), count))
-        components = PCA(COMPONENTS, svd_solver="full").fit(x)
-    return Judge(reader, styles, components)
+        return classes, styles, PCA(COMPONENTS, svd_solver="full").fit(x)
+
+
+def read_digits(images: Tensor) -> Tensor:
+    """Classes ``[n]`` of images ``[n, 64]``, in any style."""
+    with one_thread():
+        return torch.from_numpy(_judges()[0].predict(images.numpy()))
+
+
+def tell_styles(images: Tensor) -> Tensor:
+    """Styles ``[n]`` of images ``[n, 64]``, numbers of :data:`STYLES`."""
+    with one_thread():
+        return torch.from_numpy(_judges()[1].predict(images.numpy()))
+
+
+def components(images: Tensor) -> Tensor:
+    """Principal components ``[n, 24]`` of images ``[n, 64]``."""
+    return torch.from_numpy(_judges()[2].transform(images.numpy()))
 
 
 def share(right: Tensor) -> Estimate:
@@ -122,13 +110,13 @@ def judged(
     ValueError
         For what :func:`~dualdiff.images.data.checked` refuses, and for another style.
     """
-    judge_, test = judge(), styled(digits("test")[0], style)
+    test = styled(digits("test")[0], style)
     images = checked(images, asked).clamp(-1, 1)
-    found = {"concept": share(judge_.style(images) == STYLES.index(style))}
+    found = {"concept": share(tell_styles(images) == STYLES.index(style))}
     if bool((asked >= 0).all()):
-        found["control"] = share(judge_.read(images) == asked)
+        found["control"] = share(read_digits(images) == asked)
     near = distances(images, learned).amin(1)
-    clouds = judge_.features(images), judge_.features(test)
+    clouds = components(images), components(test)
     return found | compared(*clouds, near, replicates)
 
 
@@ -158,10 +146,8 @@ def compared(x: Tensor, z: Tensor, near: Tensor, replicates: int = 20) -> dict[s
     return {m: Estimate(v := table[m][0], v - halves[m], v + halves[m]) for m in names}
 
 
-FEATURES = 32
-"""Linear discriminants of an encoder or a judge, most important first."""
-KEPT = 96
-"""Principal components of the models' images in which diffusion runs."""
+FEATURES = 32  # linear discriminants of an encoder or a judge, most important first
+KEPT = 96  # principal components of the models' images in which diffusion runs
 TURNS = 3
 
 

@@ -25,8 +25,8 @@ from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.steps import Optimisation
 
-UNTOLD = 0.15
-"""Share of the general rows whose class is withheld: zeros, which are no class."""
+UNTOLD = 0.15  # share of the general rows whose class is withheld: zeros, which are no class
+# Recipe "tuned" in one unit for all pixels, with twice the width and without octaves.
 PICTURES = replace(
     RECIPES["tuned"],
     name="pictures",
@@ -35,7 +35,6 @@ PICTURES = replace(
     architecture=replace(RECIPES["tuned"].architecture, object_frame=False, fourier=0, width=256),
     optimisation=Optimisation("adamw", learning_rate=1e-3, decay="cosine", ema=0.05),
 )
-"""Recipe ``tuned`` in one unit for all pixels, with twice the width and without octaves."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,6 @@ def sized(sizes: Mapping[str, Mapping[str, Any]], profile: str) -> Profile:
     ValueError
         For an unknown profile.
     """
-    if profile not in sizes:
-        raise ValueError(f"profile must be one of {', '.join(sizes)}, not {profile!r}")
     return replace(PROFILES[profile], draws=1, **sizes[profile])
 
 

@@ -20,6 +20,7 @@ from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
 
+# Recipe "pictures" with wider layers, for principal components.
 GLYPHS = replace(
     PICTURES,
     name="glyphs",
@@ -27,25 +28,27 @@ GLYPHS = replace(
     architecture=replace(PICTURES.architecture, width=384),
     optimisation=replace(PICTURES.optimisation, learning_rate=3e-3),
 )
-"""Recipe ``pictures`` with wider layers, for principal components."""
+# Characters of an episode, neighbours in Unicode; copies: both images are one.
 EPISODES = {"copies": 0, "characters": 1, "pages": 3}
-"""Characters of an episode, neighbours in Unicode; ``copies``: both images are one."""
+PROFILED = (
+    "n_general",
+    "general_epochs",
+    "conditions",
+    "seeds",
+    "finetune_epochs",
+    "n_specialised",
+)
 SIZES = {
-    name: {"n_general": pairs, "general_epochs": epochs, "conditions": n, "seeds": seeds}
-    | {"n_specialised": 8, "finetune_epochs": tuned}
-    for name, pairs, epochs, n, seeds, tuned in (
-        ("smoke", 500, 1, 100, 1, 2),
-        ("quick", 20_000, 20, 1000, 1, 200),
-        ("full", 40_000, 30, 1000, 3, 200),
-    )
+    "smoke": dict(zip(PROFILED, (500, 1, 100, 1, 2, 8), strict=True)),
+    "quick": dict(zip(PROFILED, (20_000, 20, 1000, 1, 200, 8), strict=True)),
+    "full": dict(zip(PROFILED, (40_000, 30, 1000, 3, 200, 8), strict=True)),
 }
 PER_CONTEXT = 10
 LOW, HIGH = (-1.0, 0.3, 0.5, 0.7), (0.9, 1.0)
 WEIGHTS = (1.0, 1.5, 2.0, 3.0)
 RANKS = (1, 2, 4, 8, 16)
 SHOTS = (4, 8, 16)
-SUBJECTS = ((8, 24), (40, 56), (72, 88))
-"""Test characters that a seed takes."""
+SUBJECTS = ((8, 24), (40, 56), (72, 88))  # test characters that a seed takes
 
 
 def pictured(some: Glyphs, character: Tensor, generator: torch.Generator) -> Tensor:

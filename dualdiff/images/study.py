@@ -22,24 +22,18 @@ from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
-SINGLE = ("general", *ADAPTATIONS)
-"""One network, guided by its own class."""
+SINGLE = ("general", *ADAPTATIONS)  # one network, guided by its own class
 GROUP = 50
+# The general network sees all images four times an epoch.
 FOUR = {"n_general": 4 * PARTS["models"], "n_specialised": 128}
+PROFILED = ("conditions", "seeds", "general_epochs", "specialised_epochs", "finetune_epochs")
 SIZES = {
-    name: dict(FOUR, conditions=n, seeds=seeds, general_epochs=general)
-    | {"specialised_epochs": special, "finetune_epochs": tuned}
-    for name, n, seeds, general, special, tuned in (
-        ("smoke", 100, 1, 1, 4, 4),
-        ("quick", 200, 1, 125, 600, 200),
-        ("full", 500, 3, 250, 1500, 400),
-    )
+    "smoke": FOUR | dict(zip(PROFILED, (100, 1, 1, 4, 4), strict=True)),
+    "quick": FOUR | dict(zip(PROFILED, (200, 1, 125, 600, 200), strict=True)),
+    "full": FOUR | dict(zip(PROFILED, (500, 3, 250, 1500, 400), strict=True)),
 }
-"""By profile; the general network sees all images four times an epoch."""
-WEIGHTS = (1.0, 1.5, 2.0, 3.0, 5.0)
-"""Of the direction to a class: 1 + w of Ho and Salimans (2022)."""
-TOWARDS = (1.0, 1.5)
-"""Of the direction to a concept."""
+WEIGHTS = (1.0, 1.5, 2.0, 3.0, 5.0)  # of a class: 1 + w of Ho and Salimans (2022)
+TOWARDS = (1.0, 1.5)  # of a concept
 
 
 class PictureTrial(ImageTrial):
@@ -61,22 +55,19 @@ class PictureTrial(ImageTrial):
 
     def rule(self, networks: PictureNetworks) -> Denoiser:
         """What is sampled."""
-        method, weights = self.parts()
-        if method == "specialised":
-            return Told(networks.specialised().network, classes=False, word=True)
-        general = networks.general.network
+        (method, weights), general = self.parts(), networks.general.network
         if method in SINGLE:
             word = method != "general"
             one = networks.specialised(method).network if word else general
             untold, told = (Told(one, classes=known, word=word) for known in (False, True))
             return guided(untold, {"class": told}, {"class": weights[0]})
+        name = "finetuned" if method == "concept" else "specialised"
+        small = Told(networks.specialised(name).network, classes=False, word=True)
         if method == "concept":
-            small = networks.specialised("finetuned").network
-            sources = {"concept": Told(small, classes=False, word=True), "class": general}
             both = dict(zip(("concept", "class"), weights, strict=True))
-            return guided(Told(general, classes=False, word=False), sources, both)
-        small = networks.specialised().network
-        return joint(general, Told(small, classes=False, word=True))
+            untold = Told(general, classes=False, word=False)
+            return guided(untold, {"concept": small, "class": general}, both)
+        return small if method == "specialised" else joint(general, small)
 
     def drawn(self, networks: PictureNetworks, c: Tensor) -> Tensor:
         """Images ``[n, 64]`` at conditions; the same noise whatever the configuration."""
@@ -172,14 +163,10 @@ class ControlTrial(PictureTrial):
         how, _, first = method.removeprefix("amdm_").rpartition("_")
         if how not in INTERPOLATIONS:
             return super().drawn(networks, c)
-        members = sorted(self.members(networks).items(), key=lambda item: item[0] != first)
+        members = dict(sorted(self.members(networks).items(), key=lambda item: item[0] != first))
+        noise, (steps, rho) = stream(self.seed, "pictures"), weights
         return amdm(
-            dict(members),
-            c,
-            stream(self.seed, "pictures"),
-            interpolation=how,
-            aggregated=int(weights[0]),
-            deviation=weights[1],
+            members, c, noise, interpolation=how, aggregated=int(steps), deviation=rho
         ).samples.squeeze(1)
 
 

@@ -245,7 +245,7 @@ def test_chapters_reach_what_they_show() -> None:
         "12_your_data": {"compare", "recommend", "Model"},
         "12b_real_data": {"FlightsTrial", "neighbours"},
         "13_home_after_home": {"HomesTrial", "importance", "RoundsTrial"},
-        "14_guidance_on_pictures": {"PictureTrial", "Judge", "gallery"},
+        "14_guidance_on_pictures": {"PictureTrial", "judged", "gallery"},
         "14b_two_controls": {"ControlTrial", "amdm", "video_adapter"},
         "14c_class_and_style": {"Gallery", "widgets/js/gallery.js"},
         "15_few_shots": {"Episodes", "SubjectTrial", "add_lora"},

@@ -114,8 +114,8 @@ def test_the_judge_errs_little_on_what_it_has_not_seen() -> None:
     images, labels = digits("test")
     for style in STYLES:
         seen = styled(images, style)
-        assert share(judge.judge().read(seen) == labels).high > 0.98
-        assert share(judge.judge().style(seen) == STYLES.index(style)).low > 0.95
+        assert share(judge.read_digits(seen) == labels).high > 0.98
+        assert share(judge.tell_styles(seen) == STYLES.index(style)).low > 0.95
 
 
 def test_wilson_s_interval_holds_the_share_as_often_as_it_says() -> None:
