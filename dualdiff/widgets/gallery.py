@@ -51,7 +51,7 @@ class Gallery(Widget):
 
     digit = Unicode("3").tag(sync=True)
     style = Unicode().tag(sync=True)
-    w_class = Float(1.5).tag(sync=True)
+    w_class = Float(1.0).tag(sync=True)
     w_style = Float(1.0).tag(sync=True)
     seed = Int(0).tag(sync=True)
     count = Int(24).tag(sync=True)

@@ -1,6 +1,6 @@
 // Pictures of a class in a style, sampled anew while the weights of both are dragged.
 import { openStage, reverse } from "./core.js";
-import { assign, element, fit, inks, isDark, keepDrawn, listen, picker } from "./ui.js";
+import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
 
 const ROUGH = 8; // pictures while something moves
 const COLUMNS = 8;
@@ -41,7 +41,7 @@ function slider(model, trait, label) {
   return { place, stop: listen(model, [trait], show) };
 }
 
-/** Pictures [n, side * side] from -1 (paper) to 1 (ink) in rows, each with the paper of its own. */
+/** Pictures [n, side * side] from -1 (paper) to 1 (ink) in rows, black on white. */
 function paint(canvas, pictures, n, side) {
   const rows = Math.ceil(n / COLUMNS);
   const { context, width, height } = fit(canvas, rows / COLUMNS);
@@ -52,8 +52,8 @@ function paint(canvas, pictures, n, side) {
   for (let i = 0; i < n; i++) {
     const [left, top] = [(i % COLUMNS) * cell, Math.floor(i / COLUMNS) * cell];
     for (let k = 0; k < side * side; k++) {
-      const ink = Math.min(1, Math.max(0, (pictures[i * side * side + k] + 1) / 2));
-      const grey = Math.round(255 * (isDark() ? ink : 1 - ink));
+      const paper = Math.min(1, Math.max(0, (1 - pictures[i * side * side + k]) / 2));
+      const grey = Math.round(255 * paper); // also on a dark page: a style may be white on black
       context.fillStyle = `rgb(${grey},${grey},${grey})`;
       const [x, y] = [left + (k % side) * pixel, top + Math.floor(k / side) * pixel];
       context.fillRect(x, y, pixel + 0.5, pixel + 0.5);
