@@ -28,7 +28,7 @@ settings.register_profile("fixed", deadline=None, derandomize=True, max_examples
 settings.load_profile("fixed")
 torch.set_num_threads(1)  # small matrices: threads cost more than they give
 
-LONG = "labs book grading sweep submission own_scenario notebooks".split()
+LONG = "book labs grading sweep submission continual own_scenario notebooks".split()
 """Files that take minutes, the longest first: at the end of all others they would run alone."""
 
 
