@@ -71,7 +71,7 @@ function render({ model, el }) {
   const sliders = Object.entries(SLIDERS).map(([trait, label]) => slider(model, trait, label));
   const noise = element("button", { type: "button", textContent: "new noise" });
   noise.addEventListener("click", () => assign(model, { seed: (model.get("seed") + 1) % 1000 }));
-  const canvas = element("canvas", { role: "img" });
+  const canvas = element("canvas", { role: "img", "aria-label": "pictures" });
   const note = element("output", { "aria-live": "polite" });
   const root = element(
     "div",
