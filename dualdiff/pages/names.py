@@ -191,8 +191,8 @@ def label(key: Any) -> str:
 
 def axis(metric: str) -> str:
     """A metric as the label of an axis, with its unit."""
-    unit = SCORES[metric].unit if metric in SCORES else ""
-    return f"{label(metric)} ({unit})" if unit else label(metric)
+    known = SCORES.get(metric, Score(label(metric)))
+    return f"{known.label} ({known.unit})" if known.unit else known.label
 
 
 def lower(metric: str) -> bool:
