@@ -11,7 +11,7 @@ BUDGETS = {
     "checks": 430,
     "judging": 545,
     "robot": 1_600,
-    "images": 715,
+    "images": 730,
     "results": 605,
     "data": 1_585,
     "pages": 460,

@@ -219,3 +219,27 @@ def glyphs(part: str) -> Glyphs:
     index = dict(zip((*CHARACTERS, "models"), cut, strict=True))[part].sort().values
     characters = "".join(everything.characters[int(k)] for k in index)
     return Glyphs(characters, everything.images[index], everything.there[index])
+
+
+def opened(path: str | Path) -> Tensor:
+    """A picture of one's own as a glyph ``[256]``: dark is ink, fitted into the middle.
+
+    Raises
+    ------
+    ValueError
+        For a file that is not there, that is no image, and for one without ink.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            ink = ImageOps.invert(file.convert("L"))
+    except OSError as error:
+        where = Path(path).absolute()
+        raise ValueError(f"{where} is no image that can be read: {error}") from None
+    if (box := ink.getbbox()) is None:
+        raise ValueError(f"{path} has no ink: all of it is white")
+    fitted = ImageOps.contain(ink.crop(box), (POINTS, POINTS))
+    whole = Image.new("L", (GLYPH, GLYPH))
+    whole.paste(fitted, ((GLYPH - fitted.width) // 2, (GLYPH - fitted.height) // 2))
+    return torch.from_numpy(np.asarray(whole, "float32") / 127.5 - 1).flatten()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dualdiff.experiments.store import Store
 from dualdiff.images import data, judge, shots
@@ -53,6 +54,30 @@ def test_characters_stand_in_the_middle_and_faces_differ() -> None:
     upright, bold = part.images[:, 0], part.images[:, 1]
     both = part.there[:, 0] & part.there[:, 1]
     assert float((bold[both] - upright[both]).sum(1).median()) > 0
+
+
+def test_a_picture_of_ones_own_is_its_ink_in_the_middle(tmp_path: Path) -> None:
+    ink = torch.zeros(40, 60, dtype=torch.uint8)
+    ink[10:36, 30:43] = 255  # twice as high as wide
+    Image.fromarray(255 - ink.numpy()).save(tmp_path / "own.png")
+    seen = data.opened(tmp_path / "own.png").view(GLYPH, GLYPH) > 0
+    rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
+    assert len(rows) == data.POINTS and 6 <= len(columns) <= 7
+    assert abs(int(rows[0]) - (GLYPH - 1 - int(rows[-1]))) <= 1
+    assert judge.encoder("encoder")(data.opened(tmp_path / "own.png").expand(2, -1)).shape[1] == 32
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
+    for name, words in (
+        ("text.png", "is no image that can be read"),
+        ("nowhere.png", "is no image that can be read: .*No such file"),
+        (".", "is no image that can be read"),
+        ("white.png", "has no ink: all of it is white"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            data.opened(tmp_path / name)
 
 
 # --- who sees them ------------------------------------------------------------------------------
