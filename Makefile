@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev system ## style, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dualdiff
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Tests of pages need Chromium, tests of marking bubblewrap. Where they are missing they are installed if
 # that asks nobody (a container of Debian's, as root); elsewhere those tests are skipped and say so.
