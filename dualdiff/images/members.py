@@ -172,6 +172,8 @@ def sized(sizes: Mapping[str, Mapping[str, Any]], profile: str) -> Profile:
     ValueError
         For an unknown profile.
     """
+    if profile not in sizes:
+        raise ValueError(f"profile must be one of {', '.join(sizes)}, not {profile!r}")
     return replace(PROFILES[profile], draws=1, **sizes[profile])
 
 

@@ -37,7 +37,7 @@ class Gallery(Widget):
     styles : mapping of names to MLP
         Told the word of its style.
     **values
-        Of the traits: ``digit`` ("0" to "9"), ``style``, ``w_class`` and ``w_style`` from 0 to 5,
+        Of the traits: ``digit`` ("0" to "9"), ``concept``, ``w_class`` and ``w_style`` from 0 to 5,
         ``seed``, ``count`` of pictures, ``steps``.
 
     Raises
@@ -50,7 +50,7 @@ class Gallery(Widget):
     _esm = bundle("gallery.js")
 
     digit = Unicode("3").tag(sync=True)
-    style = Unicode().tag(sync=True)
+    concept = Unicode().tag(sync=True)  # "style" is a word of Jupyter's own
     w_class = Float(1.0).tag(sync=True)
     w_style = Float(1.0).tag(sync=True)
     seed = Int(0).tag(sync=True)
@@ -74,7 +74,7 @@ class Gallery(Widget):
             numbers=numbers.sent(),
             digits={str(k): str(k) for k in range(CLASSES)},
             styles={name: name for name in styles},
-            **{"style": next(iter(styles))} | values,
+            **{"concept": next(iter(styles))} | values,
         )
 
     @validate("w_class", "w_style", "seed", "count", "steps")
@@ -83,15 +83,15 @@ class Gallery(Widget):
         ends = {"seed": (0, 999), "count": (1, 64), "steps": (2, 100)}.get(name, (0, 5))
         return within(name, proposal["value"], *ends)
 
-    @validate("digit", "style")
+    @validate("digit", "concept")
     def _choice(self, proposal: Any) -> str:
         name = proposal["trait"].name
-        allowed = {"digit": [*map(str, range(CLASSES))], "style": self.concepts}[name]
+        allowed = {"digit": [*map(str, range(CLASSES))], "concept": self.concepts}[name]
         return one_of(name, proposal["value"], allowed)
 
     def rule(self) -> Weighted:
         """What is sampled at the present weights."""
-        style = Told(self.concepts[self.style], classes=False, word=True)
+        style = Told(self.concepts[self.concept], classes=False, word=True)
         untold = Told(self.general, classes=False, word=False)
         weights = {"class": self.w_class, "style": self.w_style}
         return guided(untold, {"class": self.general, "style": style}, weights)
@@ -106,10 +106,10 @@ class Gallery(Widget):
 
     def describe(self) -> str:
         return (
-            f"{self.count} pictures of the digit {self.digit} in style {self.style}, with weights "
-            f"{self.w_class:g} of the class and {self.w_style:g} of the style."
+            f"{self.count} pictures of the digit {self.digit} in style {self.concept}, with "
+            f"weights {self.w_class:g} of the class and {self.w_style:g} of the style."
         )
 
     def picture(self) -> Figure:
-        rows = {f"{k + 1}": part for k, part in enumerate(self.images().split(8))}
-        return pictures.gallery({k: row for k, row in rows.items() if len(row) == len(rows["1"])})
+        rows = [row for row in self.images().split(8) if len(row) == min(8, self.count)]
+        return pictures.gallery({f"noise of row {k + 1}": row for k, row in enumerate(rows)})

@@ -41,7 +41,7 @@ def widget() -> Iterator[Gallery]:
 
 def drawn(view: Any, widget: Gallery) -> np.ndarray:
     """The pictures in the page at the widget's values, when all of them are there."""
-    names = ("digit", "style", "w_class", "w_style", "seed")
+    names = ("digit", "concept", "w_class", "w_style", "seed")
     wanted = json.dumps([getattr(widget, name) for name in names])
     view.wait_for_function(
         """([wanted, n]) => {
@@ -62,7 +62,7 @@ def test_the_browser_draws_what_torch_draws(widget: Gallery, tmp_path: Path) -> 
         for values in (
             {},
             {"w_class": 3.0, "w_style": 0.0},
-            {"digit": "7", "style": "bold", "w_style": 1.5, "seed": 3},
+            {"digit": "7", "concept": "bold", "w_style": 1.5, "seed": 3},
         ):
             for name, value in values.items():
                 setattr(widget, name, value)
@@ -107,7 +107,7 @@ def test_the_picture_and_its_words_are_of_the_present_values(widget: Gallery) ->
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("w_class", 9.0), ("w_style", float("nan")), ("digit", "x"), ("style", "red"), ("count", 0)],
+    [("w_class", 9.0), ("w_style", float("nan")), ("digit", "x"), ("concept", "red"), ("count", 0)],
 )
 def test_wrong_values_are_refused(widget: Gallery, name: str, value: Any) -> None:
     with pytest.raises(Refused, match=name):

@@ -8,11 +8,11 @@ const GAP = 0.12; // of a picture's side
 const SLICE = 10; // ms of sampling before the page has its turn
 const REFINE_AFTER = 150; // ms of rest
 const SLIDERS = { w_class: "weight of the class", w_style: "weight of the style" };
-const ASKED = ["digit", "style", "w_class", "w_style", "seed"];
+const ASKED = ["digit", "concept", "w_class", "w_style", "seed"];
 
 /** Weights and conditions of the three members: a network untold, told the class, and a style's. */
 export function settings(model, points) {
-  const [digit, style] = [model.get("digit"), model.get("style")];
+  const [digit, style] = [model.get("digit"), model.get("concept")];
   const [wClass, wStyle] = [model.get("w_class"), model.get("w_style")];
   const size = model.get("stage").process.c_mean.length;
   const only = (place) => Array.from({ length: size }, (_, k) => (k === place ? 1 : 0));
@@ -66,7 +66,7 @@ function render({ model, el }) {
   const side = Math.sqrt(stage.process.y_mean.length);
   const lists = [
     picker(model, "digit", "class", model.get("digits")),
-    picker(model, "style", "style", model.get("styles")),
+    picker(model, "concept", "style", model.get("styles")),
   ];
   const sliders = Object.entries(SLIDERS).map(([trait, label]) => slider(model, trait, label));
   const noise = element("button", { type: "button", textContent: "new noise" });
