@@ -138,8 +138,8 @@ class PictureNetworks(Networks):
 
 
 class Told(Denoiser):
-    """A network of digits that is told the class of the condition or none, and the concept's word
-    or not."""
+    """A network of pictures that is told all numbers of the condition but the last (a class, the
+    features of a picture) or none of them, and a word, the last number, or not."""
 
     def __init__(self, network: Denoiser, *, classes: bool, word: bool) -> None:
         super().__init__()

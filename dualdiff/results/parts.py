@@ -152,11 +152,7 @@ PARTS = {
         Part("sweep_tuned", "Overlap sweep, recipe tuned", _sweep("tuned")),
         Part("adaptation", "Sizes, epochs and overlap, recipe plain", _adaptation("plain")),
         Part("adaptation_tuned", "Sizes, epochs and overlap, recipe tuned", _adaptation("tuned")),
-        Part(
-            "budgets",
-            "Fine-tuning at equal budgets",
-            _sized(adaptation.budget_trials),
-        ),
+        Part("budgets", "Fine-tuning at equal budgets", _sized(adaptation.budget_trials)),
         Part("baselines", "Without diffusion, and with a kernel as expert", baseline_trials),
         Part("border", "Does the sum help? Growing specialists", _sized(border_trials)),
         Part("improvements", "From the thesis's specialist to ours", improvement_trials),
