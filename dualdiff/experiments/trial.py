@@ -26,6 +26,7 @@ NAMED = (
     ("scenario", rf"shifted by (?P<distance>{NUMBER})"),
     ("scenario", rf"\w+, cosine (?P<low>{NUMBER}) to (?P<high>{NUMBER}).*"),
     ("scenario", r".*, rank (?P<rank>\d+)"),
+    ("scenario", r"\w+, (?P<observed>\d+) observed"),
     ("configuration", rf"(?P<weight_general>{NUMBER}), (?P<weight_specialised>{NUMBER})"),
     ("configuration", rf"(?P<configuration>\w+), (?P<aggregated>\d+), (?P<deviation>{NUMBER})"),
     ("configuration", r"(?P<configuration>\w+) in groups of (?P<group>\d+)"),

@@ -19,6 +19,7 @@ from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
+from dualdiff.images.equations import equation_trials
 from dualdiff.images.shots import shot_trials, subject_trials
 from dualdiff.images.study import control_trials, picture_trials
 from dualdiff.judging.trials import judge_trials
@@ -169,6 +170,7 @@ PARTS = {
         Part("pictures_controls", "Pictures: AMDM, AND and NOT", _sized(control_trials)),
         Part("glyphs", "Glyphs: a picture as the condition", _sized(shot_trials)),
         Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
+        Part("equations", "Fields: an equation as an expert", _sized(equation_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -178,6 +180,6 @@ PARTS = {
 }
 
 
-OTHERS = ("flights", "glyphs", "homes", "judge", "pictures", "robot")
+OTHERS = ("equations", "flights", "glyphs", "homes", "judge", "pictures", "robot")
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""
