@@ -21,6 +21,7 @@ from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
 from dualdiff.images.equations import equation_trials
 from dualdiff.images.shots import shot_trials, subject_trials
+from dualdiff.images.strokes import stroke_trials
 from dualdiff.images.study import control_trials, picture_trials
 from dualdiff.judging.trials import judge_trials
 from dualdiff.robot.arrivals import types_trials
@@ -171,6 +172,7 @@ PARTS = {
         Part("glyphs", "Glyphs: a picture as the condition", _sized(shot_trials)),
         Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
         Part("equations", "Fields: an equation as an expert", _sized(equation_trials)),
+        Part("strokes", "Strokes: score distillation", _sized(stroke_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -180,6 +182,6 @@ PARTS = {
 }
 
 
-OTHERS = ("equations", "flights", "glyphs", "homes", "judge", "pictures", "robot")
+OTHERS = ("equations", "flights", "glyphs", "homes", "judge", "pictures", "robot", "strokes")
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""
