@@ -125,7 +125,7 @@ def distilled(
         loss.sum().backward()
         adam.step()
         fall.step()
-        yield strokes.detach()
+        yield strokes.detach().clone()
 
 
 def apart(images: Tensor, labels: Tensor) -> Estimate:
