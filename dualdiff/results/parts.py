@@ -20,6 +20,7 @@ from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
 from dualdiff.images.shots import shot_trials, subject_trials
+from dualdiff.images.stages import cascade_trials, space_trials
 from dualdiff.images.study import control_trials, picture_trials
 from dualdiff.judging.trials import judge_trials
 from dualdiff.robot.arrivals import types_trials
@@ -169,6 +170,8 @@ PARTS = {
         Part("pictures_controls", "Pictures: AMDM, AND and NOT", _sized(control_trials)),
         Part("glyphs", "Glyphs: a picture as the condition", _sized(shot_trials)),
         Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
+        Part("spaces", "Glyphs: latents, components, pixels", _sized(space_trials)),
+        Part("cascade", "Glyphs: stages, and what is told them", _sized(cascade_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -178,6 +181,16 @@ PARTS = {
 }
 
 
-OTHERS = ("flights", "glyphs", "homes", "judge", "pictures", "robot")
+OTHERS = (
+    "cascade",
+    "editing",
+    "flights",
+    "glyphs",
+    "homes",
+    "judge",
+    "pictures",
+    "robot",
+    "spaces",
+)
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""
