@@ -16,6 +16,7 @@ _ROOMS = {
     "data.pairs": "Pairs",
     "data.table": "Table",
     "denoisers": "Denoiser",
+    "energy": "Energy Observation twisted",
     "exact": "exact_denoiser",
     "experiments.scenarios": "make_scenario",
     "judging.run": "judge",

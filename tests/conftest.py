@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from dualdiff.compose import Blend, Weighted
 from dualdiff.denoisers import Denoiser, Predict
+from dualdiff.energy import Energy, Observation
 from dualdiff.exact import ExactBox, ExactDisc, ExactMixture
 from dualdiff.experiments.store import Store
 from dualdiff.models import in_units_of, wrap
@@ -209,6 +210,10 @@ def denoisers() -> dict[str, Denoiser]:
         "blend": Blend({"a": thesis, "b": box}, _gate),
         "wrapped": wrap(Said(second), process, predicts="v"),
         "moved units": in_units_of(thesis, replace(process, y_mean=OFFSET)),
+        "energy": Energy(pair, lambda y, noise: -(y**2).sum(1) / (1 + noise)),
+        "energy of observations": Energy(
+            mixture(units), Observation(units, [[1.0, 0.0, -1.0]], [0.5], 0.5), jacobian=False
+        ),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
-    ".": 3_000,
+    ".": 3_170,  # of it 168 for experts that are functions (energies) and their correction
     "experiments": 3_735,
     "checks": 430,
     "judging": 545,
