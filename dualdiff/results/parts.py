@@ -19,6 +19,7 @@ from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
+from dualdiff.images.editing import edit_trials
 from dualdiff.images.shots import shot_trials, subject_trials
 from dualdiff.images.stages import cascade_trials, space_trials
 from dualdiff.images.study import control_trials, picture_trials
@@ -171,6 +172,7 @@ PARTS = {
         Part("glyphs", "Glyphs: a picture as the condition", _sized(shot_trials)),
         Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
         Part("spaces", "Glyphs: latents, components, pixels", _sized(space_trials)),
+        Part("editing", "Digits: filled in, varied, inverted, moved", _sized(edit_trials)),
         Part("cascade", "Glyphs: stages, and what is told them", _sized(cascade_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
