@@ -19,8 +19,10 @@ from dualdiff.experiments.scenarios import BOOK, make_scenario
 from dualdiff.experiments.shifted import SETTINGS, shifted_table
 from dualdiff.experiments.study import ScenarioTrial, trials
 from dualdiff.experiments.trial import Trial
+from dualdiff.images.editing import edit_trials
 from dualdiff.images.equations import equation_trials
 from dualdiff.images.shots import shot_trials, subject_trials
+from dualdiff.images.stages import cascade_trials, space_trials
 from dualdiff.images.strokes import stroke_trials
 from dualdiff.images.study import control_trials, picture_trials
 from dualdiff.judging.trials import judge_trials
@@ -173,6 +175,9 @@ PARTS = {
         Part("glyphs_subjects", "Glyphs: a subject of few images", _sized(subject_trials)),
         Part("equations", "Fields: an equation as an expert", _sized(equation_trials)),
         Part("strokes", "Strokes: score distillation", _sized(stroke_trials)),
+        Part("spaces", "Glyphs: latents, components, pixels", _sized(space_trials)),
+        Part("editing", "Digits: filled in, varied, inverted, moved", _sized(edit_trials)),
+        Part("cascade", "Glyphs: stages, and what is told them", _sized(cascade_trials)),
         Part("robot_data", "Rows of the robot data set", _robot(lambda s, _: data_trials(s))),
         Part("robot", "Robot: all configurations in two frames", _robot(main_trials)),
         Part("robot_world", "Robot: all configurations in world coordinates", _robot(_in_world)),
@@ -182,6 +187,18 @@ PARTS = {
 }
 
 
-OTHERS = ("equations", "flights", "glyphs", "homes", "judge", "pictures", "robot", "strokes")
+OTHERS = (
+    "cascade",
+    "editing",
+    "equations",
+    "flights",
+    "glyphs",
+    "homes",
+    "judge",
+    "pictures",
+    "robot",
+    "spaces",
+    "strokes",
+)
 SYNTHETIC = tuple(name for name in PARTS if not name.startswith(OTHERS))
 """Tables of the synthetic scenarios, whose samples are judged by the specialised region."""

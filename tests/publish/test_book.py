@@ -54,6 +54,7 @@ PAGES = (
     "notebooks/14b_two_controls",
     "notebooks/14c_class_and_style",
     "notebooks/15_few_shots",
+    "notebooks/16_spaces_and_stages",
     "notebooks/benchmark",
     "notebooks/playground",
 )

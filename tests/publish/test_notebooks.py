@@ -28,6 +28,7 @@ OWN = (
     "14b_two_controls",
     "14c_class_and_style",
     "15_few_shots",
+    "16_spaces_and_stages",
 )
 """Pages with parameters of their own, which they check themselves."""
 BAD: dict[str, list[Any]] = {
