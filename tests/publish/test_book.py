@@ -55,6 +55,8 @@ PAGES = (
     "notebooks/14c_class_and_style",
     "notebooks/15_few_shots",
     "notebooks/16_spaces_and_stages",
+    "notebooks/17_other_experts",
+    "notebooks/systems",
     "notebooks/benchmark",
     "notebooks/playground",
 )

@@ -29,6 +29,7 @@ OWN = (
     "14c_class_and_style",
     "15_few_shots",
     "16_spaces_and_stages",
+    "17_other_experts",
 )
 """Pages with parameters of their own, which they check themselves."""
 BAD: dict[str, list[Any]] = {
