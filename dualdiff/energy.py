@@ -117,7 +117,9 @@ class Observation:
     :math:`C_t` is what a noised target still leaves uncertain if targets are Gaussian with
     covariance :math:`\Sigma`; then this is exact, and samples follow the posterior of Kalman and of
     kriging. With the identity it is :math:`\sigma_t^2 I`; with zeros the prediction is taken for
-    certain, as in diffusion posterior sampling.
+    certain, as in diffusion posterior sampling. Where much is observed with little noise and
+    :math:`\Sigma` is nearly singular the gradient is stiff, and a network that is not well trained
+    may diverge: the identity is safer.
 
     Parameters
     ----------
