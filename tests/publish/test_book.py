@@ -34,6 +34,7 @@ from dualdiff.publish import book
 from dualdiff.publish.project import project_root
 
 PAGES = (
+    "notebooks/00_sixty_lines",
     "notebooks/01_theory",
     "notebooks/02_synthetic_scenarios",
     "notebooks/02_round_table",
