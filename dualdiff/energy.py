@@ -115,11 +115,11 @@ class Observation:
               \bigr), \qquad C_t = \bigl(\Sigma^{-1} + \bar\alpha_t / \sigma_t^2\bigr)^{-1}
 
     :math:`C_t` is what a noised target still leaves uncertain if targets are Gaussian with
-    covariance :math:`\Sigma`; then this is exact, and samples follow the posterior of Kalman and of
-    kriging. With the identity it is :math:`\sigma_t^2 I`; with zeros the prediction is taken for
-    certain, as in diffusion posterior sampling. Where much is observed with little noise and
-    :math:`\Sigma` is nearly singular the gradient is stiff, and a network that is not well trained
-    may diverge: the identity is safer.
+    covariance :math:`\Sigma`; then this is exact for one model, and samples follow the posterior of
+    Kalman and of kriging. With the identity it is :math:`\sigma_t^2 I`; with zeros the prediction
+    is taken for certain, as in diffusion posterior sampling. Where much is observed with little
+    noise and :math:`\Sigma` is nearly singular the gradient is stiff, and a network that is not
+    well trained may diverge: the identity is safer.
 
     Parameters
     ----------
@@ -205,7 +205,9 @@ def twisted(
 
     with the ancestral steps p of the prior and r of the rule. With more and more particles the
     samples follow the law of the prior's own samples times :math:`h(\cdot, 0)`, whatever the
-    function says of noised targets: that only helps to get there.
+    function says of noised targets: that only helps to get there. Weights begin with
+    :math:`h_T(y_T)`; the last step, to the clean target, is the prior's own, and there the function
+    is asked at noise 0.
 
     Parameters
     ----------
@@ -214,7 +216,7 @@ def twisted(
         Conditions in original units.
     generator : torch.Generator
     resampling : Resampling
-        Groups compete with each other; after the last step they resample always.
+        Particles compete within their group; after the last step every group resamples.
     draws : int, optional
         Samples per condition, a multiple of the group size, which is the default.
     sampler, keep, chunk, progress
@@ -223,6 +225,7 @@ def twisted(
     Returns
     -------
     Corrected
+        ``effective`` has one entry more than there are steps, that of the final weights.
 
     Raises
     ------

@@ -177,33 +177,36 @@ def test_guided_samples_follow_the_posterior_up_to_steps() -> None:
     agree(found, *chain(*kalman(mean, covariance), PROCESS))
 
 
-@pytest.mark.parametrize("sigma", ["true", "identity", "zeros"])
+@pytest.mark.parametrize("sigma", ["identity", "zeros"])
 def test_smc_mends_every_way_to_see_noised_targets(sigma: str) -> None:
     """The law is the chain's times h, whatever twists it; the plain samples have another one."""
     mean, covariance = gaussian()
-    known = {"true": covariance, "identity": None, "zeros": torch.zeros(DY, DY)}[sigma]
+    known = {"identity": None, "zeros": torch.zeros(DY, DY)}[sigma]
     # Not too sharp, so that few particles are enough.
-    rule, groups = Energy(exact(mean, covariance), observed(known, 0.8)), Resampling(200)
-    c = NOWHERE.expand(800, -1)
+    rule, groups = Energy(exact(mean, covariance), observed(known, 0.8)), Resampling(100)
+    c = NOWHERE.expand(4_000, -1)
     found = twisted(rule, c, generator(1), resampling=groups, keep=1)
-    assert found.samples.shape == (800, 1, DY) and found.calls == 100
+    assert found.samples.shape == (4_000, 1, DY) and found.calls == 100
     right = kalman(*chain(mean, covariance, PROCESS), std=0.8)
     agree(found.samples[:, 0], *right)
-    if sigma == "zeros":
-        plain = sample(rule, NOWHERE, generator(2), draws=20_000)[0].double()
-        error = (right[1].diagonal() / 20_000).sqrt()
-        assert float(((plain.mean(0) - right[0]) / error).abs().max()) > 9
+    # What weights mend, in the same unit.
+    plain = sample(rule, NOWHERE, generator(2), draws=20_000)[0].double()
+    error = (right[1].diagonal() / 4_000).sqrt()
+    assert float(((plain.mean(0) - right[0]) / error).abs().max()) > 6
 
 
 def test_moves_lead_to_the_product_too() -> None:
+    """Where guidance alone is off; the last moves are at the least noise."""
     mean, covariance = gaussian()
-    rule = Energy(exact(mean, covariance), observed(covariance))
-    moves = MALA(moves=5, step_size=0.5)
+    rule = Energy(exact(mean, covariance), observed(torch.zeros(DY, DY), 0.8))
+    moves = MALA(moves=20, step_size=0.5)
     found = product(rule, NOWHERE, generator(3), draws=4_000, weights=None, mcmc=moves)
     assert float(found.accepted.mean()) > 0.5
-    m, s = kalman(mean, covariance)
+    m, s = kalman(mean, covariance, 0.8)
     error = (s.diagonal() / 4_000).sqrt()
-    assert float(((found.samples[0].double().mean(0) - m) / error).abs().max()) < 6
+    plain = sample(rule, NOWHERE, generator(2), draws=20_000)[0]
+    off = [float(((x.double().mean(0) - m) / error).abs().max()) for x in (found.samples[0], plain)]
+    assert off[0] < 4.5 and off[1] > 9
 
 
 def test_deterministic_samplers_and_sums_take_it() -> None:

@@ -124,7 +124,8 @@ def residual(fields: Tensor) -> Tensor:
 class Equation:
     r"""Log density of the equation, a :data:`~dualdiff.energy.LogDensity` of components.
 
-    .. math:: \log g(\hat y_0, \sigma_t) = -\frac{w}{2}\, \frac{\lvert r \rvert^2}{s_t^2}
+    .. math:: \log g(\hat y_0, \sigma_t) = -\frac{w}{2}
+              \log\Bigl(1 + \frac{\lvert r \rvert^2}{s_t^2}\Bigr)
 
     with the mean square of the :func:`residual` r over the cells, and :math:`s_t^2` its mean over
     clean predictions of true fields at this noise: what a model expects of noised fields does not
@@ -134,7 +135,7 @@ class Equation:
     ----------
     network : Denoiser
     weight : float
-        w: as many independent numbers as the residual is taken for.
+        w: near r = 0 it counts like w independent residuals; for large ones the pull is bounded.
     """
 
     def __init__(self, network: Denoiser, weight: float) -> None:
@@ -253,7 +254,7 @@ def seen(one: Case, process: Process, covariance: Tensor | None) -> Observation:
 
 
 def normalised(one: Case, process: Process, factor: float) -> LogDensity:
-    r"""Guidance as the papers have it: a step of length :math:`\zeta` towards what is observed.
+    r"""Guidance as the papers have it: :math:`\zeta` times the gradient of the misfit's norm.
 
     .. math:: \log h = -\zeta\, \lVert o - A \hat y_0 \rVert / \beta_t
 
@@ -279,11 +280,11 @@ def conditioned(
 class EquationTrial(ImageTrial):
     """Fields of which few cells are observed, drawn in one way and compared with the true ones.
 
-    ``kriging``: the Gaussian with the moments of both fields. ``exact``: the posterior (``forward``
-    only). ``data``: the general network guided by what is observed; ``identity``: with the unit
-    covariance; ``"normalised at Z"``: by steps of length Z. ``"residual at W"``: by the equation,
-    too, of weight W. ``smc``, ``"smc_residual at W"``: corrected. ``few``, ``"few_residual at W"``:
-    a network of few rows.
+    ``kriging``: the Gaussian with the moments of both fields. ``exact``: the posterior
+    (``forward`` only). ``data``: the general network guided by what is observed; ``identity``:
+    with the unit covariance; ``"normalised at Z"``: by Z times the gradient of a norm.
+    ``"residual at W"``: by the equation, too, of weight W. ``smc``, ``"smc_residual at W"``:
+    corrected. ``few``, ``"few_residual at W"``: a network of few rows.
     """
 
     world: Fields
