@@ -190,5 +190,6 @@ def nothing_is_presented(view: Any, why: str) -> None:
         "document.querySelector('.dualdiff').classList.contains('dualdiff-stale')"
     )
     assert stale == view.evaluate("Boolean(document.querySelector('.dualdiff').view.result)")
-    labels = view.evaluate("[...document.querySelectorAll('[role=img]')].map(c => c.ariaLabel)")
+    panels = ".dualdiff-panels canvas:not(.dualdiff-pad *)"
+    labels = [canvas.get_attribute("aria-label") for canvas in view.locator(panels).all()]
     assert all(why in label for label in labels)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiff.experiments.profiles import PARAMETERS
-from dualdiff.publish import declared, download, printing, runner, timing
+from dualdiff.publish import declared, download, front, printing, runner, timing
 from dualdiff.publish.children import Page
 from dualdiff.publish.declared import variants
 from dualdiff.teaching import labs
@@ -286,6 +286,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", _on_finished)
     app.connect("env-purge-doc", _on_purge)
     app.connect("env-merge-info", _on_merge)
+    front.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 import uuid
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from typing import Any
 import anywidget
 import matplotlib.pyplot as plt
 from IPython.display import display
+from ipywidgets.widgets.widget import _remove_buffers
 from matplotlib.figure import Figure
 from traitlets import TraitError, Unicode, default
 
@@ -96,3 +98,21 @@ class Widget(Pictured, anywidget.AnyWidget):
     @default("pictured")
     def _pictured(self) -> str:
         return uuid.uuid4().hex
+
+    def alone(self, place: str, **given: Any) -> str:
+        """A script that shows the widget, as it is now, in a page's element with the id ``place``.
+
+        For pages without Jupyter; needs nothing else. ``given``: more of what its view reads.
+        """
+        state = {k: v for k, v in self.get_state().items() if k[0] != "_" and k != "layout"}
+        plain, paths, raw = _remove_buffers(state)  # as Jupyter sends them
+        texts = [base64.b64encode(bytes(value)).decode() for value in raw]
+        parts = {
+            "place": place,
+            "script": self._esm,
+            "style": self._css,
+            "state": {**plain, **given},
+            "buffers": list(zip(paths, texts, strict=True)),
+        }
+        text = (FOLDER / "alone.js").read_text(encoding="utf-8")
+        return text.replace("GIVEN", json.dumps(parts, sort_keys=True))

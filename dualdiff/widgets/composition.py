@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-import ipywidgets as controls
 import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
-from ipywidgets import jslink
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from traitlets import observe, validate
 
 from dualdiff.plots import COLOURS
-from dualdiff.widgets.base import Pictured, Refused, Widget, one_of, within
+from dualdiff.widgets.base import Refused, Widget, one_of, within
 from dualdiff.widgets.bundle import bundle
 from dualdiff.widgets.mirror import RESAMPLING, RULES, SAMPLERS, Request, run
 from dualdiff.widgets.stages import POINTS, SIZES, Panel, Stage
@@ -30,7 +28,7 @@ SAMPLES = {"sum": "joint", "composable": "told", "guidance": "guided", "smc": "s
 """Whose colour the samples of a rule have; also in composition.js."""
 ASKED = (
     *("scene", "rule", "w_general", "w_specialised", "w_wall", "wall", "guidance"),
-    *("sampler", "steps", "points", "seed", "condition"),
+    *("sampler", "steps", "points", "seed", "condition", "shift"),
 )
 START = {
     "rule": "sum",
@@ -43,33 +41,10 @@ START = {
     "steps": 30,
     "points": POINTS,
     "seed": 0,
+    "shift": [0.0, 0.0],
 }
 WEIGHTS = (-1.0, 3.0)
-MARKS = {0: "0", 0.25: "¼", 1: "1"}
-"""Weights that mean something: without the model, as often learned, as the model itself says."""
 GUIDANCE = (-1.0, 5.0)
-
-
-def _marks() -> str:
-    """A style sheet with ticks under the sliders of the weights, where they mean something."""
-    low, high = WEIGHTS
-    ticks = "".join(
-        f"<g transform='translate(0 1)'><rect x='{place:g}%' width='1.5' height='6'/>"
-        f"<text x='{place:g}%' y='19' text-anchor='middle' font-size='12' "
-        f"font-family='sans-serif'>{mark}</text></g>"
-        for value, mark in MARKS.items()
-        for place in [100 * (value - low) / (high - low)]
-    )
-    svg = quote(f"<svg xmlns='http://www.w3.org/2000/svg'>{ticks}</svg>")
-    # A mask, so that they have the colour of the text in either mode.
-    return f""".dualdiff-weight .slider-container::after {{
-  background: currentColor;
-  content: "";
-  display: block;
-  height: 22px;
-  -webkit-mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
-  mask: url("data:image/svg+xml,{svg}") 0 0 / 100% 100%;
-}}"""
 
 
 def _answer(widget: Composition, message: Any, _: Any) -> None:
@@ -79,7 +54,7 @@ def _answer(widget: Composition, message: Any, _: Any) -> None:
 
 
 class Composition(Widget):
-    """Samples of a general and a specialised model, composed by a rule, redrawn on every change.
+    """Samples of a general and a specialised model, composed by a rule, with its sliders.
 
     The reverse process runs in the browser, in a worker: few samples and steps while something
     moves, then all. With a kernel and ``source`` other than "browser" the same settings drive
@@ -114,6 +89,9 @@ class Composition(Widget):
         Of the noise.
     condition : list of float
         Original units.
+    shift : list of float
+        How far the specialised law has been moved from its place, in the first two coordinates,
+        original units; of no effect in scenes where nothing moves. Drag it in a panel.
     frame : int
         The step that is shown.
     source : {"browser", "torch", "both"}
@@ -127,7 +105,6 @@ class Composition(Widget):
         For values out of range.
     """
 
-    _css = f"{Widget._css}\n{_marks()}"
     _esm = bundle("composition.js")
 
     scenes = traitlets.Dict().tag(sync=True)
@@ -143,6 +120,7 @@ class Composition(Widget):
     points = traitlets.Int(POINTS).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     condition = traitlets.List(traitlets.Float()).tag(sync=True)
+    shift = traitlets.List(traitlets.Float(), [0.0, 0.0], 2, 2).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
     source = traitlets.Unicode("browser").tag(sync=True)
     torch: Any = traitlets.Dict({"settings": {}}).tag(sync=True)
@@ -150,8 +128,6 @@ class Composition(Widget):
     resampling = traitlets.Dict().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
     titles = traitlets.Dict().tag(sync=True)
-    weights_off = traitlets.Bool(False).tag(sync=True)
-    guidance_off = traitlets.Bool(True).tag(sync=True)
 
     def __init__(self, stages: Mapping[str, Stage], **start: Any) -> None:
         if not stages:
@@ -209,6 +185,10 @@ class Composition(Widget):
     def _wall(self, proposal: Any) -> float:
         return within("wall", proposal["value"], 0.0, 1.0)
 
+    @validate("shift")
+    def _shift(self, proposal: Any) -> list[float]:
+        return [within("shift", value, -math.inf, math.inf) for value in proposal["value"]]
+
     @validate("guidance")
     def _guidance(self, proposal: Any) -> float:
         return within("guidance", proposal["value"], *GUIDANCE)
@@ -247,7 +227,8 @@ class Composition(Widget):
         values = {name: getattr(self, name) for name in ASKED if name != "scene"}
         if self.stage.wall is None:
             values["w_wall"] = 0.0
-        return Request(**{**values, "condition": tuple(self.condition)})
+        shift = self.shift if self.stage.moves else [0.0, 0.0]
+        return Request(**{**values, "condition": tuple(self.condition), "shift": tuple(shift)})
 
     def samples(self) -> np.ndarray:
         """Torch's samples at the present settings, as they are drawn: float32 ``[n, dy]``."""
@@ -282,6 +263,8 @@ class Composition(Widget):
             weights = f"guidance weight {self.guidance:g}"
         if self.request().walled:
             weights += f" and {self.w_wall:g} (a wall at {self.stage.wall_at(self.wall):.2f})"
+        if any(self.request().shift):
+            weights += f", the specialised law moved by ({self.shift[0]:g}, {self.shift[1]:g})"
         return (
             f"Composition widget. {self.stage.title}: {self.points} samples by "
             f"{RULES[self.rule]}, {weights}, over the outlines of the two models' laws."
@@ -293,20 +276,26 @@ class Composition(Widget):
             samples = self.samples()
         except Refused as why:
             samples, title = np.empty((0, self.stage.process.dy)), f"{self.stage.title}: {why}"
+        shift = self.shift if self.stage.moves else [0.0, 0.0]
         width = 4.2 * len(panels)
         figure, line = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False)
         for axes, panel in zip(line[0], panels, strict=True):
-            _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]])
+            _draw(axes, panel, samples, COLOURS[SAMPLES[self.rule]], shift)
             if self.w_wall and self.stage.wall and self.rule != "guidance" and panel.axes[0] == 0:
                 axes.axvline(self.stage.wall_at(self.wall), color="#222222", linewidth=2)
         figure.suptitle(title, fontsize="medium", wrap=True)
         return figure
 
 
-def _draw(axes: Any, panel: Panel, samples: np.ndarray, colour: str) -> None:
+def _draw(
+    axes: Any, panel: Panel, samples: np.ndarray, colour: str, shift: Sequence[float]
+) -> None:
     for outline in panel.outlines:
+        if outline.role == "truth" and any(shift):
+            continue  # the browser draws that of the law that is wanted now
         own = COLOURS.get(outline.role, "#222222")
-        rings = [np.array([*line, line[0]]) for line in outline.lines]
+        by = [shift[k] if k < 2 and outline.role == "specialised" else 0.0 for k in panel.axes]
+        rings = [np.array([*line, line[0]]) + by for line in outline.lines]
         for ring in rings:
             style = "--" if outline.role == "truth" else "-"
             axes.plot(ring[:, 0], ring[:, 1], style, color=own, linewidth=1.2)
@@ -320,59 +309,3 @@ def _draw(axes: Any, panel: Panel, samples: np.ndarray, colour: str) -> None:
     axes.scatter(shown[:, 0], shown[:, 1], s=6, color=colour, alpha=0.65, linewidths=0)
     axes.set(xlim=panel.x, ylim=panel.y, xlabel=panel.labels[0], ylabel=panel.labels[1])
     axes.set_title(panel.title, fontsize="small")
-
-
-# --- with its controls --------------------------------------------------------------------------
-
-
-class Playground(Pictured, controls.VBox):  # type: ignore[misc]
-    """The composition widget under its controls, linked in the browser: no kernel is needed.
-
-    ``composition`` is the widget itself, for links to others and for its traits.
-    """
-
-    def __init__(self, stages: Mapping[str, Stage], **start: Any) -> None:
-        self.composition = Composition(stages, **start)
-        self.pictured = self.composition.pictured
-        super().__init__([_controls(self.composition), self.composition])
-        self.add_class("dualdiff-playground")
-
-    def picture(self) -> Figure:
-        return self.composition.picture()
-
-    def describe(self) -> str:
-        return self.composition.describe()
-
-
-def _controls(widget: Composition) -> controls.Widget:
-    """Sliders, each linked to the trait of its name; the lists of choices are in the view."""
-    most = min(stage.process.steps for stage in widget.stages.values())
-    ranges = {
-        "w_general": ("weight, general", *WEIGHTS),
-        "w_specialised": ("weight, specialised", *WEIGHTS),
-        "w_wall": ("weight, wall", 0.0, WEIGHTS[1]),
-        "wall": ("wall at", 0.0, 1.0),
-        "guidance": ("guidance weight", *GUIDANCE),
-    }
-    found = {
-        trait: controls.FloatSlider(
-            getattr(widget, trait), min=low, max=high, step=0.05, description=label
-        )
-        for trait, (label, low, high) in ranges.items()
-    }
-    found["steps"] = controls.IntSlider(widget.steps, min=1, max=min(most, 60), description="steps")
-    for trait, control in found.items():
-        control.layout = controls.Layout(width="530px", max_width="100%")
-        control.style = {"description_width": "130px"}
-        jslink((control, "value"), (widget, trait))
-        if trait in ("w_general", "w_specialised"):
-            control.add_class("dualdiff-weight")
-            control.layout.height = "48px"
-    for trait, off in (
-        ("w_general", "weights_off"),
-        ("w_specialised", "weights_off"),
-        ("w_wall", "weights_off"),
-        ("guidance", "guidance_off"),
-    ):
-        jslink((widget, off), (found[trait], "disabled"))
-    return controls.Box(list(found.values()), layout=controls.Layout(flex_flow="row wrap"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -86,6 +87,24 @@ class HashNoise:
 # --- sampling -----------------------------------------------------------------------------------
 
 
+class Translated(Denoiser):
+    r"""The law of a denoiser, moved by d: :math:`\varepsilon(y - \sqrt{\bar\alpha_t}\, d, t)`.
+
+    ``shift``: d in original units, of the first coordinates of y; the others stay.
+    """
+
+    def __init__(self, member: Denoiser, shift: Sequence[float]) -> None:
+        super().__init__()
+        self.member, self.process = member, member.process
+        by = torch.zeros(self.process.dy, dtype=torch.float64)
+        by[: len(shift)] = torch.tensor(shift, dtype=torch.float64)
+        self.by = by / self.process.y_std.double()
+
+    def forward(self, y: Tensor, t: int | Tensor, c: Tensor) -> Tensor:
+        moved: Tensor = self.member(y - self.process.signal(t) * self.by.to(y), t, c)
+        return moved
+
+
 @dataclass(frozen=True)
 class Request:
     """What the widget asks for; see the traits of :class:`~dualdiff.widgets.Composition`."""
@@ -101,6 +120,7 @@ class Request:
     condition: tuple[float, ...]
     w_wall: float = 0.0
     wall: float = 0.5
+    shift: tuple[float, ...] = (0.0, 0.0)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -112,14 +132,17 @@ class Request:
         return {"general": g, "specialised": s, "unconditional": rest, "wall": w}
 
     def members(self, stage: Stage) -> dict[str, Denoiser]:
-        """Those of the scene, and its wall where it has a weight.
+        """Those of the scene, the specialised one moved, and its wall where it has a weight.
 
         Raises
         ------
         Refused
             If the scene has no wall.
         """
-        return {**stage.members, **({"wall": stage.constraint(self.wall)} if self.walled else {})}
+        found = dict(stage.members)
+        if any(self.shift):
+            found["specialised"] = Translated(found["specialised"], self.shift)
+        return {**found, **({"wall": stage.constraint(self.wall)} if self.walled else {})}
 
     @property
     def walled(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import contourpy
 import numpy as np
@@ -127,6 +127,11 @@ class Stage:
         Whether samples are drawn and scored as offsets from the condition.
     wall : Wall, optional
         A third member: uniform on the box left of the wall.
+    moves : bool
+        Whether the specialised law can be moved: a target that is a region moves along, one on a
+        grid is the product of the members, which are mixtures.
+    learned : (float, float), optional
+        Weights of the two models that were learned from cases held out: one more preset.
     names : mapping of roles to words for the legend
     """
 
@@ -140,6 +145,8 @@ class Stage:
     movable: Movable | None = None
     framed: bool = True
     wall: Wall | None = None
+    moves: bool = False
+    learned: tuple[float, float] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -186,7 +193,7 @@ def grid_floor(masses: Tensor, n: int) -> float:
     (De Moivre; Diaconis and Zabell 1991). What the masses leave out of 1 counts as one more cell.
     """
     p = masses.double().flatten().clamp(min=0).numpy()
-    p = np.append(p, max(0.0, 1 - p.sum()))
+    p = np.append(p[p > 1e-100], max(0.0, 1 - p.sum()))  # scipy overflows where there is none
     m = np.floor(n * p) + 1
     return float((m * (1 - p) * stats.binom.pmf(m, n, p)).sum() / n)
 
@@ -220,8 +227,8 @@ class Normal(Denoiser):
 # --- two kinds of stages ------------------------------------------------------------------
 
 
-def network_stage(networks: Networks) -> Stage:
-    """The trained general and specialised network of a synthetic scenario."""
+def network_stage(networks: Networks, learned: tuple[float, float] | None = None) -> Stage:
+    """The trained general and specialised network of a synthetic scenario; ``learned`` weights."""
     world = networks.scenario
     if not isinstance(world, Scenario):
         raise ValueError(f"networks must be of a Scenario, which has regions, not of {world.name}")
@@ -239,7 +246,7 @@ def network_stage(networks: Networks) -> Stage:
             f"The {name}: every dot is a place that the two networks propose for a plate, seen "
             f"from the condition c. The general network learned {networks.profile.n_general:,} "
             f"homes, the specialised one {networks.profile.n_specialised} plates of this home, "
-            "whose region is outlined in its colour. Move the weights and c."
+            "whose region is outlined in its colour. Move the weights, c and the region."
         ),
         inside="share inside the specialised region",
         members={
@@ -254,6 +261,8 @@ def network_stage(networks: Networks) -> Stage:
         condition=middle,
         movable=Movable((low[0], low[1]), (high[0], high[1]), names) if len(low) > 1 else None,
         wall=wide(*world.general.frame()) if type(target).anchor is Region.anchor else None,
+        moves=True,
+        learned=learned,
     )
 
 
@@ -272,8 +281,8 @@ def unconditional(region: Region, process: Process, y: Tensor) -> Denoiser:
     return ExactMixture(process, [1.0], mean[None], covariance[None])
 
 
-def plane_stage(scene: Plane, note: str) -> Stage:
-    """Two Gaussian mixtures in the plane, with exact scores, and their product."""
+def plane_stage(scene: Plane, note: str, *views: tuple[float, float]) -> Stage:
+    """Two Gaussian mixtures in the plane and their product; ``views``: what is shown of x and y."""
     reach, side = scene.reach, len(scene.grid)
     laws = {"general": scene.general, "specialised": scene.specialised}
     outlined = [
@@ -282,7 +291,7 @@ def plane_stage(scene: Plane, note: str) -> Stage:
     ]
     outlined.append(Outline("truth", _highest(scene.target, reach, Plane.HOLDS), 0.0))
     fine = scene.target.unflatten(0, (side // 2, 2)).unflatten(2, (side // 2, 2)).mean((1, 3))
-    ends = (-reach, reach)
+    x, y = views or [(-reach, reach)] * 2
     corner = (-reach, -reach), (reach, reach)
     return Stage(
         title=f"{scene.title}, exact scores",
@@ -290,9 +299,10 @@ def plane_stage(scene: Plane, note: str) -> Stage:
         inside=f"share where the product has {Plane.HOLDS:.0%} of its mass",
         members={**laws, "unconditional": scene.unconditional},
         target=Grid(*corner, scene.masses(scene.target), fine >= scene.level()),
-        panels=[Panel("the plane", (0, 1), ends, ends, ("y₁", "y₂"), outlined)],
+        panels=[Panel("the plane", (0, 1), x, y, ("y₁", "y₂"), outlined)],
         condition=(0.0, 0.0),
         wall=wide(*corner),
+        moves=True,
         names={"truth": f"their product ({Plane.HOLDS:.0%} of it)"},
     )
 
@@ -374,3 +384,16 @@ def islands() -> Plane:
         specialised=([1.0], [[-0.6, -0.5]], np.eye(2)[None] * 0.55**2),
         reach=2.0,
     )
+
+
+def discs(apart: float = 0.4) -> Plane:
+    """Two round laws, equal Gaussians on rings of six, twelve, ...; the general one is larger."""
+
+    def filled(rings: int, radius: float, x: float) -> tuple[Any, Any, Any]:
+        steps = [(k, i) for k in range(1, rings + 1) for i in range(6 * k)]
+        z = np.array([0.0] + [k / rings * np.exp(1j * np.pi * i / (3 * k)) for k, i in steps])
+        means = radius * np.stack([z.real, z.imag], 1) + [x, 0.0]
+        spread = np.eye(2) * (0.6 * radius / rings) ** 2
+        return np.ones(len(means)), means, np.stack([spread] * len(means))
+
+    return Plane("discs", "two discs", filled(4, 0.85, 0.0), filled(2, 0.3, apart), reach=2.4)

@@ -58,6 +58,8 @@ def wire(stage: Stage) -> dict[str, Any]:
         "names": dict(stage.names),
         "condition": list(stage.condition),
         "movable": stage.movable and stage.movable._asdict(),
+        "moves": stage.moves,
+        "learned": stage.learned and list(stage.learned),
         "wall": stage.wall and _standard(stage),
         "panels": [{**asdict(panel), "ratio": panel.ratio} for panel in stage.panels],
         "floors": {str(n): round(stage.floor(n), 4) for n in SIZES},

@@ -17,9 +17,9 @@ from dualdiff.publish.project import project_root
 
 CELL = """
 from dualdiff.experiments.scenes import ring_and_bar
-from dualdiff.widgets import Playground
+from dualdiff.widgets import Composition
 from dualdiff.widgets.stages import plane_stage
-playground = Playground({"ring_and_bar": plane_stage(ring_and_bar(), "A test.")}, points=100)
+playground = Composition({"ring_and_bar": plane_stage(ring_and_bar(), "A test.")}, points=100)
 playground
 """
 TOKEN = "dualdiff"
@@ -104,9 +104,7 @@ def test_a_slider_moves_torchs_samples_in_jupyterlab(lab: str) -> None:
         says("torch:")
         live = "document.querySelector('.dualdiff').view.model.get('torch')"
         before = page.evaluate(f"{live}.settings.w_general")
-        # A slider of ipywidgets, by keyboard.
-        handle = page.locator(".dualdiff-playground .widget-slider .noUi-handle").first
-        handle.focus()
+        page.get_by_role("slider", name="weight, general").focus()
         for _ in range(4):
             page.keyboard.press("ArrowLeft")
         page.wait_for_function(f"{live}.settings.w_general < {before} - 0.15", timeout=60_000)

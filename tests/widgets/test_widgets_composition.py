@@ -36,7 +36,7 @@ from dualdiff.exact import ExactBox
 from dualdiff.experiments.members import RECIPES, Networks
 from dualdiff.experiments.profiles import PROFILES
 from dualdiff.experiments.scenarios import Scenario, cabinet, round_table
-from dualdiff.experiments.scenes import ring_and_bar
+from dualdiff.experiments.scenes import Plane, ring_and_bar
 from dualdiff.experiments.store import Store
 from dualdiff.randomness import stream
 from dualdiff.regions import Region
@@ -47,7 +47,7 @@ from dualdiff.widgets import mirror
 from dualdiff.widgets.assemble import assembled
 from dualdiff.widgets.base import Refused
 from dualdiff.widgets.bundle import FOLDER, bundle
-from dualdiff.widgets.composition import ASKED, Composition, Playground
+from dualdiff.widgets.composition import ASKED, Composition
 from dualdiff.widgets.mirror import RULES, SAMPLERS, HashNoise, Request, normals, run, uniforms
 from dualdiff.widgets.robot import robot_stage
 from dualdiff.widgets.stages import Grid, Stage, grid_floor, network_stage, plane_stage
@@ -225,7 +225,7 @@ def test_a_kernel_tells_a_view_that_it_is_there(widget: Composition) -> None:
 
 
 def test_weights_without_a_product_have_a_picture_without_samples(stages: dict[str, Stage]) -> None:
-    found = Playground(stages, scene="ring_and_bar", w_general=-1.0, w_specialised=1.0)
+    found = Composition(stages, scene="ring_and_bar", w_general=-1.0, w_specialised=1.0)
     assert "no samples, the weights must have a positive sum" in found.describe()
     (axes,) = found.picture().axes
     assert sum(len(dots.get_offsets()) for dots in axes.collections) == 0
@@ -235,7 +235,7 @@ def test_weights_without_a_product_have_a_picture_without_samples(stages: dict[s
 
 @pytest.mark.parametrize("name", SCENES)
 def test_the_picture_and_its_words(stages: dict[str, Stage], name: str) -> None:
-    found = Playground({name: stages[name]}, points=100, steps=5)
+    found = Composition({name: stages[name]}, points=100, steps=5)
     data, metadata = found._repr_mimebundle_()
     assert data["image/png"] and "application/vnd.jupyter.widget-view+json" in data
     assert stages[name].title in metadata["image/png"]["alt"]
@@ -280,7 +280,7 @@ def sampled(
     at = left + asked.wall * (right - left)
     return view.evaluate(
         """([name, settings, floats]) => {
-          const { openStage, reverse, scores } = window.core;
+          const { newsOf, openStage, reverse, scores, wantedAt } = window.core;
           const stage = openStage(window.model.get("scenes")[name]);
           const chain = reverse(stage, settings, window[floats]);
           let step = chain.next();
@@ -289,7 +289,9 @@ def sampled(
           const shown = states.subarray(states.length - last.length);
           return {
             samples: [...last], timesteps, shown: [...shown],
-            scores: scores(stage, shown, settings.points, settings.wall),
+            scores: scores(stage, shown, settings.points, settings.wall, settings.shift),
+            news: newsOf(stage, shown, settings.points, settings.shift),
+            wanted: settings.shift[0] ? wantedAt(stage, settings.shift) : null,
           };
         }""",
         [
@@ -301,6 +303,7 @@ def sampled(
                 "threshold": mirror.RESAMPLING.threshold,
                 **{k: getattr(asked, k) for k in ("weights", "steps", "points", "seed")},
                 "wall": at if asked.walled else None,
+                "shift": list(asked.shift),
                 "condition": list(asked.condition),
                 **({"ancestors": [a.tolist() for a in ancestors]} if ancestors else {}),
             },
@@ -350,6 +353,109 @@ def test_a_wall_is_a_third_member_in_the_browser_as_in_torch(
     behind = (u[:, 0] > stage.wall_at(0.4)).double().mean()
     assert theirs["scores"]["behind"] == pytest.approx(float(behind))
     assert "total_variation" not in theirs["scores"]
+
+
+BY = (0.35, -0.2)
+
+
+@needs_chromium
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["cabinet", "round_table", "ring_and_bar"])
+def test_the_specialised_model_moves_in_the_browser_as_in_torch(
+    page: Any, stages: dict[str, Stage], name: str, rule: str
+) -> None:
+    asked = request(stages[name], rule, sampler="ancestral", shift=BY)
+    ours = run(double(stages[name]), asked, torch.float64)
+    theirs = sampled(page, name, asked, ours.ancestors)
+    samples = torch.tensor(theirs["samples"], dtype=torch.float64).view(ours.samples.shape)
+    torch.testing.assert_close(samples, ours.samples, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cabinet", "ring_and_bar"])
+def test_a_moved_model_samples_the_moved_law(
+    stages: dict[str, Stage], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain from noise moved by what is left of the shift there ends moved by all of it."""
+    stage = stages[name]
+    process = stage.process
+    asked = request(stage, "sum", w_general=0.0, w_specialised=1.0, sampler="ancestral")
+    here = run(double(stage), asked, torch.float64).samples
+    by = torch.zeros(process.dy, dtype=torch.float64)
+    by[:2] = torch.tensor(BY)
+
+    class Moved(HashNoise):
+        def __call__(self) -> torch.Tensor:
+            first = self.steps == 0
+            left = process.signal(process.steps - 1) * by / process.y_std.double()
+            return super().__call__() + first * left
+
+    monkeypatch.setattr(mirror, "HashNoise", Moved)
+    there = run(double(stage), replace(asked, shift=BY), torch.float64).samples
+    torch.testing.assert_close(there, here + by, rtol=0, atol=1e-6)
+
+
+@needs_chromium
+def test_where_a_model_is_moved_its_product_is_the_one_that_python_finds(
+    page: Any, stages: dict[str, Stage]
+) -> None:
+    scene = ring_and_bar()
+    bar = scene.specialised
+    moved = Plane(
+        *("moved", "moved"),
+        (np.ones(8), *_parts(scene.general)),
+        ([1.0], _parts(bar)[0] + np.array(BY), _parts(bar)[1]),
+        reach=scene.reach,
+    )
+    stage = stages["ring_and_bar"]
+    asked = request(stage, "sum", sampler="ancestral", shift=BY)
+    found = sampled(page, "ring_and_bar", asked)
+    wanted = plane_stage(moved, "").target
+    assert isinstance(wanted, Grid)
+    masses = torch.tensor(found["wanted"]["masses"], dtype=torch.float64)
+    torch.testing.assert_close(masses.view(wanted.masses.shape), wanted.masses, atol=1e-6, rtol=0)
+    inside = torch.tensor(found["wanted"]["inside"]).view(wanted.inside.shape)
+    assert float((inside != wanted.inside).double().mean()) < 2e-4  # cells at the very level
+    points = torch.tensor(found["shown"]).view(asked.points, 2)
+    assert found["scores"]["total_variation"] == pytest.approx(on_grid(wanted, points)[0], abs=1e-6)
+    floor = grid_floor(wanted.masses, asked.points)
+    assert found["news"]["floor"] == pytest.approx(floor, abs=1e-6)
+    # Closed lines around the cells that are inside: of their area, but for the corners.
+    lines = [np.array(line) for line in found["news"]["outline"]]
+    turned = [
+        0.5 * np.sum(a[:, 0] * np.roll(a[:, 1], -1) - a[:, 1] * np.roll(a[:, 0], -1)) for a in lines
+    ]
+    cell = (2 * scene.reach / len(wanted.inside)) ** 2
+    corners = sum(map(len, lines)) * cell / 4
+    assert abs(sum(turned) - float(inside.sum()) * cell) < corners
+    # Where both, one or neither have most of their mass.
+    general, special = (
+        level_of(stage.members[name], points - torch.tensor(by), scene)
+        for name, by in (("general", (0.0, 0.0)), ("specialised", BY))
+    )
+    shares = found["news"]["shares"]
+    expected = {
+        "both": general & special,
+        "general": general & ~special,
+        "specialised": special & ~general,
+        "neither": ~(general | special),
+    }
+    for name, where in expected.items():
+        assert shares[name] == pytest.approx(float(where.double().mean()), abs=0.011)
+
+
+def _parts(mixture: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means and covariances of a mixture, in units of its process."""
+    basis, variances = mixture.basis.numpy(), mixture.variances.numpy()
+    return mixture.means.numpy(), np.einsum("kie,ke,kje->kij", basis, variances, basis)
+
+
+def level_of(mixture: Any, points: torch.Tensor, scene: Plane) -> torch.Tensor:
+    """Whether points lie where a mixture has the densest 95 % of its mass, as its grid knows it."""
+    one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    grid = scene.log_clean(mixture).flatten().exp().sort(descending=True).values
+    share = grid.cumsum(0) / grid.sum()
+    found: torch.Tensor = mixture._log_density(points.double(), one, zero)
+    return found >= grid[int((share < scene.HOLDS).sum())].log()
 
 
 @needs_chromium
@@ -460,7 +566,7 @@ def test_what_cannot_be_sampled_presents_no_number(page: Any, what: str) -> None
     nothing_is_presented(page, why)
     page.wait_for_timeout(300)  # what was on its way is not presented either
     nothing_is_presented(page, why)
-    if page.locator("[role=img]").count():
+    if page.locator(".dualdiff-panels canvas").count():
         assert pixels(page) != before
     page.get_by_role("button", name="reset").click()
     settled(page)
@@ -514,7 +620,7 @@ def test_numbers_are_those_of_the_points_that_are_shown(page: Any) -> None:
         assert f"{100 * share:.1f} %" in said(page) and f"{variation:.2f}" in said(page)
         # What chance alone would give is told of samples only.
         floor = page.evaluate("window.model.get('scenes').ring_and_bar.floors[200]")
-        assert (f"{floor:.2f}, noise of 200 samples" in said(page)) == (frame == 20)
+        assert (f"{floor:.2f} is the noise of 200 samples" in said(page)) == (frame == 20)
 
 
 @needs_chromium
@@ -545,7 +651,7 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
     page.get_by_role("combobox", name="scene").select_option("round_table")
     settled(page)
     assert state(page, "condition") == list(stages["round_table"].condition)
-    pad = page.get_by_role("application")
+    pad = page.locator(".dualdiff-pad canvas")
     pad.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowUp")
@@ -560,7 +666,7 @@ def test_the_condition_moves_by_keyboard_and_by_pointer(
     before = page.evaluate(times)
     page.get_by_role("combobox", name="scene").select_option("ring_and_bar")
     settled(page)
-    assert page.get_by_role("application").count() == 0
+    assert page.locator(".dualdiff-pad").count() == 0
     # Two results: nothing was sampled at the condition of the scene before.
     assert page.evaluate(times) == before + 2
 
@@ -644,3 +750,133 @@ def test_dark_pages_and_phones(page: Any) -> None:
 def test_linked_widgets_hear_of_it(page: Any) -> None:
     page.get_by_role("button", name="new noise").click()
     assert any("seed" in saved for saved in saves(page))
+
+
+SET = "(v) => { for (const [k, x] of Object.entries(v)) model.set(k, x); model.save_changes(); }"
+
+
+@needs_chromium
+def test_the_specialised_region_is_dragged_by_pointer_and_by_keys(page: Any) -> None:
+    page.evaluate(SET, {"scene": "ring_and_bar", "rule": "sum", "w_wall": 0.0, "seed": 0})
+    page.evaluate(SET, {"shift": [0, 0]})
+    settled(page)
+    seen, before = pixels(page), state(page, "scores")
+    box = page.locator("canvas").first.bounding_box()
+    middle = (box["x"] + 0.54 * box["width"], box["y"] + 0.47 * box["height"])
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0], middle[1] - 0.2 * box["height"])
+    page.mouse.up()
+    settled(page)
+    x, y = state(page, "shift")
+    assert x == pytest.approx(0, abs=0.02) and 0.6 < y < 1.1
+    assert state(page, "scores") != before and pixels(page) != seen
+    assert f"moved by ({x:.2f}, {y:.2f})" in said(page)
+    page.locator("canvas").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+ArrowRight")
+    assert state(page, "shift") == pytest.approx([x + 0.4, y - 0.08])
+    # Elsewhere in the picture nothing is grabbed.
+    now = state(page, "shift")
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.85 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.85 * box["height"])
+    page.mouse.up()
+    assert state(page, "shift") == now
+    # Another scene has it where it was made; the robot's cannot be moved.
+    page.evaluate("window.model.set('scene', 'robot')")
+    settled(page)
+    assert state(page, "shift") == [0, 0]
+    page.evaluate(SET, {"shift": [0.5, 0.5]})
+    settled(page)
+    assert "moved by" not in said(page)
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+    assert state(page, "shift") == [0, 0]
+
+
+@needs_chromium
+def test_presets_and_the_range_of_the_weights(page: Any) -> None:
+    weight = page.get_by_role("slider", name="weight, general")
+    ends = "(one) => [one.min, one.max, one.value]"
+    assert weight.evaluate(ends) == ["0", "2", "1"]
+    assert weight.bounding_box()["width"] > 280
+    page.get_by_role("button", name="general", exact=True).click()
+    assert (state(page, "w_general"), state(page, "w_specialised")) == (1, 0)
+    pressed = page.locator("[aria-pressed=true]")
+    assert pressed.all_inner_texts() == ["general"]
+    page.get_by_role("button", name="joint").click()
+    assert pressed.all_inner_texts() == ["joint"]
+    assert not page.get_by_role("button", name="learned").count()
+    wide = page.get_by_label("from −1 to 3")
+    wide.check()
+    weight.focus()
+    page.keyboard.press("Home")
+    assert state(page, "w_general") == -1
+    nothing_is_presented(page, "positive sum")
+    wide.uncheck()  # which leaves no weight that its slider could not show
+    assert state(page, "w_general") == 0 and weight.evaluate(ends)[:2] == ["0", "2"]
+    page.evaluate(SET, {"w_general": 2.5})  # by a linked widget
+    assert wide.is_checked() and weight.evaluate(ends) == ["-1", "3", "2.5"]
+    page.evaluate(SET, {"w_general": 1.0})
+    wide.uncheck()
+    page.get_by_role("combobox", name="rule").select_option("guidance")
+    assert not weight.is_visible()
+    assert page.get_by_role("slider", name="guidance weight").is_visible()
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+    assert weight.is_visible()
+
+
+@needs_chromium
+def test_a_link_opens_the_widget_as_it_was(page: Any) -> None:
+    asked = {"w_general": 0.25, "w_specialised": 1.5, "seed": 3, "rule": "smc"}
+    page.evaluate(SET, {"scene": "cabinet"})
+    page.evaluate(SET, {**asked, "shift": [0.1, -0.2], "condition": [0.5, 1.25, 1.5]})
+    settled(page)
+    scores = state(page, "scores")
+    page.get_by_role("button", name="copy link").click()
+    page.wait_for_function("location.hash.length > 1")
+    address = page.evaluate("location.hash")
+    assert address.startswith("#w=0.25,1.5&scene=cabinet")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+    page.evaluate("window.location.hash = ''")
+    page.evaluate("address => { window.location.hash = address }", address)
+    page.wait_for_function("model.get('scene') === 'cabinet'")
+    settled(page)
+    assert {name: state(page, name) for name in asked} == asked
+    assert state(page, "shift") == [0.1, -0.2] and state(page, "condition") == [0.5, 1.25, 1.5]
+    assert state(page, "scores") == scores
+    for wrong, why in {
+        "w=1,0.5&scene=moon": "scene “moon”; there are",
+        "w=1": "two numbers, such as w=1,0.5",
+        "w=1,x": "two numbers, such as w=1,0.5",
+        "w=1,1&colour=red": "The link sets colour",
+        "w=1,1&rule=magic": "no rule “magic”",
+        "w=1,1&steps=many": "number of steps",
+        "w=1,1&shift=1": "needs 2 numbers",
+        "w=-1,1": "positive sum",
+    }.items():
+        page.evaluate("hash => { window.location.hash = hash }", wrong)
+        page.wait_for_timeout(100)
+        nothing_is_presented(page, why)
+    page.evaluate("window.location.hash = '#w=1,0.5&scene=ring'")  # the beginning of a name will do
+    page.wait_for_function("model.get('scene') === 'ring_and_bar'")
+    settled(page)
+    assert state(page, "w_specialised") == 0.5 and "%" in said(page)
+    page.evaluate("window.history.replaceState(null, '', location.href.split('#')[0])")
+    page.get_by_role("button", name="reset").click()
+    settled(page)
+
+
+@needs_chromium
+def test_the_picture_is_saved(page: Any) -> None:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="save picture").click()
+    assert waiting.value.suggested_filename == "dualdiff-ring_and_bar.png"
+    picture = plt.imread(waiting.value.path(), format="png")
+    high, wide, _ = picture.shape
+    canvas = page.locator("canvas").first.bounding_box()
+    assert wide >= canvas["width"] - 1 and high > canvas["height"]
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20

@@ -3,7 +3,7 @@ import { coefficients } from "./rules.js";
 
 export const ASKED = [
   ...["rule", "w_general", "w_specialised", "w_wall", "wall", "guidance"],
-  ...["sampler", "steps", "points", "seed", "condition"],
+  ...["sampler", "steps", "points", "seed", "condition", "shift"],
 ];
 
 /** The settings as one text, to see whether samples are of what is set now. */
@@ -15,7 +15,7 @@ const weightsOf = (model) =>
     sceneOf(model)?.wall ? model.get("w_wall") : 0,
   );
 
-const sceneOf = (model) => model.get("scenes")[model.get("scene")];
+export const sceneOf = (model) => model.get("scenes")[model.get("scene")];
 
 /** First coordinate of the wall, in the frame of the first panel; null where it has no weight. */
 export function wallOf(model) {
@@ -35,6 +35,7 @@ export function request(model) {
     group,
     threshold,
     seed: model.get("seed"),
+    shift: sceneOf(model).moves ? model.get("shift") : [0, 0],
     condition: model.get("condition"),
   };
 }
@@ -54,6 +55,9 @@ export function refusal(model) {
   const condition = model.get("condition");
   if (condition.length !== scene.condition.length || !condition.every(Number.isFinite)) {
     return `The condition needs ${scene.condition.length} numbers.`;
+  }
+  if (model.get("shift").length !== 2 || !model.get("shift").every(Number.isFinite)) {
+    return "The shift of the specialised model needs 2 numbers.";
   }
   const most = { steps: scene.process.alpha_bar.length, points: 2000 };
   for (const [name, high] of Object.entries(most)) {

@@ -1,8 +1,11 @@
 // The composition widget: samples of two models at once, redrawn while a weight is dragged.
-import { ASKED, keyOf, refusal, request, wallOf } from "./asked.js";
+import { ASKED, keyOf, refusal, request, sceneOf, wallOf } from "./asked.js";
+import { slider, weightControls } from "./controls.js";
+import { canMove, grabbable } from "./grab.js";
 import { conditionPad } from "./pad.js";
 import { axes, outlines, placeOf, points, shareAt, wall } from "./panel.js";
-import { percent, readout, scoreBoxes } from "./readout.js";
+import { percent, readout, scoreBoxes, shareBoxes } from "./readout.js";
+import { follow, linkOf, savePicture, short } from "./share.js";
 import { Torch } from "./torch.js";
 import { assign, element, fit, inks, keepDrawn, listen, picker } from "./ui.js";
 import WORKER from "./worker.js?text";
@@ -26,13 +29,21 @@ class View {
     this.opened = new Set(); // the scenes that the worker has
     this.timers = {};
     this.times = [];
+    this.asked = model.get("compact") ? null : follow(model); // what the address asks for in vain
     this.build();
     this.drawn = keepDrawn(root, () => this.draw(), model.get("pictured"));
     this.again = () => this.drawn.again();
     this.torch = new Torch(model, this.again);
     this.startWorker();
+    const relink = () => {
+      this.asked = follow(model);
+      this.changed();
+    };
+    if (!model.get("compact")) window.addEventListener("hashchange", relink);
+    const bound = { ...this.pickers, ...this.sliders, weights: this.weights };
     const stops = [
-      ...this.pickers.map((list) => list.stop),
+      ...Object.values(bound).map((one) => one.stop),
+      () => window.removeEventListener("hashchange", relink),
       listen(model, ASKED, () => this.changed()),
       listen(model, ["scene"], () => this.newScene()),
       listen(model, ["frame"], this.again),
@@ -49,13 +60,14 @@ class View {
 
   /** Undefined for a name that only a linked widget knows. */
   get scene() {
-    return this.model.get("scenes")[this.model.get("scene")];
+    return sceneOf(this.model);
   }
 
   /** Why what is shown is not what is set; null if it is. */
   get reason() {
     const now = keyOf(this.model);
     return (
+      this.asked ??
       refusal(this.model) ??
       this.broken ??
       (this.failure?.key === now ? this.failure.text : null) ??
@@ -66,49 +78,107 @@ class View {
   // --- elements -------------------------------------------------------------------------------
 
   build() {
+    const { model } = this;
+    const titles = model.get("titles");
     const button = (label, title, click) => {
       const found = element("button", { type: "button", textContent: label, title });
       found.addEventListener("click", click);
       return found;
     };
+    const list = (trait, label) => picker(model, trait, label, Object.fromEntries(titles[trait]));
+    this.pickers = {
+      scene: list("scene", "scene"),
+      rule: list("rule", "rule"),
+      source: list("source", "computed by"),
+      sampler: list("sampler", "sampler"),
+    };
+    this.weights = weightControls(model, { compact: model.get("compact") });
+    this.sliders = {
+      guidance: slider(model, "guidance", "guidance weight", {
+        ...{ low: -1, high: 5, marks: [0, 1, 2, 3, 4, 5].map((value) => [value, String(value)]) },
+      }),
+      w_wall: slider(model, "w_wall", "weight, wall", { low: 0, high: 3, marks: [[0, "0"], [1, "1"]] }),
+      wall: slider(model, "wall", "wall at", { low: 0, high: 1 }),
+      steps: slider(model, "steps", "steps", { low: 1, high: this.mostSteps, step: 1 }),
+    };
     this.note = element("p", { className: "dualdiff-note" });
     this.panels = element("div", { className: "dualdiff-panels" });
+    this.readout = readout();
     this.play = button("▶ play", "Play the reverse process (space)", () => this.togglePlay());
     this.slider = element("input", { type: "range", min: 0, step: 1, "aria-label": "step" });
     this.slider.addEventListener("input", () => this.setFrame(Number(this.slider.value)));
     this.level = element("output", { className: "dualdiff-level" });
-    const row = element(
+    this.link = button("copy link", "A link that opens this page as it is now", () => this.copyLink());
+    const row = (...parts) => element("div", { className: "dualdiff-row" }, ...parts);
+    const parts = this.pickers;
+    this.more = element(
+      "details",
+      {},
+      element("summary", { textContent: "a third model, sampler, steps" }),
+      this.sliders.w_wall.place,
+      this.sliders.wall.place,
+      this.sliders.steps.place,
+      row(parts.sampler.place),
+    );
+    const side = element(
       "div",
-      { className: "dualdiff-row" },
+      { className: "dualdiff-side" },
+      this.weights.place,
+      this.sliders.guidance.place,
+      this.readout.place,
+      this.more,
+      row(
+        button("new noise", "Start from other noise", () => this.newNoise()),
+        button("reset", "All settings as at the start", () => this.reset()),
+        this.link,
+        button("save picture", "Save the picture as a file", () => this.savePicture()),
+      ),
+    );
+    const time = row(
       button("◀", "One step back", () => this.moveFrame(-1)),
       this.play,
       button("▶▏", "One step on", () => this.moveFrame(1)),
       this.slider,
-      button("new noise", "Start from other noise", () => this.newNoise()),
-      button("reset", "All settings as at the start", () => this.reset()),
     );
-    this.readout = readout();
+    this.body = element("div", { className: "dualdiff-body" }, this.panels, side);
     this.root.className = "dualdiff dualdiff-composition";
-    const titles = this.model.get("titles");
-    const lists = { scene: "scene", rule: "rule", sampler: "sampler", source: "computed by" };
-    this.pickers = Object.entries(lists)
-      .filter(([trait]) => titles[trait].length > 1)
-      .map(([trait, label]) => picker(this.model, trait, label, Object.fromEntries(titles[trait])));
-    const choices = element(
-      "div",
-      { className: "dualdiff-row" },
-      ...this.pickers.map((list) => list.place),
-    );
-    this.root.append(choices, this.note, this.panels, this.readout.place, row, this.level);
+    if (model.get("compact")) {
+      this.root.classList.add("dualdiff-compact");
+      this.more.remove();
+      side.lastChild.remove();
+      const places = model.get("compact").map(([name, shift]) =>
+        button(name, "Move the specialised model there", () => assign(model, { shift })),
+      );
+      side.prepend(element("p", { textContent: "Drag the small disc, or a weight:" }), row(...places));
+      this.root.append(this.body);
+    } else {
+      const choices = row(parts.scene.place, parts.rule.place, parts.source.place);
+      parts.scene.place.style.display = titles.scene.length > 1 ? "" : "none";
+      this.root.append(choices, this.body, time, this.level, this.note);
+    }
     this.root.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  get mostSteps() {
+    const scenes = Object.values(this.model.get("scenes"));
+    return Math.min(60, ...scenes.map(({ process }) => process.alpha_bar.length));
   }
 
   /** One canvas per panel of the scene, and a pad for its condition if that can be moved. */
   buildPanels() {
     const scene = this.scene ?? { panels: [] };
+    this.body.classList.toggle("dualdiff-two", scene.panels.length > 1);
+    this.weights.offer(scene);
+    for (const name of ["w_wall", "wall"]) {
+      this.sliders[name].place.style.display = scene.wall ? "" : "none";
+    }
     this.canvases = scene.panels.map((panel) => {
-      const canvas = element("canvas", { tabIndex: 0, role: "img", "aria-label": panel.title });
+      const role = canMove(this.model) ? "application" : "img";
+      const canvas = element("canvas", { tabIndex: 0, role, "aria-label": panel.title });
       if (scene.wall && panel.axes[0] === 0) this.dragWall(canvas);
+      if (canMove(this.model)) {
+        grabbable(this.model, canvas, panel, () => wallOf(this.model) === null);
+      }
       return element("figure", {}, canvas, element("figcaption", { textContent: panel.title }));
     });
     this.legend = this.buildLegend(scene);
@@ -179,7 +249,8 @@ class View {
   changed() {
     clearTimeout(this.timers.refine);
     const guided = this.model.get("rule") === "guidance";
-    assign(this.model, { weights_off: guided, guidance_off: !guided });
+    this.weights.place.style.display = guided ? "none" : "";
+    this.sliders.guidance.place.style.display = guided ? "" : "none";
     this.ask(ROUGH[this.model.get("sampler")], false);
     this.timers.refine = setTimeout(() => this.refine(), REFINE_AFTER);
     this.torch.wait(this.torch.missing);
@@ -191,7 +262,7 @@ class View {
 
   ask(size, fine) {
     this.again();
-    if (refusal(this.model) || !this.worker) {
+    if (this.asked || refusal(this.model) || !this.worker) {
       this.answered();
       this.next = null;
       assign(this.model, { scores: {} });
@@ -257,6 +328,7 @@ class View {
     const now = this.model.get("condition");
     const { condition, note } = this.scene ?? { condition: now, note: "" };
     this.result = null;
+    if (reset) assign(this.model, { shift: [0, 0] });
     this.note.textContent = note;
     this.buildPanels();
     const same = JSON.stringify(condition) === JSON.stringify(now);
@@ -270,10 +342,33 @@ class View {
 
   reset() {
     this.pause();
+    this.asked = null;
     const { scene, ...rest } = this.model.get("start");
     assign(this.model, { ...rest, frame: this.lastFrame });
     if (scene === this.model.get("scene")) assign(this.model, { condition: this.scene.condition });
     else assign(this.model, { scene });
+    this.weights.narrow();
+    this.changed();
+  }
+
+  /** The link goes to the clipboard, and where there is none it can be copied from the address. */
+  async copyLink() {
+    const address = `${window.location.href.split("#")[0]}#${linkOf(this.model)}`;
+    window.history.replaceState(null, "", address);
+    const copied = await navigator.clipboard?.writeText(address).then(() => true, () => false);
+    this.link.textContent = copied ? "copied" : "see address";
+    clearTimeout(this.timers.link);
+    this.timers.link = setTimeout(() => (this.link.textContent = "copy link"), 2000);
+  }
+
+  savePicture() {
+    const { model, scene } = this;
+    const weights = ["w_general", "w_specialised"].map((trait) => short(model.get(trait)));
+    const asked = model.get("rule") === "guidance" ? short(model.get("guidance")) : weights.join(", ");
+    const rule = model.get("titles").rule.find(([name]) => name === model.get("rule"))?.[1];
+    const words = `${scene.title}; ${rule}, ${asked}; ${this.result?.points ?? 0} samples`;
+    const canvases = this.canvases.map((figure) => figure.firstChild);
+    savePicture(canvases, words, `dualdiff-${model.get("scene")}`);
   }
 
   // --- time -----------------------------------------------------------------------------------
@@ -325,18 +420,24 @@ class View {
     const torch = frame === this.lastFrame ? this.torch.samples() : null;
     const own = this.torch.source !== "torch" || !torch;
     this.root.classList.toggle("dualdiff-stale", Boolean(reason && result));
-    const source = this.pickers.find((list) => list.trait === "source").place;
-    source.style.display = this.torch.kernel ? "" : "none";
+    this.pickers.source.place.style.display = this.torch.kernel ? "" : "none";
+    this.link.style.display = this.torch.kernel ? "none" : ""; // with one the page is no book's
+    const shift = this.model.get("shift");
+    const moved = canMove(this.model) && shift.some((by) => by !== 0);
+    // The wanted law moves with it: until its outline arrives there is none.
+    const same = JSON.stringify(result?.news.shift) === JSON.stringify(shift);
+    const truth = moved ? (same && result.news.outline) || [] : null;
     this.canvases.forEach((figure, index) => {
       const panel = scene.panels[index];
       const canvas = figure.firstChild;
       const view = fit(canvas, panel.ratio);
       const place = placeOf(panel, view);
       axes(view, panel, place);
-      outlines(view, panel, place, (role) => this.colour(role));
+      outlines(view, panel, place, (role) => this.colour(role), { shift: moved ? shift : [0, 0], truth });
       const stands = panel.axes[0] === 0 ? wallOf(this.model) : null;
       if (stands !== null) wall(view, panel, place, stands);
-      canvas.style.cursor = stands === null ? "" : "ew-resize";
+      if (stands !== null) canvas.style.cursor = "ew-resize";
+      else if (canvas.style.cursor === "ew-resize") canvas.style.cursor = "";
       canvas.style.touchAction = stands === null ? "" : "none";
       if (result && own) {
         const size = result.states.length / result.timesteps.length;
@@ -376,15 +477,22 @@ class View {
     this.level.textContent =
       `step ${frame} of ${this.lastFrame}: ` +
       (t < 0 ? "samples, no noise left" : `${percent(1 - abar)} of the variance is noise`);
-    label(`${result.points} samples, accuracy ${percent(result.scores[frame].accuracy)}`);
+    const hand = canMove(model) ? "; arrow keys move the specialised model, Shift in larger steps" : "";
+    label(`${result.points} samples, accuracy ${percent(result.scores[frame].accuracy)}${hand}`);
     const rough = result.fine ? "" : " (refined when you pause)";
-    const c = scene.movable
-      ? `, c = (${model.get("condition").map(number).join(", ")})`
+    const pair = (values) => `(${values.map(number).join(", ")})`;
+    const c = scene.movable ? `, c = ${pair(model.get("condition"))}` : "";
+    const by = result.news.shift.some((x) => x !== 0)
+      ? `, the specialised model moved by ${pair(result.news.shift)}`
       : "";
     const status =
-      `${result.points} samples in ${result.steps} steps${c}: ${result.ms.toFixed(0)} ms in your ` +
+      `${result.points} samples in ${result.steps} steps${c}${by}: ${result.ms.toFixed(0)} ms in your ` +
       `browser${rough}.${this.torch.words()}`;
-    this.readout.show(scoreBoxes(result, frame, scene), status, Boolean(this.timers.play));
+    const boxes =
+      model.get("compact") && result.news.shares
+        ? shareBoxes(result)
+        : scoreBoxes(result, frame, scene);
+    this.readout.show(boxes, status, Boolean(this.timers.play));
   }
 }
 

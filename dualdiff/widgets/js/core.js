@@ -2,6 +2,7 @@
 // and resampling, on flat arrays ([n, d], row by row). `Floats` is Float32Array, or Float64Array
 // where the tests compare with torch.
 import { fastEngine, plainEngine, roomFor } from "./engine.js";
+import { floorOf, isPlane, movedProduct, shares } from "./plane.js";
 
 // --- noise ------------------------------------------------------------------------------------
 
@@ -160,22 +161,29 @@ function bindMixture(member, stage, c, n) {
   );
   const residual = new Float64Array(count * dy); // float64: tails are far below float32's
   const logs = new Float64Array(count);
+  const inverse = new Float64Array(count * dy);
+  const shares = new Float64Array(count);
   return (y, t, eps) => {
     const signal = signalAt(process, t);
     const noise = noiseAt(process, t);
+    shares.set(logWeights);
+    for (let m = 0; m < count * dy; m++) {
+      const variance = signal ** 2 * variances[m] + noise ** 2;
+      inverse[m] = 1 / variance;
+      shares[Math.floor(m / dy)] -= 0.5 * Math.log(variance);
+    }
     for (let i = 0; i < n; i++) {
       let top = -Infinity;
       for (let m = 0; m < count; m++) {
-        let log = logWeights[m];
+        let log = shares[m];
         for (let e = 0; e < dy; e++) {
           let along = 0;
           for (let d = 0; d < dy; d++) {
             const x = y[i * dy + d] - signal * (centre[d] + means[m * dy + d]);
             along += x * basis[(m * dy + d) * dy + e];
           }
-          const variance = signal ** 2 * variances[m * dy + e] + noise ** 2;
-          log -= 0.5 * (along ** 2 / variance + Math.log(variance));
-          residual[m * dy + e] = along / variance;
+          residual[m * dy + e] = along * inverse[m * dy + e];
+          log -= 0.5 * along * residual[m * dy + e];
         }
         logs[m] = log;
         top = Math.max(top, log);
@@ -185,6 +193,7 @@ function bindMixture(member, stage, c, n) {
       for (let d = 0; d < dy; d++) {
         let total = 0;
         for (let m = 0; m < count; m++) {
+          if (logs[m] < 1e-20) continue; // adds nothing, and most add nothing
           for (let e = 0; e < dy; e++) {
             total += logs[m] * residual[m * dy + e] * basis[(m * dy + d) * dy + e];
           }
@@ -270,17 +279,36 @@ export function openStage(stage) {
 
 const fast = fastEngine();
 
+const isMoved = (shift) => shift?.some((by) => by !== 0) ?? false;
+
+/** A member of the law moved by `shift` (original units): eps(y - signal shift), exactly. */
+function translated(predict, process, shift, moved) {
+  const dy = process.y_mean.length;
+  const by = process.y_std.map((unit, k) => (shift[k] ?? 0) / unit);
+  return (y, t, eps) => {
+    const signal = signalAt(process, t);
+    for (let i = 0; i < y.length; i++) moved[i] = y[i] - signal * by[i % dy];
+    predict(moved, t, eps);
+  };
+}
+
 /** The sum of the members' noise predictions, and the members' own if asked to keep them. */
-function sumOf(stage, { weights, wall, points: n, told }, c, Floats) {
+function sumOf(stage, { weights, wall, points: n, told, shift }, c, Floats) {
   const engine = Floats === Float32Array && fast ? fast : plainEngine(Floats);
   engine.reset();
   const active = Object.keys(weights).filter((name) => weights[name] !== 0);
+  const dy = stage.process.y_mean.length;
   const members = active.map((name) => {
     const member = memberOf(stage, name, wall);
     const own = told ? told[name] : c; // members may be told different things
-    return { weight: weights[name], predict: BINDERS[member.kind](member, stage, own, n, engine) };
+    const predict = BINDERS[member.kind](member, stage, own, n, engine);
+    const elsewhere = name === "specialised" && isMoved(shift);
+    return {
+      weight: weights[name],
+      predict: elsewhere ? translated(predict, stage.process, shift, new Floats(n * dy)) : predict,
+    };
   });
-  const scratch = new Floats(n * stage.process.y_mean.length);
+  const scratch = new Floats(n * dy);
   return (y, t, total, kept) => {
     total.fill(0);
     members.forEach(({ weight, predict }, m) => {
@@ -390,7 +418,7 @@ const UNIFORM_STREAM = 1 << 20;
 /**
  * Run the reverse process, yielding after every step how many are done; returns all states.
  *
- * settings: `weights` (see coefficients), `ancestral` (else DPM-Solver++), `corrected` (ancestral too,
+ * settings: `weights` (see coefficients), `shift` (of the specialised member), `ancestral` (else DPM-Solver++), `corrected` (ancestral too,
  * with Feynman-Kac SMC), `condition` (original units), `steps`, `points`, `seed`, `told` (standardised
  * conditions by member, in place of the one of all), and for tests `ancestors` (places per step) in
  * place of those drawn.
@@ -513,17 +541,43 @@ function gridInside(target, u, inside) {
   return cell >= 0 && inside[cell] > 0;
 }
 
+/** The wanted law with the specialised member moved: of a plane the new product, else moved along. */
+export function wantedAt(stage, shift = [0, 0]) {
+  const { target } = stage;
+  const key = String(shift);
+  if (stage.wanted?.key === key) return stage.wanted;
+  stage.wanted = { key, by: [0, 0] };
+  if (target.kind === "grid" && isMoved(shift)) Object.assign(stage.wanted, movedProduct(stage, shift));
+  else if (target.kind === "grid") {
+    Object.assign(stage.wanted, { masses: stage.read(target.masses), inside: stage.read(target.inside) });
+  } else stage.wanted.by = shift;
+  return stage.wanted;
+}
+
+/**
+ * What else is to be said of samples [n, dy]: in a plane the shares where both members, one or neither
+ * have most of their mass; where the wanted law is another than at first its outline, and the total
+ * variation of a perfect sampler.
+ */
+export function newsOf(stage, points, n, shift) {
+  const { masses, outline } = wantedAt(stage, shift);
+  return {
+    shift,
+    shares: isPlane(stage) ? shares(stage, points, n, shift) : null,
+    ...(outline && { outline, floor: floorOf(masses, n) }),
+  };
+}
+
 /**
  * Accuracy, total variation to the target on its cells, share of different points.
  * `points [n, dy]` in the frame in which states are drawn. With a `wall` accuracy asks for both, and
  * there is the share behind the wall in place of a variation.
  */
-export function scores(stage, points, n, wall = null) {
+export function scores(stage, points, n, wall = null, shift = [0, 0]) {
   const { target } = stage;
   const dy = points.length / n;
   const grid = target.kind === "grid";
-  const masses = grid ? stage.read(target.masses) : null;
-  const inside = grid ? stage.read(target.inside) : null;
+  const { masses, inside, by } = wantedAt(stage, shift);
   const kinds = { box: boxCell, disc: discCell, grid: gridCell, table: tableCell };
   const [cellOf, table] = [kinds[target.kind], target.kind === "table" && stage.read(target.cells)];
   const count = grid ? masses.length : target.count;
@@ -532,18 +586,20 @@ export function scores(stage, points, n, wall = null) {
   let hits = 0;
   let behind = 0;
   for (let i = 0; i < n; i++) {
-    const u = points.subarray(i * dy, (i + 1) * dy);
+    const u = points.slice(i * dy, (i + 1) * dy);
+    different.add(u.join());
+    const beyond = wall !== null && u[0] > wall;
+    by.forEach((shifted, k) => (u[k] -= shifted));
     const cell = cellOf(target, u, table);
     if (cell >= 0) seen[cell] += 1 / n;
-    const beyond = wall !== null && u[0] > wall;
     if (beyond) behind += 1;
     else if (grid ? gridInside(target, u, inside) : cell >= 0) hits += 1;
-    different.add(u.join());
   }
-  if (wall !== null) return { accuracy: hits / n, behind: behind / n, unique: different.size / n };
+  const found = { accuracy: hits / n, unique: different.size / n };
+  if (wall !== null) return { ...found, behind: behind / n };
   let variation = 1 - seen.reduce((a, b) => a + b, 0);
   for (let k = 0; k < count; k++) variation += Math.abs(seen[k] - (grid ? masses[k] : 1 / count));
-  return { accuracy: hits / n, total_variation: variation / 2, unique: different.size / n };
+  return { ...found, total_variation: variation / 2 };
 }
 
 /** Whether single precision runs in WebAssembly here. */

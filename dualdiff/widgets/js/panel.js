@@ -104,8 +104,11 @@ export function wall({ context }, panel, place, x) {
   context.fillRect(from - 1.5, top, 3, bottom - top);
 }
 
-/** Closed outlines, filled faintly; those of one role in one colour. */
-export function outlines({ context }, panel, place, colour) {
+/**
+ * Closed outlines, filled faintly; those of one role in one colour. The specialised one stands at its
+ * `shift`; with a `truth` those lines are drawn in place of the panel's.
+ */
+export function outlines({ context }, panel, place, colour, { shift = [0, 0], truth = null } = {}) {
   const [left, bottom, right, top] = frameOf(panel, place);
   context.save();
   context.beginPath();
@@ -113,9 +116,10 @@ export function outlines({ context }, panel, place, colour) {
   context.clip();
   for (const { role, lines, fill } of panel.outlines) {
     context.beginPath();
-    for (const line of lines) {
+    const by = panel.axes.map((axis) => (role === "specialised" ? shift[axis] ?? 0 : 0));
+    for (const line of role === "truth" && truth ? truth : lines) {
       line.forEach(([x, y], k) => {
-        const [px, py] = place(at(panel, x, y));
+        const [px, py] = place(at(panel, x + by[0], y + by[1]));
         if (k === 0) context.moveTo(px, py);
         else context.lineTo(px, py);
       });

@@ -34,11 +34,11 @@ function box({ reason, name, value, hint }) {
 }
 
 /** The scores of the points at a step; at the last one with what chance alone would give. */
-export function scoreBoxes({ scores, points, timesteps }, frame, { inside, floors }) {
+export function scoreBoxes({ scores, points, timesteps, news }, frame, { inside, floors }) {
   const { accuracy, total_variation, behind, unique } = scores[frame];
-  const floor = floors[String(points)];
+  const floor = news.floor ?? floors[String(points)];
   const perfect =
-    floor === undefined ? "" : `a perfect sampler: ${floor.toFixed(2)}, noise of ${points} samples`;
+    floor === undefined ? "" : `of it ${floor.toFixed(2)} is the noise of ${points} samples`;
   const last = frame === timesteps.length - 1;
   const hint = (text) => (last ? text : `at step ${frame} of ${timesteps.length - 1}`);
   return [
@@ -48,4 +48,19 @@ export function scoreBoxes({ scores, points, timesteps }, frame, { inside, floor
       : { name: "behind the wall", value: percent(behind), hint: hint("accuracy counts none of it") },
     { name: "unique", value: percent(unique), hint: hint("share of different samples") },
   ];
+}
+
+/** Where samples of a plane lie, in place of scores: in both members' regions, in one, in neither. */
+export function shareBoxes({ news: { shares } }) {
+  const names = {
+    both: "where both models put theirs",
+    general: "the general model only",
+    specialised: "the specialised model only",
+    neither: "neither of the two",
+  };
+  return Object.entries(names).map(([name, words]) => ({
+    name: words,
+    value: `${(100 * shares[name]).toFixed(0)} %`,
+    hint: "",
+  }));
 }

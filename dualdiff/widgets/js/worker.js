@@ -1,5 +1,5 @@
 // The worker of the composition widget: samples in the background, newest request first.
-import { openStage, reverse, scores } from "./core.js";
+import { newsOf, openStage, reverse, scores } from "./core.js";
 
 const stages = {};
 let latest = 0;
@@ -30,10 +30,12 @@ async function sampled({ id, stage: name, settings, double }) {
   const { states, timesteps, last } = step.value;
   if (!last.every(Number.isFinite)) throw new Error("the samples ran off beyond all numbers");
   const size = states.length / timesteps.length;
+  const { points, wall, shift } = settings;
   const found = timesteps.map((_, frame) =>
-    scores(stage, states.subarray(frame * size, (frame + 1) * size), settings.points, settings.wall),
+    scores(stage, states.subarray(frame * size, (frame + 1) * size), points, wall, shift),
   );
-  const answer = { id, states, timesteps, last, scores: found, ms: performance.now() - began };
+  const news = newsOf(stage, states.subarray(-size), points, shift);
+  const answer = { id, states, timesteps, last, scores: found, news, ms: performance.now() - began };
   self.postMessage(answer, [states.buffer, last.buffer]);
 }
 
