@@ -12,13 +12,11 @@ from typing import Any, TypeVar
 
 import click
 
-from dualdiff import __version__
+from dualdiff import EXTRAS, __version__, lacking
 from dualdiff.experiments.profiles import PROFILES, parse
 from dualdiff.publish.own import fit, sample
 from dualdiff.publish.project import chapters, clean, find_notebook, project_root, writable
 
-EXTRAS = {"diffusers": "dev", "distributed": "sweep", "otter": "labs", "psutil": "labs"}
-"""What a command may lack, and the extra of the package that has it."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 _stopped: list[bool] = []
 
@@ -53,9 +51,8 @@ def _failed(error: BaseException) -> int:
         print("dualdiff: interrupted", file=sys.stderr)
         gc.freeze()  # or the interpreter's end looks for garbage in all of torch: seconds
         return 130
-    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(error.name or "")):
-        lacks = f"this needs {error.name}; install it with: pip install 'dualdiff[{extra}]'"
-        print(f"dualdiff: {lacks}", file=sys.stderr)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        print(f"dualdiff: {lacking(error.name)}", file=sys.stderr)
         return 1
     if not isinstance(error, ValueError | FloatingPointError | OSError | RuntimeError):
         raise error
