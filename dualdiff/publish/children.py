@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dualdiff.experiments.provenance import PROJECT
+from dualdiff.experiments.provenance import FOLDER
 from dualdiff.publish.progress import Progress
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -98,7 +98,7 @@ def _lines(pipe: int) -> Iterator[bytes]:
 
 def environment(threads: int, own: Mapping[str, str] | None = None) -> dict[str, str]:
     """Of a child: the user's own limits of threads win over ours, `own` wins over all."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")]))
     # Kernels import the package that was fingerprinted, this one.
     limits, ours = dict.fromkeys(THREADS, str(threads)), {"PYTHONPATH": path}
     return {**limits, **os.environ, **ours, **(own or {})}

@@ -15,7 +15,14 @@ import click
 from dualdiff import EXTRAS, __version__, lacking
 from dualdiff.experiments.profiles import PROFILES, parse
 from dualdiff.publish.own import fit, sample
-from dualdiff.publish.project import chapters, clean, find_notebook, project_root, writable
+from dualdiff.publish.project import (
+    ANYWHERE,
+    chapters,
+    clean,
+    find_notebook,
+    project_root,
+    writable,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _stopped: list[bool] = []
@@ -81,7 +88,8 @@ _PROFILES = f"one of {', '.join(PROFILES)}"
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="dualdiff COMMAND --help tells more about a command.",
+    epilog="dualdiff COMMAND --help tells more about a command. Outside of the project, and of a "
+    f"folder that `dualdiff init` wrote, these work: {ANYWHERE}.",
 )
 @click.version_option(__version__, message="dualdiff %(version)s")
 def dualdiff() -> None:
@@ -90,6 +98,17 @@ def dualdiff() -> None:
 
 dualdiff.add_command(fit)
 dualdiff.add_command(sample)
+
+
+@dualdiff.command("init")
+@click.argument("folder", type=Path)
+def _init(folder: Path) -> None:
+    """Write the notebooks and pages of this version into FOLDER, a new or an empty one."""
+    from dualdiff.publish import init
+
+    init.init(folder)
+    print(f"{os.path.relpath(folder)}: notebooks and pages of dualdiff {__version__}")
+    print(f"Go on there: cd {os.path.relpath(folder)}, then dualdiff list, dualdiff book")
 
 
 @dualdiff.command("book")
@@ -191,7 +210,7 @@ def _labs(names: tuple[str, ...], output: Path | None) -> None:
 def _make_labs(folder: Path, names: tuple[str, ...] = ()) -> None:
     from dualdiff.teaching import labs
 
-    for name, new in labs.build(project_root(), folder, [*names] or None):
+    for name, new in labs.build(project_root(reading=True), folder, [*names] or None):
         if new:
             print(f"{os.path.relpath(folder)}: {name}", file=sys.stderr)
 
@@ -248,7 +267,7 @@ def _list() -> None:
     """The chapters, their parameters, what is allowed."""
     from dualdiff.publish import declared
 
-    for notebook in chapters(project_root()):
+    for notebook in chapters(project_root(reading=True)):
         print(notebook.stem)
         for name, known in declared.parameters(notebook).items():
             words = f"{known.book.help}; {known.allowed}" if known.book else known.allowed
@@ -298,6 +317,8 @@ def _results(
     profile, names = parse("profile", profile), [*parts] or [*PARTS]
     folder = output or (committed.FOLDER if profile == "full" else None)
     folder = folder or project_root() / "_build" / "results" / profile
+    if not (listed or output):
+        project_root()  # what an installed package brings along stays as it is
     if listed:
         for name in names:
             title, state = committed.describe(name, folder)
