@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).resolve().parents[1]
 """Of the package."""
 COPY = FOLDER / "project"
-"""What a wheel brings along: notebooks, pages and committed tables, which ``dualdiff init`` copies."""
+"""Notebooks, pages and committed tables in a wheel: what ``dualdiff init`` copies."""
 STAMP = "dualdiff.json"
 """In a folder that ``dualdiff init`` has written: which version and revision it is of."""
 

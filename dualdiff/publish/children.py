@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from dualdiff.experiments.provenance import FOLDER
 from dualdiff.publish.progress import Progress
 
+POSIX = os.name == "posix"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 Item = TypeVar("Item")
 Report = Callable[[int, int], None]
@@ -82,13 +83,15 @@ def _lines(pipe: int) -> Iterator[bytes]:
     """The lines that come through a pipe, until its other end is closed.
 
     Waiting is cut into slices: a signal that arrives just before a read that blocks would not be
-    seen until something can be read, and Ctrl-C would seem to do nothing.
+    seen until something can be read, and Ctrl-C would seem to do nothing. Windows has no such
+    waiting for pipes.
     """
     rest = b""
     with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
+        if POSIX:
+            selector.register(pipe, selectors.EVENT_READ)
         while True:
-            if selector.select(0.5):
+            if not POSIX or selector.select(0.5):
                 data = os.read(pipe, 1 << 16)
                 if not data:
                     return

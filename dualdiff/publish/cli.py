@@ -295,6 +295,8 @@ def _list() -> None:
 @_option(
     "--extend", help="compute what the tables lack, though the code of the rest was edited since"
 )
+@_option("--export", type=Path, metavar="FILE.zip", help="all that are there, as one archive")
+@_option("--force", help="with --export: write over another file")
 @_option("--quiet", help="no progress bar")
 def _results(
     parts: tuple[str, ...],
@@ -303,6 +305,8 @@ def _results(
     listed: bool,
     confirm: int | None,
     new_seeds: bool,
+    export: Path | None,
+    force: bool,
     **settings: Any,
 ) -> None:
     """Run the full-scale tables of the book and write each with its provenance.
@@ -317,12 +321,15 @@ def _results(
     profile, names = parse("profile", profile), [*parts] or [*PARTS]
     folder = output or (committed.FOLDER if profile == "full" else None)
     folder = folder or project_root() / "_build" / "results" / profile
-    if not (listed or output):
+    if not (listed or export or output):
         project_root()  # what an installed package brings along stays as it is
     if listed:
         for name in names:
             title, state = committed.describe(name, folder)
             print(f"{name:<20} {title:<45} {state}")
+        return
+    if export is not None:
+        _export(export, names if parts else committed.there(folder), folder, force)
         return
     if confirm is not None:
         for name in names:
@@ -332,6 +339,21 @@ def _results(
         raise ValueError("--new-seeds says how --confirm N compares; give both")
     paths = making.run(profile, names, store=Store(), output=writable(folder), **settings)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
+
+
+def _export(file: Path, names: list[str], folder: Path, force: bool) -> None:
+    from dualdiff.pages.names import SCORES, label
+    from dualdiff.results import export
+
+    def meaning(metric: str) -> tuple[str, str, bool | None]:
+        known = SCORES.get(metric)
+        return (known.label, known.unit, known.lower) if known else (label(metric), "", None)
+
+    if file.suffix != ".zip" or file.is_dir():
+        raise ValueError(f"export is {file}; it must be a file that ends in .zip")
+    writable(file.parent)
+    export.export(file, export.archive(names, meaning, folder), force=force)
+    print(f"{os.path.relpath(file)}: {len(names)} tables")
 
 
 def _confirm(part: str, count: int, folder: Path) -> None:

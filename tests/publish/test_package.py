@@ -1,6 +1,7 @@
 """What is built and installed: a wheel in an environment with what the module alone needs."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -79,9 +80,15 @@ def closure(asked: Iterable[str], *, without: str = "dualdiff") -> set[str]:
     return {name for name, _ in seen}
 
 
+def called(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A program that finds what is installed for it and nothing else."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(words, cwd=cwd, env=own, capture_output=True, text=True)
+
+
 def python(*words: str | Path, cwd: Path, interpreter: str | Path = sys.executable) -> str:
     """What a program of Python prints; it must not fail."""
-    done = subprocess.run([interpreter, *words], cwd=cwd, capture_output=True, text=True)
+    done = called(interpreter, *words, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -128,8 +135,7 @@ def test_the_module_alone_needs_no_tables_and_no_pages(alone: Path, tmp_path: Pa
 
 def test_the_command_alone_writes_the_notebooks(alone: Path, tmp_path: Path) -> None:
     def dualdiff(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [alone / "dualdiff", *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return called(alone / "dualdiff", *words, cwd=tmp_path)
 
     assert dualdiff("--version").stdout == f"dualdiff {__version__}\n"
     for command, words in (
