@@ -3,8 +3,10 @@
 The names below, and every module of the package, are loaded when they are asked for.
 """
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 __version__ = "0.1.0"
@@ -29,6 +31,41 @@ _ROOMS = {
 }
 _HOMES = {name: module for module, names in _ROOMS.items() for name in names.split()}
 """The public names, and the module of each."""
+_EXTRAS = {
+    "data": "PIL contourpy filelock matplotlib mpl_toolkits pandas platformdirs pyarrow sklearn "
+    "threadpoolctl",
+    "book": "IPython anywidget ipywidgets jupyter_client nbformat papermill sphinx "
+    "sphinx_external_toc traitlets yaml",
+    "labs": "otter psutil",
+    "sweep": "distributed",
+    "real": "zuko",
+    "dev": "diffusers wasmtime",
+}
+EXTRAS = {name: extra for extra, names in _EXTRAS.items() for name in names.split()}
+"""What parts of the package import that the core does without, and the extra that has it."""
+
+
+def lacking(name: str) -> str:
+    """What to do without a module of `EXTRAS`."""
+    return f"this needs {name}; install it with: pip install 'dualdiff[{EXTRAS[name]}]'"
+
+
+class _Lacking(MetaPathFinder):
+    """Asked last, for a module that is nowhere: says :func:`lacking` to whom imports it here.
+
+    What other packages ask for is their affair.
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        frame = sys._getframe(1)
+        while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "importlib":
+            frame = frame.f_back
+        asking = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if name in EXTRAS and asking == __name__:
+            raise ModuleNotFoundError(lacking(name), name=name)
+
+
+sys.meta_path.append(_Lacking())
 
 
 def submodules(package: str) -> Callable[[str], Any]:

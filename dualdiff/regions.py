@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import torch
-from contourpy import contour_generator
 from torch import Tensor
 
 from dualdiff.process import floating
@@ -178,6 +177,8 @@ class Region(ABC):
         ValueError
             With less than two or more than three dimensions.
         """
+        from contourpy import contour_generator
+
         if self.dim not in (2, 3):
             raise ValueError(f"a region of {self.dim} dimensions has no outlines; 2 or 3 are seen")
         low, high = (torch.tensor(corner) for corner in self.frame())

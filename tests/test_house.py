@@ -6,19 +6,19 @@ import pytest
 from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
-    ".": 3_170,  # of it 168 for experts that are functions (energies) and their correction
-    "experiments": 3_740,
+    ".": 3_195,  # of it 168 for functions as experts, 25 that say which extra has what is missing
+    "experiments": 3_764,  # of it 24 that say where an installed package has its notebooks
     "checks": 430,
     "judging": 545,
     "robot": 1_600,
     "images": 1_520,  # five systems more: latents, cascade, editing, an equation, strokes
-    "results": 617,
+    "results": 656,  # of it 49 for the archive of all tables
     "data": 1_585,
     "pages": 485,
     "readings": 420,
     "plots": 1_050,
     "widgets": 1_375,
-    "publish": 1_920,
+    "publish": 2_070,  # of it 150 for what is installed: init, Windows, launch buttons
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 import re
+import subprocess
 import symtable
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,8 +21,22 @@ from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).resolve().parents[1]
 """Of the package."""
-PROJECT = FOLDER.parent
-"""The checkout, if the package is installed from one."""
+COPY = FOLDER / "project"
+"""Notebooks, pages and committed tables in a wheel: what ``dualdiff init`` copies."""
+STAMP = "dualdiff.json"
+"""In a folder that ``dualdiff init`` has written: which version and revision it is of."""
+
+
+def _project() -> Path:
+    if not COPY.is_dir():
+        return FOLDER.parent
+    here = Path.cwd()
+    return next((at for at in (here, *here.parents) if (at / STAMP).is_file()), COPY)
+
+
+PROJECT = _project()
+"""Where notebooks and committed tables are: the checkout that the package is installed from; else
+the folder of ``dualdiff init`` in which we stand; else what the package brings along."""
 PACKAGE = FOLDER.name
 LEFT_OUT = {"files", "experiments.store", "experiments.definitions", "experiments.provenance"}
 """Modules that keep results and make their keys: they decide no result."""
@@ -61,6 +77,25 @@ def parse(source: str | bytes) -> ast.Module:
     """:func:`ast.parse`, in one thread at a time: in Python 3.11 two of them disturb each other."""
     with _PARSING:
         return ast.parse(source)
+
+
+def revision(project: Path = PROJECT) -> str:
+    """The git revision of a checkout, marked if files of the package differ from it.
+
+    Of a folder of ``dualdiff init``, and of a wheel, that of the checkout that it was made from.
+    """
+    if (project / STAMP).is_file():
+        return str(json.loads((project / STAMP).read_text("utf-8"))["revision"])
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(project), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    try:
+        mark = " with changes" if git("status", "--porcelain", "--", PACKAGE) else ""
+        return (git("rev-parse", "HEAD") or "unknown") + mark
+    except OSError:
+        return "unknown"
 
 
 def definitions_of(*roots: object) -> dict[str, str]:

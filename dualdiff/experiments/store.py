@@ -32,6 +32,7 @@ from filelock import FileLock
 from torch import Tensor
 
 import dualdiff
+from dualdiff.experiments.provenance import COPY, PROJECT
 from dualdiff.files import Tensors, digest, unpack, write
 
 STORE = "_store"
@@ -177,9 +178,9 @@ class Store:
 
 def _default() -> tuple[Path, Path | None]:
     """The root and the shelf of a store for which nobody has named a folder."""
-    checkout, shelf = Path(__file__).resolve().parents[2], None
-    if (checkout / "pyproject.toml").is_file():
-        shelf = checkout / STORE
+    shelf = None
+    if PROJECT != COPY:
+        shelf = PROJECT / STORE
         if _refusal(shelf) is None:
             return shelf, None
     from platformdirs import user_cache_path

@@ -37,6 +37,12 @@ _JUPYTER_BOOK = (
 )
 
 
+LAUNCH = {
+    "binderhub_url": "https://mybinder.org",
+    "colab_url": "https://colab.research.google.com",
+    "notebook_interface": "jupyterlab",
+}
+"""Where a reader may run a page's notebook, if it is in a repository that all can see."""
 LABS = "book/labs"  # the page that offers the labs ...
 GUIDE = "book/labs_guide"  # ... and the one for teachers
 
@@ -298,10 +304,25 @@ def _on_config(app: Sphinx, config: Config) -> None:
     for listener in list(app.events.listeners.get("env-before-read-docs", [])):
         if getattr(listener.handler, "__name__", "") == "init_thebe_core":
             app.disconnect(listener.id)
+    in_repository(config.html_theme_options)
     try:
         write_variants(Path(app.srcdir), config.dualdiff_pages)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def in_repository(options: dict[str, Any]) -> None:
+    """Show the buttons that need a repository, if one is named; options of the theme are changed.
+
+    It is ``repository: {url, branch}`` in ``_config.yml``, or ``DUALDIFF_REPOSITORY``.
+    """
+    url = os.environ.get("DUALDIFF_REPOSITORY") or options.get("repository_url")
+    if url:
+        # Colab opens what is on GitHub, and the theme warns of anything else.
+        known = {k: v for k, v in LAUNCH.items() if k != "colab_url" or "//github.com/" in url}
+        branch = options.get("repository_branch") or "main"
+        named = {"repository_url": url, "repository_branch": branch}
+        options |= {**named, "use_repository_button": True, "launch_buttons": known}
 
 
 def _on_builder(app: Sphinx) -> None:
@@ -356,6 +377,9 @@ def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object
     pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
     if app.builder.name == printing.BUILDER:
         return
+    if app.config.dualdiff_pages.get(name, {}).get("source"):  # written here, in no repository
+        buttons = context.get("header_buttons", [])
+        context["header_buttons"] = [b for b in buttons if b.get("label") != "launch-buttons"]
     if name in pages:
         download.offer(context, notebook)
     elif name == LABS:

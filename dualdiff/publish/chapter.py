@@ -124,9 +124,11 @@ def _kernel(sockets: Path) -> dict[str, Any]:
             return KernelSpecManager(kernel_dirs=[])
 
     config = Config()
-    # Kernels that start at the same time race for free TCP ports, but not for file names.
-    config.KernelManager.transport = "ipc"
-    config.KernelManager.ip = str(sockets / "k")
+    # Kernels that start at the same time race for free TCP ports, but not for file names, which
+    # Windows does not have for sockets.
+    if os.name == "posix":
+        config.KernelManager.transport = "ipc"
+        config.KernelManager.ip = str(sockets / "k")
     return {"kernel_name": "python3", "kernel_manager_class": ThisInterpreter, "config": config}
 
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dualdiff.experiments.provenance import PROJECT
+from dualdiff.experiments.provenance import FOLDER
 from dualdiff.publish.progress import Progress
 
+POSIX = os.name == "posix"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 Item = TypeVar("Item")
 Report = Callable[[int, int], None]
@@ -82,13 +83,15 @@ def _lines(pipe: int) -> Iterator[bytes]:
     """The lines that come through a pipe, until its other end is closed.
 
     Waiting is cut into slices: a signal that arrives just before a read that blocks would not be
-    seen until something can be read, and Ctrl-C would seem to do nothing.
+    seen until something can be read, and Ctrl-C would seem to do nothing. Windows has no such
+    waiting for pipes.
     """
     rest = b""
     with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
+        if POSIX:
+            selector.register(pipe, selectors.EVENT_READ)
         while True:
-            if selector.select(0.5):
+            if not POSIX or selector.select(0.5):
                 data = os.read(pipe, 1 << 16)
                 if not data:
                     return
@@ -98,7 +101,7 @@ def _lines(pipe: int) -> Iterator[bytes]:
 
 def environment(threads: int, own: Mapping[str, str] | None = None) -> dict[str, str]:
     """Of a child: the user's own limits of threads win over ours, `own` wins over all."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")]))
     # Kernels import the package that was fingerprinted, this one.
     limits, ours = dict.fromkeys(THREADS, str(threads)), {"PYTHONPATH": path}
     return {**limits, **os.environ, **ours, **(own or {})}

@@ -12,13 +12,18 @@ from typing import Any, TypeVar
 
 import click
 
-from dualdiff import __version__
+from dualdiff import EXTRAS, __version__, lacking
 from dualdiff.experiments.profiles import PROFILES, parse
 from dualdiff.publish.own import fit, sample
-from dualdiff.publish.project import chapters, clean, find_notebook, project_root, writable
+from dualdiff.publish.project import (
+    ANYWHERE,
+    chapters,
+    clean,
+    find_notebook,
+    project_root,
+    writable,
+)
 
-EXTRAS = {"diffusers": "dev", "distributed": "sweep", "otter": "labs", "psutil": "labs"}
-"""What a command may lack, and the extra of the package that has it."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 _stopped: list[bool] = []
 
@@ -53,9 +58,8 @@ def _failed(error: BaseException) -> int:
         print("dualdiff: interrupted", file=sys.stderr)
         gc.freeze()  # or the interpreter's end looks for garbage in all of torch: seconds
         return 130
-    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(error.name or "")):
-        lacks = f"this needs {error.name}; install it with: pip install 'dualdiff[{extra}]'"
-        print(f"dualdiff: {lacks}", file=sys.stderr)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        print(f"dualdiff: {lacking(error.name)}", file=sys.stderr)
         return 1
     if not isinstance(error, ValueError | FloatingPointError | OSError | RuntimeError):
         raise error
@@ -84,7 +88,8 @@ _PROFILES = f"one of {', '.join(PROFILES)}"
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="dualdiff COMMAND --help tells more about a command.",
+    epilog="dualdiff COMMAND --help tells more about a command. Outside of the project, and of a "
+    f"folder that `dualdiff init` wrote, these work: {ANYWHERE}.",
 )
 @click.version_option(__version__, message="dualdiff %(version)s")
 def dualdiff() -> None:
@@ -93,6 +98,17 @@ def dualdiff() -> None:
 
 dualdiff.add_command(fit)
 dualdiff.add_command(sample)
+
+
+@dualdiff.command("init")
+@click.argument("folder", type=Path)
+def _init(folder: Path) -> None:
+    """Write the notebooks and pages of this version into FOLDER, a new or an empty one."""
+    from dualdiff.publish import init
+
+    init.init(folder)
+    print(f"{os.path.relpath(folder)}: notebooks and pages of dualdiff {__version__}")
+    print(f"Go on there: cd {os.path.relpath(folder)}, then dualdiff list, dualdiff book")
 
 
 @dualdiff.command("book")
@@ -194,7 +210,7 @@ def _labs(names: tuple[str, ...], output: Path | None) -> None:
 def _make_labs(folder: Path, names: tuple[str, ...] = ()) -> None:
     from dualdiff.teaching import labs
 
-    for name, new in labs.build(project_root(), folder, [*names] or None):
+    for name, new in labs.build(project_root(reading=True), folder, [*names] or None):
         if new:
             print(f"{os.path.relpath(folder)}: {name}", file=sys.stderr)
 
@@ -251,7 +267,7 @@ def _list() -> None:
     """The chapters, their parameters, what is allowed."""
     from dualdiff.publish import declared
 
-    for notebook in chapters(project_root()):
+    for notebook in chapters(project_root(reading=True)):
         print(notebook.stem)
         for name, known in declared.parameters(notebook).items():
             words = f"{known.book.help}; {known.allowed}" if known.book else known.allowed
@@ -279,6 +295,8 @@ def _list() -> None:
 @_option(
     "--extend", help="compute what the tables lack, though the code of the rest was edited since"
 )
+@_option("--export", type=Path, metavar="FILE.zip", help="all that are there, as one archive")
+@_option("--force", help="with --export: write over another file")
 @_option("--quiet", help="no progress bar")
 def _results(
     parts: tuple[str, ...],
@@ -287,6 +305,8 @@ def _results(
     listed: bool,
     confirm: int | None,
     new_seeds: bool,
+    export: Path | None,
+    force: bool,
     **settings: Any,
 ) -> None:
     """Run the full-scale tables of the book and write each with its provenance.
@@ -301,10 +321,15 @@ def _results(
     profile, names = parse("profile", profile), [*parts] or [*PARTS]
     folder = output or (committed.FOLDER if profile == "full" else None)
     folder = folder or project_root() / "_build" / "results" / profile
+    if not (listed or export or output):
+        project_root()  # what an installed package brings along stays as it is
     if listed:
         for name in names:
             title, state = committed.describe(name, folder)
             print(f"{name:<20} {title:<45} {state}")
+        return
+    if export is not None:
+        _export(export, names if parts else committed.there(folder), folder, force)
         return
     if confirm is not None:
         for name in names:
@@ -314,6 +339,21 @@ def _results(
         raise ValueError("--new-seeds says how --confirm N compares; give both")
     paths = making.run(profile, names, store=Store(), output=writable(folder), **settings)
     print(*(os.path.relpath(path) for path in paths), sep="\n")
+
+
+def _export(file: Path, names: list[str], folder: Path, force: bool) -> None:
+    from dualdiff.pages.names import SCORES, label
+    from dualdiff.results import export
+
+    def meaning(metric: str) -> tuple[str, str, bool | None]:
+        known = SCORES.get(metric)
+        return (known.label, known.unit, known.lower) if known else (label(metric), "", None)
+
+    if file.suffix != ".zip" or file.is_dir():
+        raise ValueError(f"export is {file}; it must be a file that ends in .zip")
+    writable(file.parent)
+    export.export(file, export.archive(names, meaning, folder), force=force)
+    print(f"{os.path.relpath(file)}: {len(names)} tables")
 
 
 def _confirm(part: str, count: int, folder: Path) -> None:

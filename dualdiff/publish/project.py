@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dualdiff.experiments.provenance import PROJECT
+from dualdiff import __version__
+from dualdiff.experiments.provenance import COPY, PROJECT, revision
+
+ANYWHERE = "fit, init, judge, list, results, run, sample, sweep"
+"""Commands that work outside of a project, too."""
 
 
-def project_root() -> Path:
+def project_root(*, reading: bool = False) -> Path:
     """The project's folder: the one we stand in or a parent of it, else the checkout.
+
+    Parameters
+    ----------
+    reading : bool
+        Nothing is written there, so that what an installed package brings along will do.
 
     Raises
     ------
     ValueError
-        If neither is a project, that is, has a ``_config.yml``.
+        If neither is a project, that is, has a ``_config.yml`` and a ``_toc.yml``.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, PROJECT):
-        if (folder / "_config.yml").is_file() and (folder / "_toc.yml").is_file():
+        found = (folder / "_config.yml").is_file() and (folder / "_toc.yml").is_file()
+        if found and (reading or folder != COPY):
             return folder
-    raise ValueError(f"{here} is not inside the project: there is no _config.yml with a _toc.yml")
+    raise ValueError(
+        f"{here} is not inside the project: there is no _config.yml with a _toc.yml. The notebooks "
+        f"and pages of dualdiff {__version__} come with: dualdiff init FOLDER. Without them these "
+        f"commands work: {ANYWHERE}"
+    )
+
+
+def build_stamp() -> dict[str, str]:
+    """What a book that is built now is of: ``version``, ``revision`` and ``date``.
+
+    The revision is that of git, or of what ``dualdiff init`` has copied. The date is today's (UTC),
+    or that of ``SOURCE_DATE_EPOCH``, so that the same book can be built again.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.datetime.now(datetime.UTC)
+    then = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else now
+    return {
+        "version": __version__,
+        "revision": revision(),
+        "date": then.date().isoformat(),
+    }
 
 
 def _written(root: Path) -> list[Path]:
@@ -49,7 +81,7 @@ def find_notebook(name: str) -> Path:
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():
         return path
-    known = chapters(project_root())
+    known = chapters(project_root(reading=True))
     exact = [p for p in known if Path(name).stem in (p.stem, p.stem.partition("_")[0])]
     found = exact or [path for path in known if path.stem.startswith(name)]
     if len(found) != 1:

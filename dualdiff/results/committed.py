@@ -41,6 +41,11 @@ def some_of(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(found[:most]) + more
 
 
+def there(folder: Path = FOLDER) -> list[str]:
+    """The parts that have been run."""
+    return [name for name in PARTS if (folder / f"{name}.csv").is_file()]
+
+
 def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A committed table as readers see it (:func:`derive`), and its provenance.
 

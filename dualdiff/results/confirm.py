@@ -15,12 +15,12 @@ import pandas as pd
 from scipy import stats
 
 from dualdiff.experiments.profiles import PROFILES
+from dualdiff.experiments.provenance import revision
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.files import write
 from dualdiff.randomness import one_thread
 from dualdiff.results import committed as results
-from dualdiff.results import making
 from dualdiff.results.parts import PARTS
 
 MEASURED = ("begun", "finished", "seconds", "memory")
@@ -214,7 +214,7 @@ def note(
         "trials": count,
         **({} if p is None else {"p": round(p, 4)}),
         **({"share": float(f"{share:.2g}")} if share else {}),
-        "revision": making.revision(),
+        "revision": revision(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     write(folder / f"{part}.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import platform
-import subprocess
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from dualdiff.experiments.profiles import PROFILES
-from dualdiff.experiments.provenance import PROJECT, missing
+from dualdiff.experiments.provenance import missing, revision
 from dualdiff.experiments.store import Store, versions
 from dualdiff.experiments.trial import KEY, Trial
 from dualdiff.experiments.workers import check_jobs, in_processes
@@ -246,17 +245,3 @@ def _write(
     output.mkdir(parents=True, exist_ok=True)
     write(output / f"{part.name}.csv", data)
     write(output / f"{part.name}.json", (json.dumps(record, indent=2) + "\n").encode())
-
-
-def revision() -> str:
-    """The git revision of the checkout, marked if files differ from it."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(PROJECT), *words]
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-    try:
-        mark = " with changes" if git("status", "--porcelain", "--", "dualdiff") else ""
-        return (git("rev-parse", "HEAD") or "unknown") + mark
-    except OSError:
-        return "unknown"

@@ -287,10 +287,7 @@ def refuse(monkeypatch, *folders):
 def unset(monkeypatch, tmp_path):
     """No variable, a checkout and a user's cache of its own; gives both default folders."""
     monkeypatch.delenv("DUALDIFF_STORE", raising=False)
-    package = tmp_path / "checkout" / "dualdiff" / "experiments" / "store.py"
-    package.parent.mkdir(parents=True)
-    (tmp_path / "checkout" / "pyproject.toml").touch()
-    monkeypatch.setattr(store_module, "__file__", str(package))
+    monkeypatch.setattr(store_module, "PROJECT", tmp_path / "checkout")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
     monkeypatch.setattr(store_module, "_temporary", store_module._temporary.__wrapped__)
     return tmp_path / "checkout" / "_store", tmp_path / "cache" / "dualdiff" / "store"

@@ -1,8 +1,15 @@
-"""What the book says about citing it is what the project's files say."""
+"""What the book says about citing it is what the project's files say, archives and CI included."""
 
+import json
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
+
+from dualdiff import __version__
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "book" / "cite.md").read_text()
@@ -26,3 +33,34 @@ def test_the_bibtex_entries_say_the_same() -> None:
 
 def test_the_licence_is_named_and_there() -> None:
     assert "MIT" in PAGE and (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_an_archive_is_told_the_same() -> None:
+    known, archive = yaml.safe_load(FILE), json.loads((ROOT / ".zenodo.json").read_text("utf-8"))
+    for name in ("title", "version", "license"):
+        assert archive[name] == known[name]
+    assert [one["name"] for one in archive["creators"]] == [one["name"] for one in known["authors"]]
+    assert known["version"] == __version__
+    (thesis,), (told,) = known["references"], archive["references"]
+    assert thesis["title"] in told and str(thesis["year"]) in told
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_what_is_pinned_and_there(path: Path) -> None:
+    text = path.read_text("utf-8")
+    used = re.findall(r"uses: (.*)", text)
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    jobs: dict[str, Any] = yaml.safe_load(text)["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert {*re.findall(r"make (\w+)", "\n".join(runs))} <= {*targets}
+
+
+def test_every_python_that_is_allowed_is_tested() -> None:
+    text = (ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8")
+    tested = yaml.safe_load(text)["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f">={tested[0]}" == project["requires-python"]

@@ -32,6 +32,46 @@ def test_the_page_carries_its_source(page: tuple[Path, Path]) -> None:
     assert "01_first.ipynb" in button["onclick"]
 
 
+def launches(html: Path) -> dict[str, str]:
+    """Addresses of the buttons that need a repository, by their host."""
+    links = BeautifulSoup(html.read_text(), "html.parser").select(".header-article a[href]")
+    hrefs = [str(link["href"]) for link in links]
+    return {href.split("/")[2]: href for href in hrefs if "://" in href}
+
+
+def test_without_a_repository_nothing_is_launched(page: tuple[Path, Path]) -> None:
+    assert launches(page[1]) == {}
+
+
+def test_with_a_repository_chapters_can_be_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUALDIFF_REPOSITORY", "https://github.com/me/mine")
+    root = make(tmp_path, "1")
+    config = (root / "_config.yml").read_text()
+    variant = "dualdiff_pages: {notebooks/02_other: {source: notebooks/01_first, title: Other}}"
+    (root / "_config.yml").write_text(config.replace("dualdiff_pages: {}", variant))
+    with (root / "_toc.yml").open("a") as contents:
+        contents.write("  - file: notebooks/02_other\n")
+    pages = book.build(root, "smoke").parent / "notebooks"
+    found = launches(pages / "01_first.html")
+    assert found["github.com"] == "https://github.com/me/mine"
+    assert found["mybinder.org"] == (
+        "https://mybinder.org/v2/gh/me/mine/main?urlpath=lab/tree/notebooks/01_first.ipynb"
+    )
+    assert found["colab.research.google.com"] == (
+        "https://colab.research.google.com/github/me/mine/blob/main/notebooks/01_first.ipynb"
+    )
+    # What the book writes itself is in no repository.
+    assert {*launches(pages / "02_other.html")} == {"github.com"}
+
+
+def test_colab_is_for_what_is_on_github() -> None:
+    options = {"repository_url": "https://gitlab.com/me/mine", "repository_branch": "v1"}
+    book.in_repository(options)
+    assert "colab_url" not in options["launch_buttons"] and options["repository_branch"] == "v1"
+
+
 def test_pages_that_are_no_notebook_keep_their_button(page: tuple[Path, Path]) -> None:
     running = page[1].parent.parent / "book" / "running.html"
     parsed = BeautifulSoup(running.read_text(), "html.parser")

@@ -1,23 +1,23 @@
-"""What ``make`` does about environments: any that works is used, and one that does not is named."""
+"""What ``make`` and ``make.py`` do about environments: any that works is used, others are named."""
 
 import os
 import shutil
 import subprocess
 import sys
 import venv
-from pathlib import Path
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-INSTALL = "echo installed"  # in the place of pip, which would ask a network
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("Makefile", "requirements.txt", "constraints.txt"):
+    for name in ("Makefile", "make.py", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / "pyproject.toml").touch()
     return folder
@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Path:
 def make(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     ours = ("PYTHON", "ARGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of the make that runs the tests
     environment = {k: v for k, v in os.environ.items() if k not in ours}
+    environment["PIP_NO_INDEX"] = "1"
     return subprocess.run(
         ["make", *words], cwd=project, env=environment, capture_output=True, text=True
     )
@@ -35,6 +36,13 @@ def environment(project: Path) -> Path:
     """An environment without pip, as uv makes them; returns its interpreter."""
     venv.create(project / ".venv", with_pip=False, symlinks=True)
     return project / ".venv" / "bin" / "python"
+
+
+def with_pip(project: Path) -> None:
+    """Something in the place of pip, which would ask a network: it says what it is asked."""
+    (site,) = (project / ".venv" / "lib").glob("python*/site-packages")
+    (site / "pip").mkdir()
+    (site / "pip" / "__main__.py").write_text("import sys; print(*sys.argv[1:])")
 
 
 def install(project: Path) -> None:
@@ -52,25 +60,54 @@ def install(project: Path) -> None:
 
 def test_an_environment_without_pip_gets_one(project: Path) -> None:
     python = environment(project)
-    done = make(project, ".venv/.installed", f"PIP={INSTALL}")
-    assert done.returncode == 0, done.stderr
-    assert "installed --editable" in done.stdout
+    done = make(project, "install")  # which fails after that, as there is nothing to install
+    assert done.returncode and not (project / ".venv" / ".installed").exists()
     assert subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("checkout", [True, False])
+def test_what_is_installed_is_this_version(checkout: bool, project: Path) -> None:
+    environment(project)
+    install(project)
+    with_pip(project)
+    (project / ".venv" / ".installed").unlink()
+    asked = "--editable .[book,labs,sweep]"
+    if not checkout:  # but a folder of `dualdiff init`
+        (project / "pyproject.toml").unlink()
+        (project / "dualdiff.json").write_text('{"version": "7.8"}')
+        asked = "dualdiff[book,labs,sweep]==7.8"
+    for words in ("some minutes the first time", ""):
+        done = make(project, "install")
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout and (asked in done.stdout) == bool(words)
+    (project / "constraints.txt").touch()
+    assert f"--constraint constraints.txt {asked}" in make(project, "install").stdout
+
+
+def test_programs_of_an_environment_on_windows() -> None:
+    spec = spec_from_file_location("make_py", ROOT / "make.py")
+    assert spec and spec.loader
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    folder = PureWindowsPath("C:/Users/me/dualdiff/.venv")
+    found = script.program("python", folder, "nt")
+    assert str(found) == r"C:\Users\me\dualdiff\.venv\Scripts\python.exe"
+    assert script.program("dualdiff", Path("v"), "posix") == Path("v", "bin", "dualdiff")
+
+
 def test_an_environment_that_cannot_get_pip_is_named(project: Path) -> None:
-    python = environment(project)
+    environment(project)
     (site,) = (project / ".venv" / "lib").glob("python*/site-packages")
     (site / "ensurepip.pth").write_text("import sys; sys.modules['ensurepip'] = None\n")
-    done = make(project, ".venv/.installed", f"PIP={INSTALL}")
-    assert done.returncode != 0 and "pip" in done.stderr and str(python.name) in done.stderr
-    assert "installed" not in done.stdout and not (project / ".venv" / ".installed").exists()
+    done = make(project, "install")
+    assert done.returncode != 0 and "has no pip" in done.stderr
+    assert not done.stdout and not (project / ".venv" / ".installed").exists()
 
 
 def test_an_installation_that_works_is_used(project: Path) -> None:
     environment(project)
     install(project)
-    done = make(project, "book", f"PIP={INSTALL}", f"PYTHON={sys.executable}")
+    done = make(project, "book", f"PYTHON={sys.executable}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "dualdiff runs"
 
@@ -104,7 +141,7 @@ def test_an_environment_that_broke_is_named_and_kept(change, project: Path) -> N
     environment(project)
     install(project)
     there = change(project)
-    done = make(there, "book", f"PIP={INSTALL}")
+    done = make(there, "book")
     assert done.returncode != 0 and "dualdiff runs" not in done.stdout
     assert ".venv" in done.stderr and "remove it" in done.stderr
     assert (there / ".venv" / ".installed").exists()
@@ -113,17 +150,19 @@ def test_an_environment_that_broke_is_named_and_kept(change, project: Path) -> N
 def test_another_python_than_the_one_asked_for_is_said(project: Path) -> None:
     environment(project)
     install(project)
-    other = project / "other"
-    other.write_text("#!/bin/sh\necho '(3, 99)'\n")
-    other.chmod(0o755)
-    done = make(project, "book", f"PIP={INSTALL}", f"PYTHON={other}")
-    assert done.returncode != 0 and str(other) in done.stderr
+    python = project / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text("#!/bin/sh\necho 3 99\n")
+    python.chmod(0o755)
+    done = make(project, "book", f"PYTHON={sys.executable}")
+    assert done.returncode != 0 and sys.executable in done.stderr
+    assert make(project, "book").returncode == 0
 
 
 def test_what_is_no_environment_is_not_removed(project: Path) -> None:
     (project / ".venv").mkdir()
     (project / ".venv" / "mine").touch()
-    done = make(project, "book", f"PIP={INSTALL}")
+    done = make(project, "book")
     assert done.returncode != 0 and ".venv" in done.stderr
     assert (project / ".venv" / "mine").exists()
 

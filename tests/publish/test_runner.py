@@ -299,7 +299,11 @@ def interruptible(command, folder):
     return subprocess.Popen(command, **options)
 
 
-def test_lines_come_whole_however_they_are_cut() -> None:
+@pytest.mark.parametrize("posix", [True, False])
+def test_lines_come_whole_however_they_are_cut(
+    posix: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "POSIX", posix)
     there, here = os.pipe()
     text = "".join(f"{i}: {'x' * (i * 37)}\n" for i in range(200)).encode()
 
