@@ -1,6 +1,7 @@
 """Submissions made of the labs: with the solutions, with a mistake, with what a test needs."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,30 @@ def with_answers(solutions: Path, lab: str, answers: dict[str, str]) -> dict[str
         assert len(cells) == 1, f"{lab} {question}: its answer is in {len(cells)} cells"
         cells[0]["source"] = answer
     return notebook
+
+
+def secrets(lab: str) -> list[str]:
+    """Text of a lab that students must not see, in pieces that stand nowhere by chance.
+
+    Lines of solutions and of the model answer, names and hints of hidden tests, titles of mistakes.
+    """
+    found = [mistake["title"] for mistake in mistakes(LABS[lab])]
+    part, given = "", ""
+    for cell in json.loads(LABS[lab].read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "raw":
+            part = text.partition("\n")[0]
+        elif part == "# BEGIN SOLUTION":
+            code = re.findall(r"(?s)# BEGIN SOLUTION\n(.*?)# END SOLUTION", text)
+            code += re.findall(r"(?m)^(.*)# SOLUTION$", text)
+            found += code if cell["cell_type"] == "code" else [text]
+        elif part == "# BEGIN TESTS" and "\nhidden: true\n" in text:
+            found += re.findall(r"def (test_\w+)", text)
+            found += re.findall(r"failure_message: (.+)", text)
+        else:
+            given += text
+    lines = (line.strip() for piece in found for line in piece.splitlines())
+    return [line for line in lines if len(line) > 11 and line not in given]
 
 
 # What a class also hands in, and no lab is about.

@@ -18,7 +18,7 @@ BUDGETS = {
     "readings": 420,
     "plots": 1_050,
     "widgets": 1_375,
-    "publish": 1_920,
+    "publish": 1_925,  # a page of each lab
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""

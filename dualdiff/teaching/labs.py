@@ -184,22 +184,18 @@ def mistakes(source: Path) -> list[dict[str, Any]]:
     return found
 
 
-def guide(content: str, root: Path) -> str:
-    """The teacher's guide with a table of mistakes in the place of each ``% mistakes of LAB``."""
-    known = sources(root)
+def text(notebook: Path) -> str:
+    """A student's copy to be read on a page: its cells one after the other, in Markdown.
 
-    def table(found: re.Match[str]) -> str:
-        if found[1] not in known:
-            raise ValueError(f"the guide names {found[1]}, which is not in {', '.join(known)}")
-        return _table(known[found[1]])
-
-    return re.sub(r"^% mistakes of (\w+)$", table, content, flags=re.M)
-
-
-def _table(source: Path) -> str:
-    full = points(source)
-    rows = ["| mistake | keeps | the test that catches it says |", "|---|---|---|"]
-    for mistake in mistakes(source):
-        marks = (f"{name}: {got} of {full[name]}" for name, got in mistake["marks"].items())
-        rows.append(f"| {mistake['title']} | {', '.join(marks)} | {mistake['caught_by']} |")
-    return "\n".join(rows)
+    Its title is left to the page, the cell that starts the tests is left out, and code is shown as
+    it is given out. Numbers of formulas stand beside them, where a page can make both fit.
+    """
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    found = [(cell["cell_type"] == "code", "".join(cell["source"])) for cell in cells]
+    return "\n\n".join(
+        f"```python\n{words}\n```"
+        if code
+        else re.sub(r"\\tag\{(\d+)\}", r"\\qquad (\1)", re.sub(r"\A# .*\n", "", words))
+        for code, words in found
+        if not words.startswith("# Initialize Otter")
+    )
