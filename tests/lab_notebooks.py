@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +26,32 @@ def with_answers(solutions: Path, lab: str, answers: dict[str, str]) -> dict[str
     return notebook
 
 
-def secrets(lab: str) -> list[str]:
-    """Text of a lab that students must not see, in pieces that stand nowhere by chance.
-
-    Lines of solutions and of the model answer, names and hints of hidden tests, titles of mistakes.
-    """
-    found = [mistake["title"] for mistake in mistakes(LABS[lab])]
-    part, given = "", ""
+def blocks(lab: str) -> Iterator[tuple[str, str, str]]:
+    """The cells of a source: the block's first line in its format, type of the cell, text."""
+    block = ""
     for cell in json.loads(LABS[lab].read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "raw":
-            part = text.partition("\n")[0]
-        elif part == "# BEGIN SOLUTION":
+            block = text.partition("\n")[0]
+        else:
+            yield block, cell["cell_type"], text
+
+
+def secrets(lab: str) -> list[str]:
+    """Lines of a lab that students must not see and that no lab gives them anyway.
+
+    Of solutions and of the model answer; names and hints of hidden tests, titles of mistakes.
+    """
+    found = [mistake["title"] for mistake in mistakes(LABS[lab])]
+    for block, kind, text in blocks(lab):
+        if block == "# BEGIN SOLUTION":
             code = re.findall(r"(?s)# BEGIN SOLUTION\n(.*?)# END SOLUTION", text)
             code += re.findall(r"(?m)^(.*)# SOLUTION$", text)
-            found += code if cell["cell_type"] == "code" else [text]
-        elif part == "# BEGIN TESTS" and "\nhidden: true\n" in text:
-            found += re.findall(r"def (test_\w+)", text)
-            found += re.findall(r"failure_message: (.+)", text)
-        else:
-            given += text
+            found += code if kind == "code" else [text]
+        elif block == "# BEGIN TESTS" and "\nhidden: true\n" in text:
+            found += re.findall(r"def (test_\w+)", text) + re.findall(r"_message: (.+)", text)
+    apart = ("# BEGIN SOLUTION", "# BEGIN TESTS")
+    given = "".join(text for one in LABS for block, _, text in blocks(one) if block not in apart)
     lines = (line.strip() for piece in found for line in piece.splitlines())
     return [line for line in lines if len(line) > 11 and line not in given]
 
