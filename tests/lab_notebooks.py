@@ -40,18 +40,23 @@ def blocks(lab: str) -> Iterator[tuple[str, str, str]]:
 def secrets(lab: str) -> list[str]:
     """Lines of a lab that students must not see and that no lab gives them anyway.
 
-    Of solutions and of the model answer; names and hints of hidden tests, titles of mistakes.
+    Of solutions and of the model answer, of hidden tests with their names, titles of mistakes.
     """
+    hidden = "\nhidden: true\n"
+    given = "".join(
+        text
+        for one in LABS
+        for block, _, text in blocks(one)
+        if block != "# BEGIN SOLUTION" and hidden not in text
+    )
     found = [mistake["title"] for mistake in mistakes(LABS[lab])]
     for block, kind, text in blocks(lab):
         if block == "# BEGIN SOLUTION":
             code = re.findall(r"(?s)# BEGIN SOLUTION\n(.*?)# END SOLUTION", text)
             code += re.findall(r"(?m)^(.*)# SOLUTION$", text)
             found += code if kind == "code" else [text]
-        elif block == "# BEGIN TESTS" and "\nhidden: true\n" in text:
-            found += re.findall(r"def (test_\w+)", text) + re.findall(r"_message: (.+)", text)
-    apart = ("# BEGIN SOLUTION", "# BEGIN TESTS")
-    given = "".join(text for one in LABS for block, _, text in blocks(one) if block not in apart)
+        elif hidden in text:
+            found += [text, *re.findall(r"def (test_\w+)", text)]
     lines = (line.strip() for piece in found for line in piece.splitlines())
     return [line for line in lines if len(line) > 11 and line not in given]
 
