@@ -56,7 +56,7 @@ def secrets(lab: str) -> list[str]:
             code += re.findall(r"(?m)^(.*)# SOLUTION$", text)
             found += code if kind == "code" else [text]
         elif hidden in text:
-            found += [text, *re.findall(r"def (test_\w+)", text)]
+            found += [text, *re.findall(r"(?:def |_message: )([^\n(]+)", text)]
     lines = (line.strip() for piece in found for line in piece.splitlines())
     return [line for line in lines if len(line) > 11 and line not in given]
 
