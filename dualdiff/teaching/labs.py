@@ -184,18 +184,27 @@ def mistakes(source: Path) -> list[dict[str, Any]]:
     return found
 
 
+# A page has a title of its own, sets formulas without their numbers smaller where they do not fit,
+# and reads what is folded as Markdown if it stands apart.
+_ON_A_PAGE = {
+    r"\A# .*\n": "",
+    r"\\tag\{(\d+)\}": r"\\qquad (\1)",
+    r"(</summary>|(?=</details>))": r"\1\n\n",
+}
+
+
 def text(notebook: Path) -> str:
     """A student's copy to be read on a page: its cells one after the other, in Markdown.
 
-    Its title is left to the page, the cell that starts the tests is left out, and code is shown as
-    it is given out. Numbers of formulas stand beside them, where a page can make both fit.
+    Code is shown as it is given out, and not run; the cell that starts the tests is left out.
     """
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    found = [(cell["cell_type"] == "code", "".join(cell["source"])) for cell in cells]
-    return "\n\n".join(
-        f"```python\n{words}\n```"
-        if code
-        else re.sub(r"\\tag\{(\d+)\}", r"\\qquad (\1)", re.sub(r"\A# .*\n", "", words))
-        for code, words in found
-        if not words.startswith("# Initialize Otter")
-    )
+    parts = []
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        words = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            for pattern, replaced in _ON_A_PAGE.items():
+                words = re.sub(pattern, replaced, words)
+            parts.append(words)
+        elif not words.startswith("# Initialize Otter"):
+            parts.append(f"```python\n{words}\n```")
+    return "\n\n".join(parts)
