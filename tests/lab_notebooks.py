@@ -1,7 +1,9 @@
 """Submissions made of the labs: with the solutions, with a mistake, with what a test needs."""
 
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,41 @@ def with_answers(solutions: Path, lab: str, answers: dict[str, str]) -> dict[str
         assert len(cells) == 1, f"{lab} {question}: its answer is in {len(cells)} cells"
         cells[0]["source"] = answer
     return notebook
+
+
+def blocks(lab: str) -> Iterator[tuple[str, str, str]]:
+    """The cells of a source: the block's first line in its format, type of the cell, text."""
+    block = ""
+    for cell in json.loads(LABS[lab].read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "raw":
+            block = text.partition("\n")[0]
+        else:
+            yield block, cell["cell_type"], text
+
+
+def secrets(lab: str) -> list[str]:
+    """Lines of a lab that students must not see and that no lab gives them anyway.
+
+    Of solutions and of the model answer, of hidden tests with their names, titles of mistakes.
+    """
+    hidden = "\nhidden: true\n"
+    given = "".join(
+        text
+        for one in LABS
+        for block, _, text in blocks(one)
+        if block != "# BEGIN SOLUTION" and hidden not in text
+    )
+    found = [mistake["title"] for mistake in mistakes(LABS[lab])]
+    for block, kind, text in blocks(lab):
+        if block == "# BEGIN SOLUTION":
+            code = re.findall(r"(?s)# BEGIN SOLUTION\n(.*?)# END SOLUTION", text)
+            code += re.findall(r"(?m)^(.*)# SOLUTION$", text)
+            found += code if kind == "code" else [text]
+        elif hidden in text:
+            found += [text, *re.findall(r"(?:def |_message: )([^\n(]+)", text)]
+    lines = (line.strip() for piece in found for line in piece.splitlines())
+    return [line for line in lines if len(line) > 11 and line not in given]
 
 
 # What a class also hands in, and no lab is about.

@@ -43,8 +43,7 @@ LAUNCH = {
     "notebook_interface": "jupyterlab",
 }
 """Where a reader may run a page's notebook, if it is in a repository that all can see."""
-LABS = "book/labs"  # the page that offers the labs ...
-GUIDE = "book/labs_guide"  # ... and the one for teachers
+LABS = "book/labs"  # the page that offers the labs; below it one of each
 
 
 class BookError(RuntimeError):
@@ -368,28 +367,33 @@ def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
     elif docname == timing.PAGE:
         executed, profile = app.dualdiff_executed, app.dualdiff_profile  # type: ignore[attr-defined]
         content[0] = timing.filled(content[0], executed, profile)
-    elif docname == GUIDE:
-        content[0] = labs.guide(content[0], Path(app.srcdir))
+    elif copy := _student_copies(app).get(docname):
+        app.env.note_dependency(str(copy))
+        content[0] += f"\n\n{labs.text(copy)}"
 
 
 def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
-    notebook = Path(app.srcdir) / f"{name}.ipynb"
     pages: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
+    copies = _student_copies(app)
     if app.builder.name == printing.BUILDER:
         return
     if app.config.dualdiff_pages.get(name, {}).get("source"):  # written here, in no repository
         buttons = context.get("header_buttons", [])
         context["header_buttons"] = [b for b in buttons if b.get("label") != "launch-buttons"]
     if name in pages:
-        download.offer(context, notebook)
+        download.offer(context, Path(app.srcdir) / f"{name}.ipynb")
+    elif name in copies:
+        download.offer(context, copies[name], copies[name].stem)
     elif name == LABS:
-        for copy in _student_copies(app):
+        for copy in copies.values():
             download.carry(context, copy, copy.stem)
 
 
-def _student_copies(app: Sphinx) -> list[Path]:
+def _student_copies(app: Sphinx) -> dict[str, Path]:
+    """The page of each lab, and what students get of it."""
     folder = Path(app.srcdir) / "_build" / "labs" / "student"
-    return [folder / path.name for path in labs.sources(Path(app.srcdir)).values()]
+    known = labs.sources(Path(app.srcdir))
+    return {f"{LABS}/{name}": folder / path.name for name, path in known.items()}
 
 
 def _on_finished(app: Sphinx, exception: Exception | None) -> None:
@@ -398,7 +402,7 @@ def _on_finished(app: Sphinx, exception: Exception | None) -> None:
         folder = Path(app.outdir) / "labs"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for copy in _student_copies(app):
+        for copy in _student_copies(app).values():
             shutil.copy(copy, folder)
 
 

@@ -26,7 +26,7 @@ _SAVE = (
 )
 
 
-def offer(context: dict[str, Any], notebook: Path) -> bool:
+def offer(context: dict[str, Any], notebook: Path, identity: str = IDENTITY) -> bool:
     """Put a notebook into its page and let the theme's button save it; whether there is a button.
 
     Parameters
@@ -35,16 +35,18 @@ def offer(context: dict[str, Any], notebook: Path) -> bool:
         What Sphinx fills the page's template with; changed in place.
     notebook : Path
         The source, as it is in the project.
+    identity : str
+        Where the page has it, for other links that save it.
     """
     groups = [group.get("buttons", []) for group in context.get("header_buttons", [])]
     found = [button for group in groups for button in group if button.get("label") == LABEL]
     for button in found:
         button.pop("url", None)
         button["type"] = "javascript"
-        button["javascript"] = _SAVE.format(identity=IDENTITY, name=notebook.name)
+        button["javascript"] = _SAVE.format(identity=identity, name=notebook.name)
         button["tooltip"] = "Download the notebook, without outputs"
     if found:
-        carry(context, notebook, IDENTITY)
+        carry(context, notebook, identity)
     return bool(found)
 
 

@@ -184,22 +184,27 @@ def mistakes(source: Path) -> list[dict[str, Any]]:
     return found
 
 
-def guide(content: str, root: Path) -> str:
-    """The teacher's guide with a table of mistakes in the place of each ``% mistakes of LAB``."""
-    known = sources(root)
-
-    def table(found: re.Match[str]) -> str:
-        if found[1] not in known:
-            raise ValueError(f"the guide names {found[1]}, which is not in {', '.join(known)}")
-        return _table(known[found[1]])
-
-    return re.sub(r"^% mistakes of (\w+)$", table, content, flags=re.M)
+# A page has a title of its own, sets formulas without their numbers smaller where they do not fit,
+# and reads what is folded as Markdown if it stands apart.
+_ON_A_PAGE = {
+    r"\A# .*\n": "",
+    r"\\tag\{(\d+)\}": r"\\qquad (\1)",
+    r"(</summary>|(?=</details>))": r"\1\n\n",
+}
 
 
-def _table(source: Path) -> str:
-    full = points(source)
-    rows = ["| mistake | keeps | the test that catches it says |", "|---|---|---|"]
-    for mistake in mistakes(source):
-        marks = (f"{name}: {got} of {full[name]}" for name, got in mistake["marks"].items())
-        rows.append(f"| {mistake['title']} | {', '.join(marks)} | {mistake['caught_by']} |")
-    return "\n".join(rows)
+def text(notebook: Path) -> str:
+    """A student's copy to be read on a page: its cells one after the other, in Markdown.
+
+    Code is shown as it is given out, and not run; the cell that starts the tests is left out.
+    """
+    parts = []
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        words = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            for pattern, replaced in _ON_A_PAGE.items():
+                words = re.sub(pattern, replaced, words)
+            parts.append(words)
+        elif not words.startswith("# Initialize Otter"):
+            parts.append(f"```python\n{words}\n```")
+    return "\n\n".join(parts)

@@ -25,6 +25,7 @@ from browser import (
     violations,
 )
 from bs4 import BeautifulSoup
+from lab_notebooks import LABS, secrets
 from matplotlib.colors import to_hex
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
@@ -178,6 +179,23 @@ def test_both_scenario_pages_hold_the_table(
     assert len(figures) >= 6
     assert all(image.get("alt") for image in figures)
     assert all(figure.find("figcaption") for figure in content.select("figure"))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_book_gives_no_answers_to_a_lab(built: Path, lab: str) -> None:
+    """Not on its page, nor in what can be saved or searched, nor in a guide for teachers."""
+    folder = built / "_build" / "html"
+    page = html(built)[Path("book") / "labs" / f"{lab}.html"]
+    assert page.select_one(f'a.save-lab[data-notebook="{lab}"]') and page.find(id=lab)
+    text = page.get_text()
+    assert text.count("grader.check(") > 5 and page.select_one("figure img[alt]")
+    found = secrets(lab)
+    assert len(found) > 40 and not [secret for secret in found if secret in text]
+    found += [json.dumps(secret)[1:-1] for secret in found]
+    for path in (*folder.glob("labs/*"), *folder.glob("book/*.html"), folder / "searchindex.js"):
+        content = path.read_text("utf-8")
+        assert not [secret for secret in found if secret in content], path
+    assert not [path for path in folder.rglob("*") if "guide" in path.name.lower()]
 
 
 def test_a_second_build_runs_nothing(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ each of them once.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from dualdiff.experiments.profiles import PARAMETERS, check
 from dualdiff.publish import runner
@@ -59,7 +61,7 @@ def test_bad_values_are_known_for_every_parameter() -> None:
     assert len(NOTEBOOKS) >= 2
 
 
-TAGS = {"parameters", "remove-input", "hide-input", "hide-cell", "once"}
+TAGS = {"parameters", "remove-input", "hide-input", "hide-cell", "once", "key-result"}
 BARS = {"hide-input", "hide-cell", "hide-output"}
 """Tags that leave a bar for a reader to open."""
 
@@ -99,6 +101,47 @@ def test_source_has_the_house_form(path: Path) -> None:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for heading in ("learn", "long", "## Check", "## Exercises", "dropdown", "## Summary"):
         assert heading in text, f"no {heading!r}"
+
+
+NO_CHAPTERS = {"09_results", "11_rerun", "benchmark", "playground", "systems", "tour"}
+"""Pages to look things up in, to rerun, to play with and to show."""
+CHAPTERS = [path for path in NOTEBOOKS if path.stem not in NO_CHAPTERS]
+
+
+def boxes(source: str) -> list[tuple[set[str], str]]:
+    """Classes and text of every admonition in a cell."""
+    found = re.findall(r"(?ms)^:::\{admonition\}[^\n]*\n:class: ([^\n]*)\n(.*?)^:::$", source)
+    return [({*classes.split()}, text) for classes, text in found]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_chapter_says_what_it_needs(path: Path) -> None:
+    """Once, on top; what it names stands before it in the book."""
+    (needs,) = re.findall(
+        r"(?m)^\*\*Needs\*\*: (.+(?:\n.+)*)", nbformat.read(path, 4).cells[0].source
+    )
+    named = [f"notebooks/{name}" for name in re.findall(r"\{doc\}`(?:[^`]*<)?([\w-]+)", needs)]
+    order = [*parse_toc_yaml(project_root() / "_toc.yml")]
+    assert named or path == CHAPTERS[0], needs
+    assert all(order.index(name) < order.index(f"notebooks/{path.stem}") for name in named)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_chapter_asks_before_it_shows_and_at_its_end(path: Path) -> None:
+    """A question with some answers, then the right one, folded; below them a key result."""
+    cells = nbformat.read(path, 4).cells
+    found = [{n: c.source for n, c in enumerate(cells) if f":class: {kind}" in c.source}
+             for kind in ("predict", "think")]  # fmt: skip
+    ((asked, first),), ((last, open_),) = (one.items() for one in found)
+    (question, answers), (reveal, answer) = boxes(first)
+    assert question == {"predict"} and 2 <= len(re.findall(r"(?m)^- ", answers)) <= 4
+    assert reveal == {"predict", "dropdown"} and answer.strip()
+    assert [classes for classes, _ in boxes(open_)] == [{"think"}]
+    (summary,) = [n for n, c in enumerate(cells) if re.search(r"(?m)^## Summary$", c.source)]
+    assert asked < summary < last == len(cells) - 2
+    key = [n for n, cell in enumerate(cells) if "key-result" in tags(cell)]
+    figures = [cell for cell in cells if "figure" in cell.metadata.get("mystnb", {})]
+    assert len(key) <= 2 and (not figures or asked < key[-1] < summary)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
