@@ -27,14 +27,18 @@ def of(notebook: Path) -> tuple[str, list[Exercise]]:
     text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     title = text.partition("\n")[0].removeprefix("# ")
     section = re.search(r"^## Exercises\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    tasks = re.split(r"^(\*\*)?(\d+)\. ", section[1] if section else "", flags=re.M)[1:]
+    bare = re.sub(r"(?ms)(:class: dropdown)$.*?^:::$", r"\1", section[1] if section else "")
+    tasks = re.split(r"^(\*\*)?(\d+)\. ", bare, flags=re.M)[1:]  # those of solutions are none
     found = []
     for bold, number, task in zip(tasks[::3], tasks[1::3], tasks[2::3], strict=True):
         words = (bold or "") + " ".join(task.split("\n\n")[0].split())
         # A title in bold is no sentence; a full stop within a number or a formula ends none.
         first = re.match(r"(\*\*.+?\*\* )?.+?[.?!](?=\s|$)", words)
         sentence = re.sub(r"(\{doc\}`|\]\()(?=\w+[`.])", r"\1/notebooks/", (first or [words])[0])
-        solved = f"Solution to {number}\n:class: dropdown" in text or "Solution\n:class: dropdown" in task
+        solved = (
+            f"Solution to {number}\n:class: dropdown" in text
+            or "Solution\n:class: dropdown" in task
+        )
         found.append(Exercise(int(number), sentence, solved))
     return title, found
 

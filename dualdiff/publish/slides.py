@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nbformat
-
 TEMPLATE = Path(__file__).with_name("templates") / "slides.html.j2"
 
 
@@ -32,16 +30,8 @@ def write(executed: Path, page: str, folder: Path) -> Path:
     """
     from nbconvert.exporters import HTMLExporter  # takes a second, and few pages have slides
 
-    exporter = HTMLExporter(
-        template_name="basic",
-        template_file=str(TEMPLATE),
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-    )
-    notebook = nbformat.read(executed, 4)
-    text, _ = exporter.from_notebook_node(notebook, {"base": page})
+    exporter = HTMLExporter(template_name="basic", template_file=str(TEMPLATE))  # type: ignore[no-untyped-call]
+    text, _ = exporter.from_filename(str(executed), {"base": page})
     goal = folder / f"{Path(page).name}.slides.html"
     goal.write_text(text, "utf-8")
     return goal
