@@ -18,7 +18,7 @@ BUDGETS = {
     "readings": 420,
     "plots": 1_050,
     "widgets": 1_375,
-    "publish": 1_920,
+    "publish": 1_980,  # of it 60 for slides and for the page of all exercises
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
