@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualdiff.experiments.profiles import PARAMETERS
-from dualdiff.publish import declared, download, front, printing, runner, timing
+from dualdiff.publish import (
+    declared,
+    download,
+    exercises,
+    front,
+    printing,
+    runner,
+    slides,
+    timing,
+)
 from dualdiff.publish.children import Page
 from dualdiff.publish.declared import variants
 from dualdiff.teaching import labs
@@ -354,7 +363,8 @@ def _on_outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     executed: dict[str, Path] = app.dualdiff_executed  # type: ignore[attr-defined]
     shown = _shown(env)
     changed = [name for name, path in executed.items() if shown.get(name) != path.name]
-    return [*changed, *[timing.PAGE] * (bool(changed) and timing.PAGE in env.found_docs)]
+    read = {timing.PAGE, exercises.PAGE} & env.found_docs  # they are made from all of them
+    return [*changed, *sorted(read) * bool(changed)]
 
 
 def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -370,6 +380,8 @@ def _on_source(app: Sphinx, docname: str, content: list[str]) -> None:
     elif copy := _student_copies(app).get(docname):
         app.env.note_dependency(str(copy))
         content[0] += f"\n\n{labs.text(copy)}"
+    elif docname == exercises.PAGE:
+        content[0] = exercises.filled(content[0], app.dualdiff_executed)  # type: ignore[attr-defined]
 
 
 def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object) -> None:
@@ -397,13 +409,16 @@ def _student_copies(app: Sphinx) -> dict[str, Path]:
 
 
 def _on_finished(app: Sphinx, exception: Exception | None) -> None:
-    """Put the students' notebooks where the page of the labs links them."""
+    """Put the students' notebooks and slides where their pages link them."""
     if exception is None and app.builder.name == "html":
         folder = Path(app.outdir) / "labs"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for copy in _student_copies(app).values():
             shutil.copy(copy, folder)
+        for name, path in app.dualdiff_executed.items():  # type: ignore[attr-defined]
+            if slides.has_slides(path):
+                slides.write(path, f"../{name}", Path(app.outdir) / "_static")
 
 
 def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

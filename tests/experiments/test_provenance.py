@@ -251,6 +251,7 @@ def test_chapters_reach_what_they_show() -> None:
         "15_few_shots": {"Episodes", "SubjectTrial", "add_lora"},
         "16_spaces_and_stages": {"Latents", "Stage", "Autoencoder", "inpaint", "invert"},
         "17_other_experts": {"Energy", "twisted", "Equation", "distilled", "svg"},
+        "tour": {"committed", "users", "dots"},
         "11_rerun": {"record", "sweep_trials"},  # of the notebook that it sweeps
     }.items():
         found = reached_by(notebooks.code(project.find_notebook(notebook)))

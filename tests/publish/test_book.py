@@ -59,6 +59,7 @@ PAGES = (
     "notebooks/16_spaces_and_stages",
     "notebooks/17_other_experts",
     "notebooks/systems",
+    "notebooks/tour",
     "notebooks/benchmark",
     "notebooks/playground",
 )

@@ -1,4 +1,4 @@
-"""What the book says about citing it is what the project's files say, archives and CI included."""
+"""What the book says about citing it is what the project's files say; references lead somewhere."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pybtex.database import parse_file
 
 from dualdiff import __version__
 
@@ -64,3 +65,19 @@ def test_every_python_that_is_allowed_is_tested() -> None:
     tested = yaml.safe_load(text)["jobs"]["tests"]["strategy"]["matrix"]["python"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert f">={tested[0]}" == project["requires-python"]
+
+
+def test_every_reference_leads_somewhere() -> None:
+    entries = parse_file(ROOT / "book" / "references.bib").entries
+    assert len(entries) > 50
+    for key, entry in entries.items():
+        if key == "thesis":
+            continue  # it has no public address that we know of
+        doi, url = entry.fields.get("doi"), entry.fields.get("url")
+        assert (doi is None) != (url is None), key
+        assert re.fullmatch(r"10\.\d{4,9}/\S+", doi or "10.1000/1"), key
+        assert re.fullmatch(r"https?://\S+", url or "https://a"), key
+        # A preprint has one number, wherever it stands.
+        number = entry.fields.get("journal", "").removeprefix("arXiv:")
+        if number != entry.fields.get("journal", ""):
+            assert doi == f"10.48550/arXiv.{number}", key

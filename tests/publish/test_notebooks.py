@@ -5,6 +5,8 @@ each of them once.
 """
 
 import ast
+import itertools
+import os
 import re
 import subprocess
 import sys
@@ -251,3 +253,18 @@ def test_the_chapter_on_sweeps_finds_its_notebook_from_any_folder(
         for o in cell.get("outputs", [])
     ]
     assert any("unknown parameter 'distanse'" in output.get("text", "") for output in refused)
+
+
+def test_what_a_chapter_calls_next_is_next() -> None:
+    documents = [*parse_toc_yaml(project_root() / "_toc.yml")]
+    found = 0
+    for here, following in itertools.pairwise(documents):
+        notebook = project_root() / f"{here}.ipynb"
+        if not notebook.is_file():
+            continue
+        cells = nbformat.read(notebook, 4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        for name in re.findall(r"\*\*Next\*\*[^`]*\{doc\}`([^`]+)`", text):
+            assert os.path.normpath(f"notebooks/{name}") == following, here
+            found += 1
+    assert found > 10
