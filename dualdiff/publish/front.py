@@ -13,14 +13,13 @@ from dualdiff.publish import project
 from dualdiff.widgets import Composition, stages
 
 if TYPE_CHECKING:
-    from docutils.nodes import document
     from sphinx.application import Sphinx
     from sphinx.config import Config
 
 PLACE = "two-discs"
 """Id of the element of the first page that the live picture takes."""
 SCRIPT, CARD = "two-discs.js", "card.png"
-PLACES = [["inside", [0.0, 0.0]], ["half-way", [0.5, 0.0]], ["outside", [1.3, 0.0]]]
+PLACES: list[Any] = [["inside", [0.0, 0.0]], ["half-way", [0.5, 0.0]], ["outside", [1.3, 0.0]]]
 LONGEST = 300
 """Characters of a page's description."""
 
@@ -61,9 +60,7 @@ def _on_config(app: Sphinx, config: Config) -> None:
     config.html_theme_options["extra_footer"] = f"<p>{html.escape(words)} {licence}</p>"
 
 
-def _on_page(
-    app: Sphinx, name: str, _: str, context: dict[str, Any], doctree: document | None
-) -> None:
+def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], doctree: Any) -> None:
     if app.builder.name != "html" or doctree is None:
         return
     if name == app.config.root_doc:
@@ -88,9 +85,9 @@ def _on_page(
     context["metatags"] = "\n".join([context.get("metatags", ""), *written])
 
 
-def _beginning(doctree: document) -> str:
+def _beginning(doctree: Any) -> str:
     """The first paragraph of a page that is text, not longer than a description may be."""
-    from docutils import nodes
+    from docutils import nodes  # type: ignore[import-untyped]
 
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())

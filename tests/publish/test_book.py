@@ -62,6 +62,7 @@ PAGES = (
     "notebooks/tour",
     "notebooks/benchmark",
     "notebooks/playground",
+    "notebooks/01b_fresh_noise",
 )
 DOCUMENTS = (*parse_toc_yaml(project_root() / "_toc.yml"), "genindex", "search")
 
