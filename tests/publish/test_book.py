@@ -30,6 +30,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+import dualdiff
 from dualdiff.pages.names import CONFIGURATIONS
 from dualdiff.publish import book
 from dualdiff.publish.project import project_root
@@ -395,6 +396,56 @@ def test_the_playground_works_without_a_kernel(built: Path, browser: Any) -> Non
         assert not page.get_by_role("combobox", name="computed by").count()
         assert not found.outside
         assert not found.problems
+
+
+@needs_chromium
+def test_the_first_page_moves_and_stands_still_without_scripts(built: Path, browser: Any) -> None:
+    path = built / "_build" / "html" / "book" / "intro.html"
+    with reading(browser, path) as found:
+        page = found.page
+        page.wait_for_function(SETTLED, timeout=60_000)
+        assert not page.locator(".welcome img:visible").count()
+        canvas = page.locator(".dualdiff-composition canvas")
+        box = canvas.bounding_box()
+        assert box["y"] + box["height"] < 800  # in view, without scrolling
+        shares = "document.querySelector('.dualdiff-composition').view.result.news.shares"
+        inside = page.evaluate(shares)
+        # The small disc by a pointer: out of the large one.
+        x, y = box["x"] + 0.48 * box["width"], box["y"] + 0.46 * box["height"]
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 0.35 * box["width"], y, steps=4)
+        page.mouse.up()
+        page.wait_for_function(SETTLED, timeout=60_000)
+        outside = page.evaluate(shares)
+        assert inside["both"] > 0.8 and outside["both"] < 0.05 and outside["neither"] > 0.5
+        page.get_by_role("button", name="inside").click()
+        page.wait_for_function(SETTLED, timeout=60_000)
+        assert page.evaluate(shares) == inside
+        assert not found.outside and not found.problems
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert page.locator(".welcome img:visible").count() == 3
+    context.close()
+
+
+def test_pages_say_what_they_are_of(built: Path) -> None:
+    """In their foot, and to whoever shows a link to them."""
+    folder = built / "_build" / "html"
+    texts = set()
+    for name in ("book/intro", "notebooks/01_theory", "book/reference/models"):
+        page = BeautifulSoup((folder / f"{name}.html").read_text(), "html.parser")
+        foot = page.find("footer", class_="bd-footer-content").get_text()
+        assert dualdiff.__version__ in foot and "built on 20" in foot
+        (card,) = page.find_all("meta", property="og:image")
+        assert (folder / name).parent.joinpath(card["content"]).resolve().is_file()
+        (words,) = page.find_all("meta", property="og:description")
+        assert 40 < len(words["content"]) <= 310
+        assert len(page.find_all("meta", attrs={"name": "description"})) == 1
+        texts.add(words["content"])
+        assert page.find("link", rel="shortcut icon") or page.find("link", rel="icon")
+    assert len(texts) == 3
 
 
 @needs_chromium
