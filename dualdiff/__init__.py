@@ -6,7 +6,6 @@ The names below, and every module of the package, are loaded when they are asked
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 __version__ = "0.1.0"
@@ -50,18 +49,18 @@ def lacking(name: str) -> str:
     return f"this needs {name}; install it with: pip install 'dualdiff[{EXTRAS[name]}]'"
 
 
-class _Lacking(MetaPathFinder):
+class _Lacking:
     """Asked last, for a module that is nowhere: says :func:`lacking` to whom imports it here.
 
     What other packages ask for is their affair.
     """
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        frame = sys._getframe(1)
-        while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "importlib":
+        asking, frame = "importlib", sys._getframe()
+        while name in EXTRAS and asking == "importlib" and frame.f_back:
             frame = frame.f_back
-        asking = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if name in EXTRAS and asking == __name__:
+            asking = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if asking == __name__:
             raise ModuleNotFoundError(lacking(name), name=name)
 
 
