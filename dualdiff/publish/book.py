@@ -10,9 +10,7 @@ that are variants of a notebook; the environment variables ``DUALDIFF_PROFILE`` 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from dualdiff.experiments.profiles import PARAMETERS
 from dualdiff.publish import (
-    declared,
     download,
     exercises,
     front,
+    launch,
     printing,
     runner,
     slides,
@@ -32,6 +30,7 @@ from dualdiff.publish import (
 )
 from dualdiff.publish.children import Page
 from dualdiff.publish.declared import variants
+from dualdiff.publish.variants import write_variants
 from dualdiff.teaching import labs
 
 if TYPE_CHECKING:
@@ -46,12 +45,6 @@ _JUPYTER_BOOK = (
 )
 
 
-LAUNCH = {
-    "binderhub_url": "https://mybinder.org",
-    "colab_url": "https://colab.research.google.com",
-    "notebook_interface": "jupyterlab",
-}
-"""Where a reader may run a page's notebook, if it is in a repository that all can see."""
 LABS = "book/labs"  # the page that offers the labs; below it one of each
 
 
@@ -146,6 +139,7 @@ def _first(root: Path) -> str:
 def _execute(root: Path, profile: str, jobs: int | None) -> dict[str, Path]:
     """Write the variants and execute what has no executed notebook yet."""
     PARAMETERS["profile"].check(profile)
+    list(labs.build(root, root / "_build" / "labs"))  # first, as it says what is not installed
     entries = variants(root)
     write_variants(root, entries)
     return runner.run_all(book_pages(root, entries, profile), root=root, jobs=jobs)
@@ -199,95 +193,6 @@ def book_pages(root: Path, entries: dict[str, Any], profile: str) -> list[Page]:
     return pages
 
 
-def write_variants(root: Path, entries: dict[str, Any]) -> None:
-    """Write the notebook of each variant, if what it would hold has changed.
-
-    Raises
-    ------
-    ValueError
-        If its source does not exist or has no such parameter.
-    """
-    for name, entry in entries.items():
-        if not entry.get("source"):
-            continue
-        source = root / f"{entry['source']}.ipynb"
-        if not source.is_file():
-            raise ValueError(f"dualdiff_pages: the source of {name!r} is {source}, not a file")
-        parameters = entry.get("parameters", {})
-        declared.validate(source, parameters)
-        notebook = json.loads(source.read_text("utf-8"))
-        # What every variant would say in the same words is said once, on the page of the source.
-        cells = notebook["cells"] = [
-            cell for cell in notebook["cells"] if "once" not in _tags(cell)
-        ]
-        for cell in cells:
-            text = "".join(cell["source"])
-            if "parameters" in _tags(cell):
-                text = _with_values(text, parameters)
-            cell["source"] = text.splitlines(keepends=True)
-        _retitle(cells, entry.get("title"))
-        _rename_labels(cells, "-" + Path(name).name.replace("_", "-"))
-        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        path = root / f"{name}.ipynb"
-        if not path.exists() or path.read_bytes() != text.encode():
-            path.write_text(text, "utf-8")
-
-
-def _tags(cell: dict[str, Any]) -> list[str]:
-    tags: list[str] = cell.get("metadata", {}).get("tags", [])
-    return tags
-
-
-def _with_values(source: str, parameters: dict[str, Any]) -> str:
-    for name, value in parameters.items():
-        line = re.compile(rf"^({name}\s*(?::[^=\n]*)?=[ \t]*)[^#\n]*?([ \t]*(?:#.*)?)$", re.M)
-        source = line.sub(lambda found, value=value: f"{found[1]}{value!r}{found[2]}", source)  # type: ignore[misc]
-    return source
-
-
-def _markdown(cells: list[Any]) -> list[Any]:
-    return [cell for cell in cells if cell["cell_type"] == "markdown"]
-
-
-def _retitle(cells: list[Any], title: str | None) -> None:
-    """Give the page its own title: the source's would appear twice in the contents."""
-    for cell in _markdown(cells):
-        for index, line in enumerate(cell["source"]):
-            if title and line.startswith("# "):
-                cell["source"][index] = f"# {title}\n" if line.endswith("\n") else f"# {title}"
-                return
-
-
-# Where labels of figures, equations and sections are defined ...
-_DEFINED = r"""
-    ^[ \t]*\( ([^()\s]+) \)=                  # (label)=
-    | ^[ \t]*:(?:name|label):[ \t]* (\S+)      # :name: label
-    | ^[ \t]*\$\$[ \t]*\( ([^()\s]+) \)        # $$ (label)
-"""
-# ... and used: between the brackets or quotes of a definition or a reference, not in prose.
-_USED = r"(?<=[(`<#])(?:{names})(?=[)`>])|(?<=name: )(?:{names})$|(?<=label: )(?:{names})$"
-
-
-def _rename_labels(cells: list[Any], suffix: str) -> None:
-    """Give the page labels of its own: a label may exist once in a book."""
-    texts = ["".join(cell["source"]) for cell in _markdown(cells)]
-    defined = re.compile(_DEFINED, re.M | re.X)
-    labels = {label for text in texts for found in defined.findall(text) for label in found}
-    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for cell in cells]
-    labels |= {figure.get("name", "") for figure in figures}
-    names = "|".join(re.escape(label) for label in labels if label)
-    if not names:
-        return
-    used = re.compile(_USED.format(names=names), re.M)
-    for cell, text in zip(_markdown(cells), texts, strict=True):
-        cell["source"] = used.sub(lambda found: found[0] + suffix, text).splitlines(keepends=True)
-    for figure in figures:
-        if "caption" in figure:
-            figure["caption"] = used.sub(lambda found: found[0] + suffix, figure["caption"])
-        if "name" in figure:
-            figure["name"] += suffix
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.add_config_value("dualdiff_pages", {}, "env")
@@ -312,25 +217,11 @@ def _on_config(app: Sphinx, config: Config) -> None:
     for listener in list(app.events.listeners.get("env-before-read-docs", [])):
         if getattr(listener.handler, "__name__", "") == "init_thebe_core":
             app.disconnect(listener.id)
-    in_repository(config.html_theme_options)
+    launch.in_repository(config.html_theme_options)
     try:
         write_variants(Path(app.srcdir), config.dualdiff_pages)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def in_repository(options: dict[str, Any]) -> None:
-    """Show the buttons that need a repository, if one is named; options of the theme are changed.
-
-    It is ``repository: {url, branch}`` in ``_config.yml``, or ``DUALDIFF_REPOSITORY``.
-    """
-    url = os.environ.get("DUALDIFF_REPOSITORY") or options.get("repository_url")
-    if url:
-        # Colab opens what is on GitHub, and the theme warns of anything else.
-        known = {k: v for k, v in LAUNCH.items() if k != "colab_url" or "//github.com/" in url}
-        branch = options.get("repository_branch") or "main"
-        named = {"repository_url": url, "repository_branch": branch}
-        options |= {**named, "use_repository_button": True, "launch_buttons": known}
 
 
 def _on_builder(app: Sphinx) -> None:
@@ -389,9 +280,8 @@ def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object
     copies = _student_copies(app)
     if app.builder.name == printing.BUILDER:
         return
-    if app.config.dualdiff_pages.get(name, {}).get("source"):  # written here, in no repository
-        buttons = context.get("header_buttons", [])
-        context["header_buttons"] = [b for b in buttons if b.get("label") != "launch-buttons"]
+    if app.config.dualdiff_pages.get(name, {}).get("source"):
+        launch.withdraw(context)  # it is written here, and in no repository
     if name in pages:
         download.offer(context, Path(app.srcdir) / f"{name}.ipynb")
     elif name in copies:

@@ -6,14 +6,14 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dualdiff import EXTRAS, __version__, lacking
-from dualdiff.experiments.profiles import PROFILES, parse
+from dualdiff.experiments.profiles import parse
+from dualdiff.publish.options import ONE_OF_PROFILES, OUTPUT, option
 from dualdiff.publish.own import fit, sample
 from dualdiff.publish.project import (
     ANYWHERE,
@@ -23,8 +23,8 @@ from dualdiff.publish.project import (
     project_root,
     writable,
 )
+from dualdiff.publish.tables import results
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _stopped: list[bool] = []
 
 
@@ -75,17 +75,6 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
-    """An option; one without a type or a default of its own is a flag."""
-    if not settings.keys() & {"type", "default"}:
-        settings["is_flag"] = True
-    return click.option(*names, **settings)
-
-
-_OUTPUT = {"type": Path, "metavar": "FOLDER"}
-_PROFILES = f"one of {', '.join(PROFILES)}"
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="dualdiff COMMAND --help tells more about a command. Outside of the project, and of a "
@@ -98,6 +87,7 @@ def dualdiff() -> None:
 
 dualdiff.add_command(fit)
 dualdiff.add_command(sample)
+dualdiff.add_command(results)
 
 
 @dualdiff.command("init")
@@ -112,10 +102,10 @@ def _init(folder: Path) -> None:
 
 
 @dualdiff.command("book")
-@_option("--profile", default="quick", help=f"{_PROFILES} (quick)")
-@_option("--jobs", type=int, help="chapters that run at a time (2, or 1 on one core)")
-@_option("--verbose", help="show what Sphinx says")
-@_option(
+@option("--profile", default="quick", help=f"{ONE_OF_PROFILES} (quick)")
+@option("--jobs", type=int, help="chapters that run at a time (2, or 1 on one core)")
+@option("--verbose", help="show what Sphinx says")
+@option(
     "--print",
     "on_paper",
     help="one HTML page and a PDF instead, in _build/print (the PDF needs Chromium)",
@@ -136,8 +126,8 @@ def _book(profile: str, jobs: int | None, verbose: bool, on_paper: bool) -> None
 
 @dualdiff.command("run")
 @click.argument("notebook")
-@_option("-p", "--parameter", type=(str, str), multiple=True, metavar="NAME VALUE")
-@_option("-o", "--output", type=Path, help="the executed notebook")
+@option("-p", "--parameter", type=(str, str), multiple=True, metavar="NAME VALUE")
+@option("-o", "--output", type=Path, help="the executed notebook")
 def _run(notebook: str, parameter: tuple[tuple[str, str], ...], output: Path | None) -> None:
     """Execute one chapter, with parameters.
 
@@ -159,16 +149,16 @@ def _run(notebook: str, parameter: tuple[tuple[str, str], ...], output: Path | N
     "seed: [0, 1]}, points: [{distance: 4.05}]}",
 )
 @click.argument("notebook")
-@_option("-f", "--file", type=Path, required=True, help="the points, as YAML")
-@_option("-o", "--output", **_OUTPUT, help="(NAME-sweep, of FILE)")
-@_option("--workers", type=int, help="points at a time, here (2, or 1 on one core)")
-@_option("--scheduler", type=str, metavar="ADDRESS", help="a Dask scheduler, tcp://host:port")
-@_option("--scheduler-file", type=Path, help="the file in which a Dask scheduler says where it is")
-@_option("--retries", default=1, help="of a point that fails (1)")
-@_option("--threads", default=1, help="for each point (1)")
-@_option("--list", "listed", help="the points, and which are done")
-@_option("--no-report", help="only the table")
-@_option("--quiet", help="no progress")
+@option("-f", "--file", type=Path, required=True, help="the points, as YAML")
+@option("-o", "--output", **OUTPUT, help="(NAME-sweep, of FILE)")
+@option("--workers", type=int, help="points at a time, here (2, or 1 on one core)")
+@option("--scheduler", type=str, metavar="ADDRESS", help="a Dask scheduler, tcp://host:port")
+@option("--scheduler-file", type=Path, help="the file in which a Dask scheduler says where it is")
+@option("--retries", default=1, help="of a point that fails (1)")
+@option("--threads", default=1, help="for each point (1)")
+@option("--list", "listed", help="the points, and which are done")
+@option("--no-report", help="only the table")
+@option("--quiet", help="no progress")
 def _sweep(
     notebook: str, file: Path, output: Path | None, listed: bool, no_report: bool, **settings: Any
 ) -> None:
@@ -197,7 +187,7 @@ def _sweep(
 
 @dualdiff.command("labs", short_help="Make the labs' notebooks for students and for marking.")
 @click.argument("names", nargs=-1, metavar="[LAB]...")
-@_option("-o", "--output", **_OUTPUT, help="(_build/labs)")
+@option("-o", "--output", **OUTPUT, help="(_build/labs)")
 def _labs(names: tuple[str, ...], output: Path | None) -> None:
     """Make of every LAB in notebooks/labs (all by default) the notebooks and the tests.
 
@@ -217,16 +207,16 @@ def _make_labs(folder: Path, names: tuple[str, ...] = ()) -> None:
 
 @dualdiff.command("grade", short_help="Mark a folder of submitted labs.")
 @click.argument("submissions", type=Path)
-@_option("-o", "--output", **_OUTPUT, help="(SUBMISSIONS-marks)")
-@_option("--labs", **_OUTPUT, help="made by `labs` (_build/labs)")
-@_option("--lab", type=str, metavar="NAME", help="of notebooks that do not say it themselves")
-@_option("--jobs", default=os.cpu_count() or 1, help="at a time (cores)")
-@_option("--seconds", default=600.0, help="for each (600)")
-@_option("--memory", default=2.0, metavar="GIB", help="for each (2)")
-@_option("--size", default="full", help="full, as in class, or smoke: quicker (full)")
-@_option("--again", help="also what is marked already")
-@_option("--unconfined", help="without a box: trust them all")
-@_option("--quiet", help="no progress")
+@option("-o", "--output", **OUTPUT, help="(SUBMISSIONS-marks)")
+@option("--labs", **OUTPUT, help="made by `labs` (_build/labs)")
+@option("--lab", type=str, metavar="NAME", help="of notebooks that do not say it themselves")
+@option("--jobs", default=os.cpu_count() or 1, help="at a time (cores)")
+@option("--seconds", default=600.0, help="for each (600)")
+@option("--memory", default=2.0, metavar="GIB", help="for each (2)")
+@option("--size", default="full", help="full, as in class, or smoke: quicker (full)")
+@option("--again", help="also what is marked already")
+@option("--unconfined", help="without a box: trust them all")
+@option("--quiet", help="no progress")
 def _grade(
     submissions: Path,
     output: Path | None,
@@ -274,131 +264,6 @@ def _list() -> None:
             print(f"  {f'{name} = {known.default!r}':<26}  {words}")
 
 
-@dualdiff.command("results", short_help="Run the full-scale tables of the book.")
-@click.argument("parts", nargs=-1, metavar="[PART]...")
-@_option("--profile", default="full", help=f"{_PROFILES} (full)")
-@_option("--output", **_OUTPUT, help="(book/results; another profile: _build/results/PROFILE)")
-@_option("--jobs", default=1, help="configurations at a time (1)")
-@_option("--list", "listed", help="the tables, and whether current")
-@_option(
-    "--confirm",
-    type=int,
-    metavar="N",
-    help="compute N trials of each table anew and compare; where none of their numbers moves by "
-    "more than a tenth of its half-width, the table says so",
-)
-@_option(
-    "--new-seeds",
-    help="with --confirm: N configurations, with as many new seeds as the table has; passes if "
-    "they differ no more than seeds do (where another processor rounds differently)",
-)
-@_option(
-    "--extend", help="compute what the tables lack, though the code of the rest was edited since"
-)
-@_option("--export", type=Path, metavar="FILE.zip", help="all that are there, as one archive")
-@_option("--force", help="with --export: write over another file")
-@_option("--quiet", help="no progress bar")
-def _results(
-    parts: tuple[str, ...],
-    profile: str,
-    output: Path | None,
-    listed: bool,
-    confirm: int | None,
-    new_seeds: bool,
-    export: Path | None,
-    force: bool,
-    **settings: Any,
-) -> None:
-    """Run the full-scale tables of the book and write each with its provenance.
-
-    PART is a table to run (all by default); --list names them. An interrupted run goes on where it
-    stopped: finished configurations are kept.
-    """
-    from dualdiff.experiments.store import Store
-    from dualdiff.results import committed, making
-    from dualdiff.results.parts import PARTS
-
-    profile, names = parse("profile", profile), [*parts] or [*PARTS]
-    folder = output or (committed.FOLDER if profile == "full" else None)
-    folder = folder or project_root() / "_build" / "results" / profile
-    if not (listed or export or output):
-        project_root()  # what an installed package brings along stays as it is
-    if listed:
-        for name in names:
-            title, state = committed.describe(name, folder)
-            print(f"{name:<20} {title:<45} {state}")
-        return
-    if export is not None:
-        _export(export, names if parts else committed.there(folder), folder, force)
-        return
-    if confirm is not None:
-        for name in names:
-            (_repeat if new_seeds else _confirm)(name, confirm, folder)
-        return
-    if new_seeds:
-        raise ValueError("--new-seeds says how --confirm N compares; give both")
-    paths = making.run(profile, names, store=Store(), output=writable(folder), **settings)
-    print(*(os.path.relpath(path) for path in paths), sep="\n")
-
-
-def _export(file: Path, names: list[str], folder: Path, force: bool) -> None:
-    from dualdiff.pages.names import SCORES, label
-    from dualdiff.results import export
-
-    def meaning(metric: str) -> tuple[str, str, bool | None]:
-        known = SCORES.get(metric)
-        return (known.label, known.unit, known.lower) if known else (label(metric), "", None)
-
-    if file.suffix != ".zip" or file.is_dir():
-        raise ValueError(f"export is {file}; it must be a file that ends in .zip")
-    writable(file.parent)
-    export.export(file, export.archive(names, meaning, folder), force=force)
-    print(f"{os.path.relpath(file)}: {len(names)} tables")
-
-
-def _confirm(part: str, count: int, folder: Path) -> None:
-    from dualdiff.results import confirm
-
-    found = []
-    sources = confirm.sources(part, folder)
-    for compared in confirm.compare(part, count, folder):
-        found.append(compared)
-        gap, share = compared.difference, compared.share
-        word = f"differs by {gap:.2g}, {share:.2g} of a half-width" if gap else "equal"
-        print(f"{part:<20} {compared.trial:<55} {compared.rows:>4} rows {word}", flush=True)
-    worst = max(compared.share for compared in found)
-    if worst > confirm.MOST_SHARE:
-        raise ValueError(
-            f"a number of {part} moves by {worst:.2g} of its half-width under today's code, or on "
-            f"this kind of processor (other rounding, which training amplifies); at most "
-            f"{confirm.MOST_SHARE:g} is let pass: compare by the spread of its seeds with "
-            f"--new-seeds, or make the table with: dualdiff results {part}"
-        )
-    confirm.note(part, len(found), sources, folder, share=worst)
-
-
-def _repeat(part: str, count: int, folder: Path) -> None:
-    import pandas as pd
-
-    from dualdiff.results import confirm
-
-    sources, tables = confirm.sources(part, folder), []
-    for new in confirm.repeat(part, count, folder):
-        tables.append(new)
-        name = " ".join(map(str, new[["scenario", "recipe", "configuration", "seed"]].iloc[0]))
-        print(f"{part:<20} {name}", flush=True)
-    found = confirm.within_spread(part, pd.concat(tables), folder)
-    print(found.to_string(index=False, float_format="{:.3g}".format))
-    worst = found.iloc[0]
-    if worst["p"] < confirm.LEAST_P:
-        raise ValueError(
-            f"{worst['metric']} of {part} moved by {worst['shift']:+.3g} with new seeds, "
-            f"which differ by {worst['spread']:.2g} (p = {worst['p']:.2g}, must be at least "
-            f"{confirm.LEAST_P}); make the table with: dualdiff results {part}"
-        )
-    confirm.note(part, len(tables), sources, folder, p=float(worst["p"]))
-
-
 @dualdiff.command(
     "judge",
     short_help="Judge a composition rule or sampler of your own.",
@@ -406,9 +271,9 @@ def _repeat(part: str, count: int, folder: Path) -> None:
     "return Weighted(members, dict.fromkeys(members, 0.5))",
 )
 @click.argument("rule", metavar="FILE.py[:NAME]")
-@_option("-o", "--output", **_OUTPUT, help="of the table and the figure (.)")
-@_option("--profile", default="full", help=f"{_PROFILES} (full; others have no rank)")
-@_option("--quiet", help="no progress bar")
+@option("-o", "--output", **OUTPUT, help="of the table and the figure (.)")
+@option("--profile", default="full", help=f"{ONE_OF_PROFILES} (full; others have no rank)")
+@option("--quiet", help="no progress bar")
 def _judge(rule: str, output: Path | None, **settings: Any) -> None:
     """Judge a rule of your own beside all built-in ones, at equal numbers of network calls.
 
@@ -425,7 +290,7 @@ def _judge(rule: str, output: Path | None, **settings: Any) -> None:
 
 
 @dualdiff.command("clean")
-@_option("--keep-store", help="keep trained networks and tables")
+@option("--keep-store", help="keep trained networks and tables")
 def _clean(keep_store: bool) -> None:
     """Remove what was built, trained networks too."""
     for words in clean(project_root(), keep_store=keep_store):

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from small_book import make
 
-from dualdiff.publish import book, download, printing
+from dualdiff.publish import book, download, launch, printing
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_with_a_repository_chapters_can_be_launched(
 
 def test_colab_is_for_what_is_on_github() -> None:
     options = {"repository_url": "https://gitlab.com/me/mine", "repository_branch": "v1"}
-    book.in_repository(options)
+    launch.in_repository(options)
     assert "colab_url" not in options["launch_buttons"] and options["repository_branch"] == "v1"
 
 
