@@ -33,8 +33,8 @@ _HOMES = {name: module for module, names in _ROOMS.items() for name in names.spl
 _EXTRAS = {
     "data": "PIL contourpy filelock matplotlib mpl_toolkits pandas platformdirs pyarrow sklearn "
     "threadpoolctl",
-    "book": "IPython anywidget docutils ipywidgets jupyter_client nbformat papermill sphinx "
-    "sphinx_external_toc traitlets yaml",
+    "book": "IPython anywidget docutils ipywidgets jupyter_client nbconvert nbformat papermill "
+    "sphinx sphinx_external_toc traitlets yaml",
     "labs": "otter psutil",
     "sweep": "distributed",
     "real": "zuko",
