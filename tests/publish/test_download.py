@@ -34,7 +34,7 @@ def test_the_page_carries_its_source(page: tuple[Path, Path]) -> None:
 
 def launches(html: Path) -> dict[str, str]:
     """Addresses of the buttons that need a repository, by their host."""
-    links = BeautifulSoup(html.read_text(), "html.parser").select(".header-article a[href]")
+    links = BeautifulSoup(html.read_text(), "html.parser").select(".article-header-buttons a[href]")
     hrefs = [str(link["href"]) for link in links]
     return {href.split("/")[2]: href for href in hrefs if "://" in href}
 

@@ -21,8 +21,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 
 from dualdiff import EXTRAS, __version__
+from dualdiff.experiments.provenance import revision
 from dualdiff.publish import init as initial
 from dualdiff.publish.init import FILES, init
+from dualdiff.publish.project import build_stamp
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BASE, OPTIONAL = PROJECT["dependencies"], PROJECT["optional-dependencies"]
@@ -252,3 +254,12 @@ def test_nothing_is_half_written(
     assert {path.name for path in folder.iterdir()} == {
         name for name in FILES if (ROOT / name).exists() or name == initial.STAMP
     }
+
+
+def test_a_build_says_what_it_is_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86399")
+    stamp = build_stamp()
+    assert (stamp["version"], stamp["date"]) == (__version__, "1970-01-01")
+    assert stamp["revision"] == revision()
+    init(tmp_path / "mine")
+    assert revision(tmp_path / "mine") == stamp["revision"]
