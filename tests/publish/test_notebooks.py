@@ -63,7 +63,8 @@ def test_bad_values_are_known_for_every_parameter() -> None:
     assert len(NOTEBOOKS) >= 2
 
 
-TAGS = {"parameters", "remove-input", "hide-input", "hide-cell", "once", "key-result"}
+TAGS = {"parameters", "remove-input", "remove-cell", "hide-input", "hide-cell", "once"}
+TAGS |= {"key-result"}
 BARS = {"hide-input", "hide-cell", "hide-output"}
 """Tags that leave a bar for a reader to open."""
 
