@@ -308,7 +308,7 @@ def _on_finished(app: Sphinx, exception: Exception | None) -> None:
             shutil.copy(copy, folder)
         for name, path in app.dualdiff_executed.items():  # type: ignore[attr-defined]
             if slides.has_slides(path):
-                slides.write(path, f"../{name}", Path(app.outdir) / "_static")
+                slides.write(path, name, Path(app.srcdir), Path(app.outdir))
 
 
 def _on_purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

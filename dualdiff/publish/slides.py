@@ -1,7 +1,7 @@
 """A page as slides: one HTML file that scrolls from slide to slide and asks for nothing else.
 
 What is on a slide stands in the metadata of the notebook's cells, ``slideshow``, as JupyterLab
-writes it and nbconvert reads it; the template is ``templates/slides.html.j2``.
+writes it and nbconvert reads it; how a slide looks, in ``book/slides.html.j2``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-TEMPLATE = Path(__file__).with_name("templates") / "slides.html.j2"
+TEMPLATE = "book/slides.html.j2"
 
 
 def has_slides(notebook: Path) -> bool:
@@ -18,20 +18,23 @@ def has_slides(notebook: Path) -> bool:
     return any("slideshow" in cell["metadata"] for cell in cells)
 
 
-def write(executed: Path, page: str, folder: Path) -> Path:
-    """Write the slides of an executed notebook, ``NAME.slides.html``, and return the file.
+def write(executed: Path, name: str, root: Path, html: Path) -> Path:
+    """Write the slides of an executed notebook, ``_static/NAME.slides.html``, and return the file.
 
     Parameters
     ----------
     executed : Path
-    page : str
-        The page of the book that it is, seen from ``folder``: links on slides are relative to it.
-    folder : Path
+    name : str
+        The document that it is; links on slides are relative to its page.
+    root : Path
+        The project, with :data:`TEMPLATE`.
+    html : Path
+        The book, whose scripts and styles are in ``_static``.
     """
     from nbconvert.exporters import HTMLExporter  # takes a second, and few pages have slides
 
-    exporter = HTMLExporter(template_name="basic", template_file=str(TEMPLATE))  # type: ignore[no-untyped-call]
-    text, _ = exporter.from_filename(str(executed), {"base": page})
-    goal = folder / f"{Path(page).name}.slides.html"
+    exporter = HTMLExporter(template_name="basic", template_file=str(root / TEMPLATE))  # type: ignore[no-untyped-call]
+    text, _ = exporter.from_filename(str(executed), {"base": f"../{name}.html"})
+    goal = html / "_static" / f"{Path(name).name}.slides.html"
     goal.write_text(text, "utf-8")
     return goal

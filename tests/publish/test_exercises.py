@@ -90,7 +90,8 @@ def talk(folder: Path) -> Path:
         drawn | {"execution_count": 1},
     )
     assert slides.has_slides(notebook)
-    return slides.write(notebook, "../notebooks/talk", folder)
+    (folder / "_static").mkdir()
+    return slides.write(notebook, "notebooks/talk", project_root(), folder)
 
 
 def test_slides_hold_what_their_cells_say(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_slides_hold_what_their_cells_say(tmp_path: Path) -> None:
     assert "A talk" in first.get_text() and "Hidden" not in page.get_text()
     assert "draw()" not in page.get_text()
     assert [link["href"] for link in second.select("a:not(.anchor-link)")] == ["01_a.html"]
-    assert page.base is not None and page.base["href"] == "../notebooks/talk"
+    assert page.base is not None and page.base["href"] == "../notebooks/talk.html"
     (image,) = second.select("figure img")
     assert image["alt"] == "A dot." and "It is <small>." in second.get_text()
 
