@@ -139,7 +139,7 @@ def _short_folder() -> str:
 
 
 def _tidy(path: Path) -> None:
-    """Take out what says where and when it ran, and fold the cell that papermill added.
+    """Take out what says where and when it ran, and fold (or hide) the cell that papermill added.
 
     How long it took stays, as ``dualdiff.seconds`` of the notebook's metadata.
     """
@@ -148,10 +148,12 @@ def _tidy(path: Path) -> None:
     known = notebook.metadata.pop("papermill", {})
     if known.get("duration") is not None:
         notebook.metadata["dualdiff"] = {"seconds": round(known["duration"], 1)}
+    tags: list[str] = []
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        if INJECTED in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("hide-input")
+        before, tags = tags, cell.metadata.get("tags", [])
+        if INJECTED in tags:  # no page shows it where it does not show the parameters
+            tags.append("remove-cell" if "remove-cell" in before else "hide-input")
     nbformat.write(notebook, path)
 
 
