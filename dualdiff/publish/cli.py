@@ -112,6 +112,8 @@ def _init(folder: Path) -> None:
 )
 def _book(profile: str, jobs: int | None, verbose: bool, on_paper: bool) -> None:
     """Execute what has changed and build the HTML book."""
+    import sphinx_external_toc  # noqa: F401 - first: its extra has all that a book needs
+
     from dualdiff.publish import book
 
     root, profile = project_root(), parse("profile", profile)
