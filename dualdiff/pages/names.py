@@ -193,7 +193,7 @@ WORDS = {
     "own": "your rule",
     "n_specialised": "pairs",
     "finetune_epochs": "epochs",
-    "effective_share": "effective sample size",
+    "effective_share": "effective share of the weights",
     "log_weight": "mean log weight",
     "energy_distance_gain": "energy distance gained",
     "accuracy_gain": "accuracy gained",
