@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,16 +24,15 @@ PARTS = {"judge": 598, "models": 899, "test": 300}  # who learns from an image: 
 Pictures = tuple[Tensor, Tensor]  # images [n, 64] from -1 (paper) to 1 (ink), classes [n]
 
 
-@lru_cache(maxsize=1)
-def _shuffled() -> Pictures:
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    order = torch.randperm(len(found.data), generator=stream(0, "digits"))
-    images = torch.from_numpy(found.data).float() / 8 - 1
-    return images[order], torch.from_numpy(found.target).long()[order]
+def _places(part: str, sizes: Mapping[str, int], label: str) -> Tensor:
+    """Which of all things are of a part, at random, always the same ones."""
+    if part not in sizes:
+        raise ValueError(f"part must be one of {', '.join(sizes)}, not {part!r}")
+    order = torch.randperm(sum(sizes.values()), generator=stream(0, label))
+    return order.split([*sizes.values()])[[*sizes].index(part)]
 
 
+@lru_cache(maxsize=3)
 def digits(part: str) -> Pictures:
     """The images of a part of :data:`PARTS`, always the same ones, in random order: scikit-learn's
     1,797, of 43 people.
@@ -47,10 +46,11 @@ def digits(part: str) -> Pictures:
     -----
     Alpaydin and Kaynak (1998), "Cascading classifiers".
     """
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    cut = (whole.split([*PARTS.values()])[[*PARTS].index(part)] for whole in _shuffled())
-    return next(cut), next(cut)
+    from sklearn.datasets import load_digits
+
+    found, places = load_digits(), _places(part, PARTS, "digits")
+    images = torch.from_numpy(found.data).float() / 8 - 1
+    return images[places], torch.from_numpy(found.target).long()[places]
 
 
 def checked(images: Tensor, labels: Tensor | None = None, side: int = SIDE) -> Tensor:
@@ -119,12 +119,8 @@ def inverted(images: Tensor) -> Tensor:
     return -images
 
 
-# Styles that a concept of few images may have.
-CONCEPTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "slanted": slanted,
-    "bold": bold,
-    "inverted": inverted,
-}
+CONCEPTS = {"slanted": slanted, "bold": bold, "inverted": inverted}
+"""Styles that a concept of few images may have."""
 
 
 def one_hot(labels: Tensor) -> Tensor:
@@ -143,6 +139,7 @@ FACES = (
     *(f"STIXGeneral{face}" for face in ("", "Bol", "Italic", "BolIta")),
 )
 LEAST = 12  # faces that a character must have
+NOWHERE = torch.full((GLYPH**2,), math.nan)  # a character that a face does not have
 # Characters that the encoder and the judge learn from, and that nobody learns from; models learn
 # from all others.
 CHARACTERS = {"encoder": 300, "judge": 300, "test": 100}
@@ -163,18 +160,23 @@ class Glyphs:
         return self.images[character, face], character
 
 
-def _drawn(font: FT2Font, code: int) -> Tensor | None:
-    """A character in the middle of the square, if it has ink and fits."""
+def _centred(ink: Tensor) -> Tensor:
+    """Ink ``[h, w]`` from 0 to 255 in the middle of a square of paper, ``[256]``."""
+    free = [GLYPH - size for size in ink.shape]
+    sides = [side for f in reversed(free) for side in (f // 2, f - f // 2)]
+    return (functional.pad(ink, sides) / 127.5 - 1).flatten()
+
+
+def _drawn(font: FT2Font, code: int) -> Tensor:
+    """A character in the middle of the square; what has no ink or does not fit is not there."""
     font.set_text(chr(code))
     font.draw_glyphs_to_bitmap(antialiased=True)
     drawn = torch.from_numpy(np.array(font.get_image(), dtype="float32"))
     rows, columns = drawn.nonzero(as_tuple=True)
     if not len(rows):
-        return None
+        return NOWHERE
     ink = drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    free = [GLYPH - size for size in ink.shape]
-    sides = [side for f in reversed(free) for side in (f // 2, f - f // 2)]
-    return (functional.pad(ink, sides) / 127.5 - 1).flatten() if min(free) >= 0 else None
+    return _centred(ink) if max(ink.shape) <= GLYPH else NOWHERE
 
 
 @lru_cache(maxsize=1)
@@ -185,21 +187,16 @@ def _all() -> Glyphs:
         font.set_size(POINTS, 72)
     maps = [set(font.get_charmap()) for font in fonts]
     often = [code for code in set.union(*maps) if sum(code in m for m in maps) >= LEAST]
-    codes = sorted(code for code in often if not unicodedata.combining(chr(code)))
-    found, images, seen = "", list[Tensor](), set[bytes]()
-    for code in codes:
-        faces = [_drawn(f, code) if code in m else None for f, m in zip(fonts, maps, strict=True)]
-        drawn = [face for face in faces if face is not None]
-        # Greek and Cyrillic letters that look like Latin ones are no classes of their own.
-        looks = drawn[0].numpy().tobytes() if drawn else b""
-        if len(drawn) < LEAST or looks in seen:
-            continue
-        seen.add(looks)
-        found += chr(code)
-        empty = torch.full((GLYPH**2,), float("nan"))
-        images.append(torch.stack([empty if face is None else face for face in faces]))
-    stacked = torch.stack(images)
-    return Glyphs(found, stacked.nan_to_num(-1.0), ~stacked[..., 0].isnan())
+    found = dict[bytes, tuple[str, Tensor]]()
+    for code in sorted(code for code in often if not unicodedata.combining(chr(code))):
+        own = [_drawn(f, code) if code in m else NOWHERE for f, m in zip(fonts, maps, strict=True)]
+        drawn = [face for face in own if face is not NOWHERE]
+        if len(drawn) >= LEAST:
+            # Greek and Cyrillic letters that look like Latin ones are no classes of their own.
+            found.setdefault(drawn[0].numpy().tobytes(), (chr(code), torch.stack(own)))
+    characters, rows = zip(*found.values(), strict=True)
+    images = torch.stack(rows)
+    return Glyphs("".join(characters), images.nan_to_num(-1.0), ~images[..., 0].isnan())
 
 
 @lru_cache(maxsize=4)
@@ -211,12 +208,9 @@ def glyphs(part: str) -> Glyphs:
     ValueError
         For no part of :data:`CHARACTERS` and no ``models``.
     """
-    if part not in (*CHARACTERS, "models"):
-        raise ValueError(f"part must be one of {', '.join(CHARACTERS)}, models, not {part!r}")
     everything = _all()
-    order = torch.randperm(len(everything.characters), generator=stream(0, "glyphs"))
-    cut = order.split([*CHARACTERS.values(), len(order) - sum(CHARACTERS.values())])
-    index = dict(zip((*CHARACTERS, "models"), cut, strict=True))[part].sort().values
+    models = len(everything.characters) - sum(CHARACTERS.values())
+    index = _places(part, CHARACTERS | {"models": models}, "glyphs").sort().values
     characters = "".join(everything.characters[int(k)] for k in index)
     return Glyphs(characters, everything.images[index], everything.there[index])
 
@@ -240,6 +234,4 @@ def opened(path: str | Path) -> Tensor:
     if (box := ink.getbbox()) is None:
         raise ValueError(f"{path} has no ink: all of it is white")
     fitted = ImageOps.contain(ink.crop(box), (POINTS, POINTS))
-    whole = Image.new("L", (GLYPH, GLYPH))
-    whole.paste(fitted, ((GLYPH - fitted.width) // 2, (GLYPH - fitted.height) // 2))
-    return torch.from_numpy(np.asarray(whole, "float32") / 127.5 - 1).flatten()
+    return _centred(torch.from_numpy(np.array(fitted, "float32")))

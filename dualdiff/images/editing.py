@@ -12,11 +12,10 @@ from torch import Tensor
 from dualdiff.denoisers import Denoiser
 from dualdiff.energy import Energy, Observation, twisted
 from dualdiff.experiments.aggregate import interpolate
-from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores, known
+from dualdiff.experiments.trial import known
 from dualdiff.images.data import CLASSES, SIDE, digits, one_hot
-from dualdiff.images.judge import judged, read_digits, share
-from dualdiff.images.members import PICTURES, Digits, ImageTrial, sized
+from dualdiff.images.judge import Scored, judged, read_digits, share
+from dualdiff.images.members import PICTURES, Digits, ImageTrial, PictureNetworks, sized
 from dualdiff.images.study import SIZES as STUDY
 from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream
@@ -32,6 +31,7 @@ INPAINTED = ("replaced", "repaint", "guided", "twisted")
 LOWER = torch.arange(SIDE**2) >= SIDE**2 // 2  # the half that is filled in
 STD = 0.06  # of known pixels for an energy: half a level of grey
 GROUP = 20  # particles of twisted SMC
+WHOLE = ("fresh", "between", "mixed", "other")
 FROM = (10, 20, 40, 60, 80, 99)
 STEPS = (5, 10, 20, 50, 100)
 ROUNDS = (0, 1, 3)  # corrections of a step of inversion
@@ -166,7 +166,7 @@ def _rms(differences: Tensor) -> Estimate:
     return known(float(differences.square().mean().sqrt()))
 
 
-def measured(images: Tensor, asked: Tensor, true: Tensor, part: Tensor) -> dict[str, Estimate]:
+def measured(images: Tensor, asked: Tensor, true: Tensor, part: Tensor) -> Scored:
     """Several results ``[n, k, 64]`` for each of n images ``true [n, 64]``, asked for classes.
 
     ``control``, ``precision``, ``recall``, ``frechet`` as of :func:`~dualdiff.images.judge.judged`;
@@ -198,10 +198,7 @@ class EditTrial(ImageTrial):
     world: Digits
     store_kind = "editing"
     recipe = PICTURES
-    ways: ClassVar = {
-        **dict.fromkeys((*INPAINTED, "fresh", "between", "mixed", "other"), 0),
-        **{"noised": 1, "words": 1, "inverted": 2},
-    }
+    ways: ClassVar = (*INPAINTED, *WHOLE, "noised at W", "words at W", "inverted at W, W")
 
     def drawn(self, network: Denoiser, c: Tensor, other: Tensor, true: Tensor) -> Tensor:
         """Results ``[n, k, 64]`` at conditions, and those of other classes, for images."""
@@ -212,9 +209,8 @@ class EditTrial(ImageTrial):
             found = inpaint(network, told, rows, LOWER, source, repeats=repeats)
             return found.unflatten(0, (-1, EACH))
         if method in ("guided", "twisted"):
-            return torch.cat(
-                [self.observed(network, *one, source) for one in zip(c, true, strict=True)]
-            )
+            pairs = zip(c, true, strict=True)
+            return torch.cat([self.observed(network, *one, source) for one in pairs])
         if method in ("fresh", "other", "noised"):
             start, step = (true, int(numbers[0])) if numbers else (None, None)
             told = other if method == "other" else c
@@ -231,39 +227,36 @@ class EditTrial(ImageTrial):
         middle = interpolate(noise, noise.roll(1, 0), 0.5, "spherical")
         return decoded(network, (c + c.roll(1, 0)) / 2, middle)[:, None]
 
-    def observed(
-        self, network: Denoiser, c: Tensor, true: Tensor, source: torch.Generator
-    ) -> Tensor:
+    def observed(self, prior: Denoiser, c: Tensor, true: Tensor, source: torch.Generator) -> Tensor:
         """Results ``[1, k, 64]`` for one image whose upper half is an observation."""
         upper = torch.eye(SIDE**2)[~LOWER]
-        rule = Energy(network, Observation(network.process, upper, true[~LOWER], STD))
+        rule = Energy(prior, Observation(prior.process, upper, true[~LOWER], STD))
         if self.configuration == "guided":
             return sample(rule, c[None], source, draws=EACH)
         how = Resampling(GROUP)
         return twisted(rule, c[None], source, resampling=how, draws=EACH * GROUP, keep=1).samples
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: PictureNetworks) -> dict[str, Scored]:
         """:func:`measured` for networks told the class (``told``) and not (``untold``); ``ends``,
         the share read as one of both ends."""
-        n, found = self.profile.conditions, dict[tuple[str, str], Estimate]()
+        n, found, method = self.profile.conditions, dict[str, Scored](), self.parts()[0]
         true, labels = (part[:n] for part in digits("test"))
-        method, network = self.parts()[0], self.networks(store, quiet).general.network
         other = (labels + 1 + torch.arange(n) % (CLASSES - 1)) % CLASSES
-        moved, pairs = method in ("words", "other"), method in ("between", "mixed")
+        asked = other if method in ("words", "other") else labels
         part = LOWER if method in INPAINTED else LOWER | True
         for target, classes in (("told", labels), ("untold", torch.full_like(labels, -1))):
-            images = self.drawn(network, one_hot(classes), one_hot(other), true)
-            own = measured(images, other if moved else labels, true, part)
-            if pairs:
+            network, c = networks.general.network, one_hot(classes)
+            images = self.drawn(network, c, one_hot(other), true)
+            found[target] = measured(images, asked, true, part)
+            if method in ("between", "mixed"):
                 two, read = torch.stack([labels, labels.roll(1)]), read_digits(images[:, 0])
-                own["ends"] = share((two == read).any(0)[two[0] != two[1]])
-            found |= {(target, name): e for name, e in own.items()}
+                found[target]["ends"] = share((two == read).any(0)[two[0] != two[1]])
         return found
 
 
 def edit_trials(profile: str, seed: int) -> list[EditTrial]:
     """Every way to edit over its numbers."""
-    size, ways = sized(SIZES, profile), [*INPAINTED, "fresh", "between", "mixed", "other"]
+    size, ways = sized(SIZES, profile), [*INPAINTED, *WHOLE]
     ways += [f"noised at {t}" for t in FROM] + [f"words at {s:g}" for s in MOVED]
     ways += [f"inverted at {n}, {r}" for n in STEPS for r in ROUNDS]
     seeds = range(seed, seed + size.seeds)

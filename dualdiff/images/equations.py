@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,11 +15,8 @@ from torch.nn.functional import pad
 from dualdiff.denoisers import Denoiser
 from dualdiff.energy import Energy, LogDensity, Observation, twisted
 from dualdiff.experiments.members import Rows
-from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores
-from dualdiff.images.judge import Space
-from dualdiff.images.members import PICTURES, ImageTrial, sized
-from dualdiff.metrics import Estimate
+from dualdiff.images import members
+from dualdiff.images.judge import Scored, Space, averaged
 from dualdiff.process import Process, transition
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
@@ -76,11 +74,16 @@ def solved(a: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(found)).to(a)
 
 
+def centred(covariance: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draws ``[n, d]`` of the Gaussian with mean 0 and a covariance ``[d, d]``."""
+    variances, basis = torch.linalg.eigh(covariance)
+    z = torch.randn(n, len(covariance), generator=generator, dtype=torch.float64)
+    return z @ (basis * variances.clamp(min=0).sqrt()).T
+
+
 def drawn(n: int, generator: torch.Generator) -> Tensor:
     """Logarithms of coefficients and their solutions, side by side, ``[n, 512]``."""
-    variances, basis = torch.linalg.eigh(prior())
-    root = basis * variances.clamp(min=0).sqrt()
-    z = torch.randn(n, CELLS, generator=generator, dtype=torch.float64) @ root.T
+    z = centred(prior(), n, generator)
     return torch.cat([z, solved(z.exp()).log()], 1).float()
 
 
@@ -169,6 +172,7 @@ class Case(NamedTuple):
     values: Tensor
 
 
+FIELD = {"coefficient": slice(0, CELLS), "solution": slice(CELLS, 2 * CELLS)}
 PROBLEMS = {"forward": (0, CELLS), "inverse": (CELLS, 2 * CELLS), "both": (0, 2 * CELLS)}
 
 
@@ -181,17 +185,8 @@ def case(problem: str, observed: int, number: int, seed: int) -> Case:
     return Case(fields, cells, fields[cells] + STD * torch.randn(observed, generator=source))
 
 
-FIELDS = replace(
-    PICTURES,
-    name="fields",
-    general_batch=256,
-    architecture=replace(PICTURES.architecture, width=384),
-    optimisation=replace(PICTURES.optimisation, learning_rate=3e-3),
-)
-PROFILED = (
-    *("n_general", "general_epochs", "n_specialised", "specialised_epochs"),
-    *("conditions", "seeds"),
-)
+FIELDS = replace(members.GLYPHS, name="fields")
+PROFILED = "n_general general_epochs n_specialised specialised_epochs conditions seeds".split()
 SIZES = {
     "smoke": dict(zip(PROFILED, (500, 1, 100, 1, 2, 1), strict=True)),
     "quick": dict(zip(PROFILED, (20_000, 20, 500, 400, 10, 1), strict=True)),
@@ -201,10 +196,11 @@ DRAWS, GROUP = 50, 200
 WEIGHTS = (4.0, 16.0, 64.0)  # of the equation
 FACTORS = (0.3, 1.0)  # of the normalised step
 OBSERVED = (4, 8, 16, 32, 64)
+BEFORE = {"residual": "data", "smc_residual": "smc", "few_residual": "few"}  # without the equation
 
 
 @dataclass(frozen=True)
-class Fields:
+class Fields(members.Pictures):
     """Coefficients with their solutions as what a network is trained on, told nothing; of new ones
     ``observed`` cells are seen, of what ``problem`` says (:data:`PROBLEMS`)."""
 
@@ -218,24 +214,15 @@ class Fields:
                 f"not {self.problem!r} and {self.observed}"
             )
 
-    dc: ClassVar[int] = 0
-    rank: ClassVar[int] = 1
-
     @property
     def name(self) -> str:
         """Column ``scenario``."""
         return f"{self.problem}, {self.observed} observed"
 
     @property
-    def roots(self) -> tuple[type, ...]:
-        """Classes whose code decides the rows."""
-        return (Fields,)
-
-    @property
-    def units(self) -> tuple[Tensor, Tensor, Tensor]:
-        """No offset, one unit for all components, and what each varies by."""
-        spread = space().spread
-        return torch.zeros(KEPT), spread.square().mean().sqrt().expand(KEPT).clone(), spread
+    def units(self) -> members.Units:
+        """Of components."""
+        return members.one_unit(space().spread)
 
     def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
         """Components of n draws, and no conditions; of 'specialised' few ones."""
@@ -271,13 +258,11 @@ def conditioned(
     noise = STD**2 * torch.eye(len(one.cells), dtype=torch.float64)
     gain = torch.linalg.solve(covariance[one.cells][:, one.cells] + noise, covariance[one.cells]).T
     left = covariance - gain @ covariance[one.cells]
-    variances, basis = torch.linalg.eigh((left + left.T) / 2)
-    z = torch.randn(n, len(mean), generator=generator, dtype=torch.float64)
     known = mean + gain @ (one.values.double() - mean[one.cells])
-    return known + z @ (basis * variances.clamp(min=0).sqrt()).T
+    return known + centred((left + left.T) / 2, n, generator)
 
 
-class EquationTrial(ImageTrial):
+class EquationTrial(members.ImageTrial):
     """Fields of which few cells are observed, drawn in one way and compared with the true ones.
 
     ``kriging``: the Gaussian with the moments of both fields. ``exact``: the posterior
@@ -290,10 +275,10 @@ class EquationTrial(ImageTrial):
     world: Fields
     store_kind = "equations"
     recipe = FIELDS
-    ways: ClassVar = {
-        **dict.fromkeys(("kriging", "exact", "data", "identity", "smc", "few"), 0),
-        **dict.fromkeys(("normalised", "residual", "smc_residual", "few_residual"), 1),
-    }
+    ways: ClassVar = (
+        *("kriging", "exact", "data", "identity", "smc", "few"),
+        *(f"{way} at W" for way in ("normalised", *BEFORE)),
+    )
 
     def drawn(self, network: Denoiser, one: Case, source: torch.Generator) -> Tensor:
         """Fields ``[50, 512]`` in logarithms."""
@@ -317,65 +302,57 @@ class EquationTrial(ImageTrial):
             return decoded(twisted(rule, c, source, resampling=groups, keep=DRAWS).samples[0])
         return decoded(sample(rule, c, source, draws=DRAWS)[0])
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: members.PictureNetworks) -> dict[str, Scored]:
         """Means over cases, with intervals: ``relative`` error of the draws' mean (1: the mean
         field), ``coverage`` of their central 90 % and their ``spread``, of both fields; size of the
         ``residual`` of a draw; and, with the equation, what it changes (``gain``)."""
-        networks, (method, _) = self.networks(store, quiet), self.parts()
+        method, _ = self.parts()
         if method == "exact" and self.world.problem != "forward":
             raise ValueError("exact is for problem forward only")
         few = method.startswith("few")
         network = (networks.specialised() if few else networks.general).network
-        found = list[dict[tuple[str, str], float]]()
+        rows = list[dict[str, dict[str, float]]]()
         for k in range(self.profile.conditions):
             one = case(self.world.problem, self.world.observed, k, self.seed)
-            scores, *before = (
-                compared(way.drawn(network, one, stream(self.seed, "posterior", k)), one.fields)
-                for way in (self, *self._before())
-            )
-            gains = {
-                (f, "gain"): b[f, "relative"] - scores[f, "relative"] for b in before for f in FIELD
-            }
-            found.append(scores | gains)
-        table = {place: torch.tensor([row[place] for row in found]) for place in found[0]}
-        halves = {k: 1.96 * float(v.std()) / len(v) ** 0.5 for k, v in table.items()}
-        means = {k: float(v.mean()) for k, v in table.items()}
-        return {k: Estimate(m, m - halves[k], m + halves[k]) for k, m in means.items()}
+            rows.append(self.errors(network, one, k))
+            if method in BEFORE:
+                without = replace(self, configuration=BEFORE[method]).errors(network, one, k)
+                for field in FIELD:
+                    gain = without[field]["relative"] - rows[-1][field]["relative"]
+                    rows[-1][field]["gain"] = gain
+        return {
+            t: {m: averaged(torch.tensor([row[t][m] for row in rows])) for m in own}
+            for t, own in rows[0].items()
+        }
 
-    def _before(self) -> list[EquationTrial]:
-        """The same without the equation."""
-        known = {"residual": "data", "smc_residual": "smc", "few_residual": "few"}
-        method, _ = self.parts()
-        return [replace(self, configuration=known[method])] if method in known else []
+    def errors(self, network: Denoiser, one: Case, k: int) -> dict[str, dict[str, float]]:
+        """What draws for case k score."""
+        draws = self.drawn(network, one, stream(self.seed, "posterior", k))
+        return compared(draws, one.fields)
 
 
-FIELD = {"coefficient": slice(0, CELLS), "solution": slice(CELLS, 2 * CELLS)}
-
-
-def compared(draws: Tensor, true: Tensor) -> dict[tuple[str, str], float]:
-    """What draws ``[n, 512]`` score against the true fields ``[512]``."""
+def compared(draws: Tensor, true: Tensor) -> dict[str, dict[str, float]]:
+    """What draws ``[n, 512]`` score against the true fields ``[512]``, by target and metric."""
     low, high = draws.quantile(torch.tensor([0.05, 0.95]), 0)
     inside, mean = ((true >= low) & (true <= high)).float(), moments()[0].float()
-    found = {("samples", "residual"): float(residual(draws).square().mean(1).sqrt().median())}
+    found = {"samples": {"residual": float(residual(draws).square().mean(1).sqrt().median())}}
     for name, part in FIELD.items():
-        error = (draws.mean(0) - true)[part].norm() / (true - mean)[part].norm()
-        found[name, "relative"] = float(error)
-        found[name, "coverage"] = float(inside[part].mean())
-        found[name, "spread"] = float(draws.std(0)[part].mean())
+        found[name] = {
+            "relative": float((draws.mean(0) - true)[part].norm() / (true - mean)[part].norm()),
+            "coverage": float(inside[part].mean()),
+            "spread": float(draws.std(0)[part].mean()),
+        }
     return found
 
 
 def equation_trials(profile: str, seed: int) -> list[EquationTrial]:
     """All problems over the number of cells; other ways and weights where 16 are observed."""
-    size, found = sized(SIZES, profile), list[EquationTrial]()
+    size, pairs = members.sized(SIZES, profile), list[tuple[Fields, str]]()
     main = ["kriging", "data", "residual at 16", "smc"]
     others = ["identity", *(f"normalised at {z:g}" for z in FACTORS), "smc_residual at 4", "few"]
     others += [f"{way} at {w:g}" for way in ("residual", "few_residual") for w in WEIGHTS]
-    for s in range(seed, seed + size.seeds):
-        for problem in PROBLEMS:
-            for m in OBSERVED:
-                ways = main + others * (m == 16) + ["exact"] * (problem == "forward")
-                found += [
-                    EquationTrial(Fields(problem, m), size, s, w) for w in dict.fromkeys(ways)
-                ]
-    return found
+    for problem, m in product(PROBLEMS, OBSERVED):
+        ways = main + others * (m == 16) + ["exact"] * (problem == "forward")
+        pairs += [(Fields(problem, m), way) for way in dict.fromkeys(ways)]
+    seeds = range(seed, seed + size.seeds)
+    return [EquationTrial(world, size, s, way) for s in seeds for world, way in pairs]

@@ -21,6 +21,8 @@ from dualdiff.randomness import one_thread, stream
 COMPONENTS = 24  # principal components in which clouds of digits are compared
 ROUNDS = 4  # times that a judge sees every image, each time moved a little
 STYLES = ("plain", *CONCEPTS)
+Scored = dict[str, Estimate]
+"""Estimates by metric."""
 
 
 def check_style(style: str) -> None:
@@ -82,9 +84,19 @@ def share(right: Tensor) -> Estimate:
     return Estimate(float(right.double().mean()), float(found.low), float(found.high))
 
 
-def judged(
-    images: Tensor, asked: Tensor, style: str, learned: Tensor, replicates: int = 20
-) -> dict[str, Estimate]:
+def averaged(values: Tensor) -> Estimate:
+    """Mean of numbers ``[n]`` with its 95 % interval, normal."""
+    mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+    return Estimate(mean, mean - half, mean + half)
+
+
+def apart(images: Tensor, labels: Tensor) -> Estimate:
+    """Mean distance of two pictures of one class, with an interval over the classes."""
+    groups = [images[labels == k] for k in labels.unique()]
+    return averaged(torch.stack([torch.pdist(group).mean() for group in groups]))
+
+
+def judged(images: Tensor, asked: Tensor, style: str, learned: Tensor) -> Scored:
     """What samples score that were asked for classes, in a style.
 
     Parameters
@@ -116,8 +128,7 @@ def judged(
     if bool((asked >= 0).all()):
         found["control"] = share(read_digits(images) == asked)
     near = distances(images, learned).amin(1)
-    clouds = components(images), components(test)
-    return found | compared(*clouds, near, replicates)
+    return found | compared(components(images), components(test), near)
 
 
 def distances(images: Tensor, others: Tensor) -> Tensor:
@@ -125,7 +136,7 @@ def distances(images: Tensor, others: Tensor) -> Tensor:
     return torch.cdist(images, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def compared(x: Tensor, z: Tensor, near: Tensor, replicates: int = 20) -> dict[str, Estimate]:
+def compared(x: Tensor, z: Tensor, near: Tensor, replicates: int = 20) -> Scored:
     """Clouds of features: samples ``x [n, k]`` against true ones ``z [m, k]``.
 
     ``precision``, ``recall``, ``frechet``, and ``nearest``, the mean of ``near [n]``, with

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -16,9 +17,9 @@ from dualdiff.experiments.members import LORA_RANK, RECIPES, Networks, Recipe, R
 from dualdiff.experiments.profiles import PROFILES, Profile
 from dualdiff.experiments.store import Store
 from dualdiff.experiments.study import UNUSED
-from dualdiff.experiments.trial import Trial
+from dualdiff.experiments.trial import Scores, Trial
 from dualdiff.images.data import CLASSES, SIDE, digits, one_hot
-from dualdiff.images.judge import check_style, styled
+from dualdiff.images.judge import Scored, check_style, styled
 from dualdiff.lora import add_lora
 from dualdiff.networks import MLP
 from dualdiff.process import Process
@@ -35,10 +36,50 @@ PICTURES = replace(
     architecture=replace(RECIPES["tuned"].architecture, object_frame=False, fourier=0, width=256),
     optimisation=Optimisation("adamw", learning_rate=1e-3, decay="cosine", ema=0.05),
 )
+# Recipe "pictures" with wider layers, for principal components.
+GLYPHS = replace(
+    PICTURES,
+    name="glyphs",
+    general_batch=256,
+    architecture=replace(PICTURES.architecture, width=384),
+    optimisation=replace(PICTURES.optimisation, learning_rate=3e-3),
+)
+
+
+Units = tuple[Tensor, Tensor, Tensor]
+"""Mean and unit of every number, ``[dy]``, and its standard deviation in the data."""
+
+
+class Pictures(Source, Protocol):
+    """A world of pictures, whose numbers are in one unit together: a frozen dataclass that has the
+    names below and those of a :class:`~dualdiff.experiments.members.Source`."""
+
+    rank: int = LORA_RANK
+    """Of low-rank updates."""
+
+    @property
+    def units(self) -> Units:
+        """Of its numbers."""
+
+    @property
+    def dc(self) -> int:
+        """Numbers of a condition."""
+        return 0
+
+    @property
+    def roots(self) -> tuple[type, ...]:
+        """Classes whose code decides the rows."""
+        return (type(self),)
+
+
+def one_unit(spread: Tensor) -> Units:
+    """No offset, one unit for all numbers, and what each of them varies by, ``spread [dy]``."""
+    unit = spread.square().mean().sqrt().expand(len(spread)).clone()
+    return torch.zeros_like(spread), unit, spread
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Pictures):
     """Digits in a style as what networks are trained on: all of them told their class, few of the
     style told a word of its own and no class."""
 
@@ -46,6 +87,8 @@ class Digits:
     told: str = ""
     """``class`` or ``style``: every other general row is in the style, and a network is told the
     class alone, or whether it is (the word 1) or not (-1)."""
+
+    dc = CLASSES + 1
 
     def __post_init__(self) -> None:
         check_style(self.style)
@@ -58,19 +101,11 @@ class Digits:
         return f"digits, {self.style}"
 
     @property
-    def roots(self) -> tuple[type, ...]:
-        """Classes whose code decides the rows."""
-        return (Digits,)
-
-    @property
-    def units(self) -> tuple[Tensor, Tensor, Tensor]:
+    def units(self) -> Units:
         """Mean and standard deviation of all pixels."""
         images, _ = digits("models")
         mean, unit = (part.expand(SIDE**2).clone() for part in (images.mean(), images.std()))
         return mean, unit, unit
-
-    dc: ClassVar[int] = CLASSES + 1
-    rank: ClassVar[int] = LORA_RANK
 
     def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
         """Rows of 'general': images with their classes, again and again until they are n. Of
@@ -97,22 +132,6 @@ class Digits:
         """What these rows depend on, as JSON."""
         style = self.style if which == "specialised" or self.told else "plain"
         return {"digits": style, "told": self.told}
-
-
-class Pictures(Source, Protocol):
-    """Rows of pictures, which are in one unit together."""
-
-    @property
-    def units(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and unit of every number, ``[dy]``, and its standard deviation in the data."""
-
-    @property
-    def dc(self) -> int:
-        """Numbers of a condition."""
-
-    @property
-    def rank(self) -> int:
-        """Of low-rank updates."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +207,7 @@ class ImageTrial(Trial):
     profile : Profile
     seed : int
     configuration : str
-        ``"METHOD"`` or ``"METHOD at W, ..."``: one of :attr:`ways` and as many weights.
+        One of :attr:`ways`, numbers in the place of W.
     """
 
     world: Pictures
@@ -197,7 +216,8 @@ class ImageTrial(Trial):
     configuration: str
 
     recipe: ClassVar[Recipe]
-    ways: ClassVar[Mapping[str, int]]
+    ways: ClassVar[Collection[str]]
+    """``"METHOD"`` or ``"METHOD at W, W"``, with as many W as there are weights."""
 
     def __post_init__(self) -> None:
         self.parts()
@@ -210,15 +230,15 @@ class ImageTrial(Trial):
         ValueError
             For what is no configuration.
         """
-        method, _, numbers = self.configuration.partition(" at ")
+        method, at, numbers = self.configuration.partition(" at ")
         try:
             weights = [float(number) for number in numbers.split(",") if number]
         except ValueError:
             weights = [math.nan]
-        if len(weights) != self.ways.get(method) or not all(map(math.isfinite, weights)):
-            known = [way + " at " * bool(n) + ", ".join("W" * n) for way, n in self.ways.items()]
+        form = method + at + ", ".join("W" * len(weights))
+        if form not in self.ways or not all(map(math.isfinite, weights)):
             raise ValueError(
-                f"configuration must be one of {'; '.join(known)}, not {self.configuration!r}"
+                f"configuration must be one of {'; '.join(self.ways)}, not {self.configuration!r}"
             )
         return method, weights
 
@@ -245,3 +265,12 @@ class ImageTrial(Trial):
     def networks(self, store: Store, quiet: bool = True) -> PictureNetworks:
         """Where its networks come from."""
         return PictureNetworks(self.world, self.recipe, self.profile, self.seed, store, quiet=quiet)
+
+    @abstractmethod
+    def found(self, networks: PictureNetworks) -> Mapping[str, Scored]:
+        """What its samples score, by target and metric."""
+
+    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+        """What is :meth:`found`, with the networks of the store."""
+        found = self.found(self.networks(store, quiet))
+        return {(target, name): e for target, own in found.items() for name, e in own.items()}

@@ -10,34 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.members import ADAPTATIONS, Rows
-from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores
+from dualdiff.images import judge, members
 from dualdiff.images.data import Glyphs, glyphs, jittered
-from dualdiff.images.judge import FEATURES, KEPT, compared, distances, encoder, read, share, space
-from dualdiff.images.members import PICTURES, UNTOLD, ImageTrial, PictureNetworks, sized, towards
-from dualdiff.metrics import Estimate
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
 
-# Recipe "pictures" with wider layers, for principal components.
-GLYPHS = replace(
-    PICTURES,
-    name="glyphs",
-    general_batch=256,
-    architecture=replace(PICTURES.architecture, width=384),
-    optimisation=replace(PICTURES.optimisation, learning_rate=3e-3),
-)
 # Characters of an episode, neighbours in Unicode; copies: both images are one.
 EPISODES = {"copies": 0, "characters": 1, "pages": 3}
-PROFILED = (
-    "n_general",
-    "general_epochs",
-    "conditions",
-    "seeds",
-    "finetune_epochs",
-    "n_specialised",
-)
+PROFILED = "n_general general_epochs conditions seeds finetune_epochs n_specialised".split()
 SIZES = {
     "smoke": dict(zip(PROFILED, (500, 1, 100, 1, 2, 8), strict=True)),
     "quick": dict(zip(PROFILED, (20_000, 20, 1000, 1, 200, 8), strict=True)),
@@ -58,7 +40,7 @@ def pictured(some: Glyphs, character: Tensor, generator: torch.Generator) -> Ten
 
 
 @dataclass(frozen=True)
-class Episodes:
+class Episodes(members.Pictures):
     """Pairs of images of one episode, one to be told by its features and one to be drawn.
 
     Parameters
@@ -78,16 +60,16 @@ class Episodes:
     kind: str
     low: float = -1.0
     high: float = 1.0
-    features: int = FEATURES
+    features: int = judge.FEATURES
     subject: int = -1
     rank: int = 4
 
     def __post_init__(self) -> None:
-        right = -1 <= self.low < self.high <= 1 and 1 <= self.features <= FEATURES
+        right = -1 <= self.low < self.high <= 1 and 1 <= self.features <= judge.FEATURES
         if self.kind not in EPISODES or not right or self.rank < 1:
             raise ValueError(
                 f"kind must be one of {', '.join(EPISODES)}, low and high cosines with low < high, "
-                f"features from 1 to {FEATURES}, and rank at least 1, not {self}"
+                f"features from 1 to {judge.FEATURES}, and rank at least 1, not {self}"
             )
 
     @property
@@ -96,25 +78,19 @@ class Episodes:
         if self.subject >= 0:
             return f"subject {glyphs('test').characters[self.subject]}, rank {self.rank}"
         pairs = f"{self.kind}, cosine {self.low:g} to {self.high:g}"
-        return pairs + f", {self.features} features" * (self.features < FEATURES)
+        return pairs + f", {self.features} features" * (self.features < judge.FEATURES)
+
+    dc = judge.FEATURES + 1
 
     @property
-    def roots(self) -> tuple[type, ...]:
-        """Classes whose code decides the rows."""
-        return (Episodes,)
-
-    @property
-    def units(self) -> tuple[Tensor, Tensor, Tensor]:
-        """No offset, one unit for all components, and what each varies by."""
-        spread = space().spread
-        return torch.zeros(KEPT), spread.square().mean().sqrt().expand(KEPT).clone(), spread
-
-    dc: ClassVar[int] = FEATURES + 1
+    def units(self) -> members.Units:
+        """Of components."""
+        return members.one_unit(judge.space().spread)
 
     def condition(self, images: Tensor) -> Tensor:
         """What a network is told of images ``[n, 256]``: ``[n, 33]``."""
         told = torch.zeros(len(images), self.dc)
-        told[:, : self.features] = encoder("encoder")(images)[:, : self.features]
+        told[:, : self.features] = judge.encoder("encoder")(images)[:, : self.features]
         return told
 
     def pairs(self, which: str, n: int, generator: torch.Generator) -> Rows:
@@ -124,11 +100,11 @@ class Episodes:
             subject = torch.full((n,), self.subject)
             word = torch.zeros(n, self.dc)
             word[:, -1] = 1
-            return space().encode(pictured(glyphs("test"), subject, generator)), word
+            return judge.space().encode(pictured(glyphs("test"), subject, generator)), word
         some, found, told = glyphs("models"), list[Tensor](), list[Tensor]()
         for _ in range(100):
             of, drawn = self._two(some, n, generator)
-            seen = encoder("encoder")
+            seen = judge.encoder("encoder")
             alike = cosine_similarity(seen(of), seen(drawn))
             kept = (alike >= self.low) & ((alike <= self.high) | (self.high == 1))
             found.append(drawn[kept])
@@ -137,9 +113,9 @@ class Episodes:
                 break
         else:
             raise ValueError(f"too few pairs of {self.name}: {sum(map(len, found))} of {n}")
-        known = torch.rand(n, 1, generator=generator, dtype=torch.float32) >= UNTOLD
+        known = torch.rand(n, 1, generator=generator, dtype=torch.float32) >= members.UNTOLD
         condition = self.condition(torch.cat(told)[:n]) * known
-        return space().encode(torch.cat(found)[:n]), condition
+        return judge.space().encode(torch.cat(found)[:n]), condition
 
     def _two(self, some: Glyphs, n: int, generator: torch.Generator) -> Rows:
         """Two images ``[n, 256]`` of each of n episodes."""
@@ -158,7 +134,7 @@ class Episodes:
         return pairs if which == "general" else {"subject": self.subject, "rank": self.rank}
 
 
-class ShotTrial(ImageTrial):
+class ShotTrial(members.ImageTrial):
     """Ten samples from one image of each test character, which no network has seen.
 
     ``"told at W"``: the network untold, and W times the direction to the told image. ``truth``:
@@ -167,8 +143,8 @@ class ShotTrial(ImageTrial):
 
     world: Episodes
     store_kind = "shots"
-    recipe = GLYPHS
-    ways: ClassVar = {"told": 1, "truth": 0}
+    recipe = members.GLYPHS
+    ways: ClassVar[tuple[str, ...]] = ("told at W", "truth")
 
     def shown(self) -> tuple[Tensor, Tensor]:
         """Images ``[n, 256]`` that are told, ten times the same, and their characters ``[n]``."""
@@ -177,34 +153,28 @@ class ShotTrial(ImageTrial):
         images = pictured(some, asked, source)
         return images.repeat_interleave(PER_CONTEXT, 0), asked.repeat_interleave(PER_CONTEXT)
 
-    def drawn(self, networks: PictureNetworks, c: Tensor) -> Tensor:
-        """Images ``[n, 256]`` at conditions; the same noise whatever the configuration."""
-        rule = towards(networks.general.network, *self.parts()[1])
-        return space().decode(sample(rule, c, stream(self.seed, "glyphs")).squeeze(1))
+    def drawn(self, network: Denoiser, c: Tensor, source: torch.Generator) -> Tensor:
+        """Images ``[n, 256]`` at conditions."""
+        rule = members.towards(network, *self.parts()[1])
+        return judge.space().decode(sample(rule, c, source).squeeze(1))
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: members.PictureNetworks) -> dict[str, judge.Scored]:
         """What is read, how far samples are from those of unseen characters, from the image told
         (``nearest``) and from one another (``variety``)."""
         told, asked = self.shown()
         if self.configuration == "truth":
             images = pictured(glyphs("test"), asked, stream(self.seed, "truth"))
         else:
-            images = self.drawn(self.networks(store, quiet), self.world.condition(told))
-        found = self.judged(images, glyphs("test").listed()[0], (images - told).norm(dim=1), asked)
-        groups = images.unflatten(0, (-1, PER_CONTEXT))
-        apart = torch.stack([torch.pdist(group).mean() for group in groups])
-        half = 1.96 * float(apart.std()) / len(apart) ** 0.5
-        found["variety"] = Estimate(m := float(apart.mean()), m - half, m + half)
-        return {("samples", name): score for name, score in found.items()}
+            c, source = self.world.condition(told), stream(self.seed, "glyphs")
+            images = self.drawn(networks.general.network, c, source)
+        found = self.judged(images, glyphs("test").listed()[0], (images - told).norm(dim=1))
+        read = judge.share(judge.read(images) == asked)
+        return {"samples": found | {"control": read, "variety": judge.apart(images, asked)}}
 
-    def judged(
-        self, images: Tensor, true: Tensor, near: Tensor, asked: Tensor | None = None
-    ) -> dict[str, Estimate]:
-        """Samples against true images, moved, and whether they are read as asked."""
-        true = jittered(true, stream(self.seed, "true glyphs"))
-        seen = encoder("judge")
-        found = compared(seen(images), seen(true), near)
-        return found if asked is None else found | {"control": share(read(images) == asked)}
+    def judged(self, images: Tensor, true: Tensor, near: Tensor) -> judge.Scored:
+        """Samples against true images, moved."""
+        true, seen = jittered(true, stream(self.seed, "true glyphs")), judge.encoder("judge")
+        return judge.compared(seen(images), seen(true), near)
 
 
 class SubjectTrial(ShotTrial):
@@ -215,34 +185,33 @@ class SubjectTrial(ShotTrial):
     """
 
     store_kind = "subjects"
-    ways: ClassVar = {"context": 1, **dict.fromkeys(ADAPTATIONS, 0)}
+    ways: ClassVar = ("context at W", *ADAPTATIONS)
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: members.PictureNetworks) -> dict[str, judge.Scored]:
         """``subject``: samples told of it against other images of it. ``untold``: samples told
         nothing against all unseen characters: what is left of the general model."""
-        networks, (method, weights) = self.networks(store, quiet), self.parts()
-        y, c = networks.rows("specialised")
-        shown, source = space().decode(y), stream(self.seed, "glyphs")
-        one = (networks.general if method == "context" else networks.specialised(method)).network
+        (method, _), (y, c) = self.parts(), networks.rows("specialised")
+        shown, source = judge.space().decode(y), stream(self.seed, "glyphs")
+        one = (networks.specialised(method) if method in ADAPTATIONS else networks.general).network
         if method == "context":
             c = self.world.condition(shown).mean(0, keepdim=True)
-        scores, test, n = dict[tuple[str, str], Estimate](), glyphs("test"), self.profile.conditions
-        subject = torch.full((n // 5,), self.world.subject)
+        test, n, found = glyphs("test"), self.profile.conditions, dict[str, judge.Scored]()
         others = test.images[self.world.subject][test.there[self.world.subject]]
-        for target, told, true, asked in (
-            ("subject", c[:1].expand(n // 5, -1), others.repeat(20, 1), subject),
-            ("untold", torch.zeros(n, self.world.dc), test.listed()[0], None),
+        for target, told, true in (
+            ("subject", c[:1].expand(n // 5, -1), others.repeat(20, 1)),
+            ("untold", torch.zeros(n, self.world.dc), test.listed()[0]),
         ):
-            rule = towards(one, *weights)
-            images = space().decode(sample(rule, told, source).squeeze(1))
-            found = self.judged(images, true, distances(images, shown).amin(1), asked)
-            scores |= {(target, name): score for name, score in found.items()}
-        return scores
+            images = self.drawn(one, told, source)
+            found[target] = self.judged(images, true, judge.distances(images, shown).amin(1))
+            if target == "subject":
+                read = judge.read(images) == self.world.subject
+                found[target]["control"] = judge.share(read)
+        return found
 
 
 def shot_trials(profile: str, seed: int) -> list[ShotTrial]:
     """Kinds of episodes, thresholds and features over guidance, and real images."""
-    size = sized(SIZES, profile)
+    size = members.sized(SIZES, profile)
     worlds = [Episodes(kind) for kind in EPISODES]
     worlds += [Episodes("pages", *pair) for pair in product(LOW, HIGH) if pair != (-1.0, 1.0)]
     worlds.append(Episodes("characters", features=8))
@@ -253,7 +222,7 @@ def shot_trials(profile: str, seed: int) -> list[ShotTrial]:
 
 def subject_trials(profile: str, seed: int) -> list[SubjectTrial]:
     """Some subjects of every seed over shots and methods, low-rank updates of all ranks."""
-    size, found = sized(SIZES, profile), list[SubjectTrial]()
+    size, found = members.sized(SIZES, profile), list[SubjectTrial]()
     ways = ["finetuned", "replay", "generated", "context at 1", "context at 2"]
     for s in range(seed, seed + size.seeds):
         for subject, shots in product(SUBJECTS[s % 3], SHOTS):

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dualdiff.experiments.members import LORA_RANK, Rows
+from dualdiff.experiments.members import Rows
 from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores, known
+from dualdiff.experiments.trial import known
+from dualdiff.images import judge, members
 from dualdiff.images.autoencoder import Autoencoder, autoencoder, fresh
 from dualdiff.images.data import GLYPH
-from dualdiff.images.judge import KEPT, Space, compared, encoder, space
-from dualdiff.images.members import ImageTrial, PictureNetworks, sized
-from dualdiff.images.shots import GLYPHS, PROFILED
-from dualdiff.metrics import Estimate
+from dualdiff.images.shots import PROFILED
 from dualdiff.process import spread
 from dualdiff.randomness import one_thread, stream
 from dualdiff.samplers import sample
@@ -35,15 +33,16 @@ NUMBERS = {"learned": (8, 16, 32, 64), "components": (8, 16, 32, 64, 96), "pixel
 WIDTHS = {("learned", 16): (96, 192), ("components", 64): (96, 192), ("pixels", 256): (192, 768)}
 SIDES = (4, 8, 16)
 # Recipe of glyphs with narrower layers: a cascade is many networks.
-STAGES = replace(GLYPHS, name="stages", architecture=replace(GLYPHS.architecture, width=256))
+NARROW = replace(members.GLYPHS.architecture, width=256)
+STAGES = replace(members.GLYPHS, name="stages", architecture=NARROW)
 STRENGTHS = {"noise": (0.0, 0.1, 0.2, 0.4, 0.6, 0.8), "blur": (0.4, 0.7, 1.0, 1.5)}
 
 
-def against(images: Tensor, seed: int, part: str = "models") -> dict[str, Estimate]:
+def against(images: Tensor, seed: int, part: str = "models") -> judge.Scored:
     """``frechet``, ``precision`` and ``recall`` of images ``[n, 256]`` in the judge's features,
     against as many fresh pictures of a part."""
-    seen, true = encoder("judge"), fresh(len(images), stream(seed, "true", part), part)
-    found = compared(seen(images), seen(true), torch.zeros(len(images)), 10)
+    seen, true = judge.encoder("judge"), fresh(len(images), stream(seed, "true", part), part)
+    found = judge.compared(seen(images), seen(true), torch.zeros(len(images)), 10)
     return {name: found[name] for name in ("frechet", "precision", "recall")}
 
 
@@ -64,25 +63,24 @@ def blurred(images: Tensor, deviation: float) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def frame(side: int, rotated: bool = True) -> Space:
+def frame(side: int, rotated: bool = True) -> judge.Space:
     """Principal components of the models' characters at a side, all of them below 16; or pixels."""
     if rotated and side == GLYPH:
-        return space()
+        return judge.space()
     images = pooled(fresh(5000, stream(0, "frames")), side)
     mean = images.mean(0)
     if not rotated:
-        return Space(mean, torch.eye(side**2), spread(images))
+        return judge.Space(mean, torch.eye(side**2), spread(images))
     with one_thread():
         _, size, basis = torch.linalg.svd(images - mean, full_matrices=False)
-    return Space(mean, basis, size / len(images) ** 0.5)
+    return judge.Space(mean, basis, size / len(images) ** 0.5)
 
 
 @dataclass(frozen=True)
-class Characters:
+class Characters(members.Pictures):
     """The models' characters as numbers of a space, told nothing."""
 
     side: ClassVar[int] = GLYPH
-    rank: ClassVar[int] = LORA_RANK
 
     @property
     def name(self) -> str:
@@ -90,26 +88,14 @@ class Characters:
         return f"glyphs, {self.side} x {self.side}"
 
     @property
-    def roots(self) -> tuple[type, ...]:
-        """Classes whose code decides the rows."""
-        return (type(self),)
-
-    @property
-    def dc(self) -> int:
-        """Numbers of a condition."""
-        return 0
-
-    @property
-    def space(self) -> Space | Autoencoder:
+    def space(self) -> judge.Space | Autoencoder:
         """Encodes and decodes."""
-        return space()
+        return judge.space()
 
     @property
-    def units(self) -> tuple[Tensor, Tensor, Tensor]:
-        """No offset, one unit for all numbers, and what each varies by."""
-        deviation = self.space.spread
-        unit = deviation.square().mean().sqrt().expand(len(deviation)).clone()
-        return torch.zeros_like(deviation), unit, deviation
+    def units(self) -> members.Units:
+        """Of the space."""
+        return members.one_unit(self.space.spread)
 
     def told(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Conditions ``[n, dc]`` for pictures, of any side."""
@@ -124,13 +110,11 @@ class Characters:
         """What these rows depend on, as JSON."""
         return dict(vars(self))
 
-    def sampled(self, networks: PictureNetworks, images: Tensor) -> Tensor:
+    def sampled(self, networks: members.PictureNetworks, images: Tensor) -> Tensor:
         """Images ``[n, side^2]`` of its network, told of n images; the same noise at a side."""
         c = self.told(images, stream(networks.seed, "told", self.side))
-        network, noise = (
-            replace(networks, scenario=self).general.network,
-            stream(networks.seed, "stage", self.side),
-        )
+        network = replace(networks, scenario=self).general.network
+        noise = stream(networks.seed, "stage", self.side)
         return self.space.decode(sample(network, c, noise).squeeze(1))
 
 
@@ -157,10 +141,10 @@ class Latents(Characters):
     steps: int = 2000
 
     def __post_init__(self) -> None:
-        sizes = (GLYPH**2,) if self.kind == "pixels" else range(1, KEPT + 1)
+        sizes = (GLYPH**2,) if self.kind == "pixels" else range(1, judge.KEPT + 1)
         if self.kind not in NUMBERS or self.size not in sizes or self.width < 1:
             raise ValueError(
-                f"kind must be one of {', '.join(NUMBERS)}, size from 1 to {KEPT} (pixels: "
+                f"kind must be one of {', '.join(NUMBERS)}, size from 1 to {judge.KEPT} (pixels: "
                 f"{GLYPH**2}) and width at least 1, not {self}"
             )
 
@@ -170,12 +154,12 @@ class Latents(Characters):
         return f"{self.size} numbers, width {self.width}"
 
     @property
-    def space(self) -> Space | Autoencoder:
+    def space(self) -> judge.Space | Autoencoder:
         """Encodes and decodes."""
         if self.kind == "learned":
             return autoencoder(self.size, self.seed, self.steps)
         whole = frame(GLYPH, self.kind != "pixels")
-        return Space(whole.mean, whole.basis[: self.size], whole.spread[: self.size])
+        return judge.Space(whole.mean, whole.basis[: self.size], whole.spread[: self.size])
 
 
 @dataclass(frozen=True)
@@ -198,11 +182,9 @@ class Stage(Characters):
     strength: float = 0.0
 
     def __post_init__(self) -> None:
-        fits, most = (
-            self.how in ("", *STRENGTHS)[: 1 if self.side == SIDES[0] else 3],
-            1 + 9 * (self.how == "blur"),
-        )
-        if self.side not in SIDES or not fits or not 0 <= self.strength < most:
+        allowed = ("", *STRENGTHS) if self.side > SIDES[0] else ("",)
+        right = self.side in SIDES and self.how in allowed
+        if not right or not 0 <= self.strength < (10 if self.how == "blur" else 1):
             raise ValueError(
                 f"side must be 4, 8 or 16, how empty or, above side 4, noise (of a strength from 0 "
                 f"to below 1) or blur (0 to below 10), not {self}"
@@ -214,7 +196,7 @@ class Stage(Characters):
         return (self.side // 2) ** 2 if self.how else 0
 
     @property
-    def space(self) -> Space:
+    def space(self) -> judge.Space:
         """Principal components of this side."""
         return frame(self.side)
 
@@ -229,23 +211,21 @@ class Stage(Characters):
         return math.sqrt(1 - s**2) * z + s * torch.empty_like(z).normal_(generator=generator)
 
 
-class StageTrial(ImageTrial):
+class StageTrial(members.ImageTrial):
     """Glyphs drawn in some way, against true ones."""
 
-    recipe = GLYPHS
+    recipe = members.GLYPHS
 
-    def drawn(self, networks: PictureNetworks, true: Tensor) -> dict[str, Tensor]:
+    def drawn(self, networks: members.PictureNetworks, true: Tensor) -> dict[str, Tensor]:
         """Images ``[n, 256]`` by target, ``samples`` among them, beside n true ones."""
         return {"samples": true}
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: members.PictureNetworks) -> dict[str, judge.Scored]:
         """:func:`against` other pictures of the characters that were learned; ``unseen``, of the
         samples: against test characters."""
-        true = fresh(self.profile.conditions, stream(self.seed, "truth"))
-        images = self.drawn(self.networks(store, quiet), true)
+        images = self.drawn(networks, fresh(self.profile.conditions, stream(self.seed, "truth")))
         found = {target: against(some, self.seed) for target, some in images.items()}
-        found["unseen"] = against(images["samples"], self.seed, "test")
-        return {(target, name): e for target, own in found.items() for name, e in own.items()}
+        return {**found, "unseen": against(images["samples"], self.seed, "test")}
 
 
 class SpaceTrial(StageTrial):
@@ -254,30 +234,27 @@ class SpaceTrial(StageTrial):
 
     world: Latents
     store_kind = "spaces"
-    ways: ClassVar = dict.fromkeys((*NUMBERS, "truth"), 0)
+    ways: ClassVar = (*NUMBERS, "truth")
 
-    def networks(self, store: Store, quiet: bool = True) -> PictureNetworks:
+    def networks(self, store: Store, quiet: bool = True) -> members.PictureNetworks:
         """Where its network comes from, of the width that the world says."""
         shape = replace(self.recipe.architecture, width=self.world.width)
         recipe = replace(self.recipe, architecture=shape)
         return replace(super().networks(store, quiet), recipe=recipe)
 
-    def drawn(self, networks: PictureNetworks, true: Tensor) -> dict[str, Tensor]:
+    def drawn(self, networks: members.PictureNetworks, true: Tensor) -> dict[str, Tensor]:
         """Samples, and true pictures encoded and decoded."""
         if self.configuration == "truth":
             return super().drawn(networks, true)
-        way = self.world.space
-        return {
-            "samples": self.world.sampled(networks, true),
-            "decoded": way.decode(way.encode(true)),
-        }
+        decoded = self.world.space.decode(self.world.space.encode(true))
+        return {"samples": self.world.sampled(networks, true), "decoded": decoded}
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: members.PictureNetworks) -> dict[str, judge.Scored]:
         """And the ``error`` per pixel of test characters that are encoded and decoded."""
-        test, way = fresh(self.profile.conditions, stream(self.seed, "test"), "test"), self.world
-        off = way.space.decode(way.space.encode(test)) - test
-        error = known(float(off.square().mean().sqrt()))
-        return {**super().scores(store, device, quiet), ("decoded", "error"): error}
+        test = fresh(self.profile.conditions, stream(self.seed, "test"), "test")
+        space, found = self.world.space, super().found(networks)
+        off = float((space.decode(space.encode(test)) - test).square().mean().sqrt())
+        return {**found, "decoded": {**found.get("decoded", {}), "error": known(off)}}
 
 
 class CascadeTrial(StageTrial):
@@ -291,9 +268,9 @@ class CascadeTrial(StageTrial):
     world: Stage
     store_kind = "cascade"
     recipe = STAGES
-    ways: ClassVar = {**dict.fromkeys(STRENGTHS, 1), "single": 0, "longer": 0}
+    ways: ClassVar = (*(f"{how} at W" for how in STRENGTHS), "single", "longer")
 
-    def drawn(self, networks: PictureNetworks, true: Tensor) -> dict[str, Tensor]:
+    def drawn(self, networks: members.PictureNetworks, true: Tensor) -> dict[str, Tensor]:
         """Samples of all stages, and of the last ones only."""
         how, strengths = self.parts()
         if not strengths:
@@ -310,7 +287,7 @@ class CascadeTrial(StageTrial):
 
 def space_trials(profile: str, seed: int) -> list[SpaceTrial]:
     """Every space over its numbers, some over the width of the network, and the truth."""
-    size, found = sized(SIZES, profile), list[SpaceTrial]()
+    size, found = members.sized(SIZES, profile), list[SpaceTrial]()
     for s in range(seed, seed + size.seeds):
         found.append(SpaceTrial(Latents("pixels", GLYPH**2), size, s, "truth"))
         for kind, k in [(kind, k) for kind, numbers in NUMBERS.items() for k in numbers]:
@@ -322,7 +299,7 @@ def space_trials(profile: str, seed: int) -> list[SpaceTrial]:
 
 def cascade_trials(profile: str, seed: int) -> list[CascadeTrial]:
     """Both corruptions over their strengths, and one network."""
-    size, ways = sized(SIZES, profile), ["single", "longer"]
+    size, ways = members.sized(SIZES, profile), ["single", "longer"]
     ways += [f"{how} at {s:g}" for how, strengths in STRENGTHS.items() for s in strengths]
     seeds = range(seed, seed + size.seeds)
     return [CascadeTrial(Stage(SIDES[-1]), size, s, way) for s in seeds for way in ways]

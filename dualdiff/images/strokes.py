@@ -13,13 +13,10 @@ import torch
 from torch import Tensor
 
 from dualdiff.denoisers import Denoiser
-from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores
 from dualdiff.images.data import CLASSES, SIDE, digits, one_hot
-from dualdiff.images.judge import judged
-from dualdiff.images.members import PICTURES, Digits, ImageTrial, sized, towards
+from dualdiff.images.judge import Scored, apart, judged
+from dualdiff.images.members import PICTURES, Digits, ImageTrial, PictureNetworks, sized, towards
 from dualdiff.images.study import SIZES
-from dualdiff.metrics import Estimate
 from dualdiff.process import Process
 from dualdiff.randomness import stream
 from dualdiff.samplers import sample
@@ -53,22 +50,6 @@ def rendered(strokes: Tensor, side: int = SIDE) -> Tensor:
     return 2 * torch.sigmoid((width[..., None] - away) * side).amax(1) - 1
 
 
-def svg(strokes: Tensor, size: int = 64) -> str:
-    """A row of drawings ``[n, k, 7]`` as scalable vector graphics."""
-    parts = []
-    for place, drawing in enumerate(strokes.tolist()):
-        for *points, width in drawing:
-            x = [size * (place + (1 + p) / 2) for p in points[::2]]
-            y = [size * (1 + p) / 2 for p in points[1::2]]
-            (x0, x1, x2), (y0, y1, y2) = ([f"{p:.1f}" for p in line] for line in (x, y))
-            d = f"M {x0} {y0} Q {x1} {y1} {x2} {y2}"
-            parts.append(f'<path d="{d}" stroke-width="{size * math.exp(width):.1f}"/>')
-    box = f'viewBox="0 0 {size * len(strokes)} {size}" width="{size * len(strokes)}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {box} height="{size}">'
-    look = '<g fill="none" stroke="black" stroke-linecap="round">'
-    return f'{head}<rect width="100%" height="100%" fill="white"/>{look}{"".join(parts)}</g></svg>'
-
-
 class Certain(Denoiser):
     r"""One picture for each row, ``[n, dy]``, without doubt:
     :math:`\varepsilon = (y_t - \sqrt{\bar\alpha_t}\, y) / \sigma_t`. Distilled, it is least
@@ -89,7 +70,6 @@ def distilled(
     *,
     steps: int = STEPS,
     jacobian: bool = False,
-    rate: float = 0.03,
 ) -> Iterator[Tensor]:
     r"""Strokes ``[n, 3, 7]`` that a network would take for its own pictures, after every step.
 
@@ -108,15 +88,13 @@ def distilled(
     start = torch.rand(n, STROKES, 7, generator=generator) * 1.6 - 0.8
     start[..., 6] = math.log(0.15)
     strokes = start.requires_grad_()
-    adam = torch.optim.Adam([strokes], lr=rate)
+    adam = torch.optim.Adam([strokes], lr=0.03)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     c = process.encode_c(c)
     for _ in range(steps):
         t = torch.randint(process.steps // 20, process.steps, (n,), generator=generator)
-        y, eps = (
-            process.encode_y(rendered(strokes)),
-            torch.randn(n, process.dy, generator=generator),
-        )
+        y = process.encode_y(rendered(strokes))
+        eps = torch.randn(n, process.dy, generator=generator)
         with torch.set_grad_enabled(jacobian):
             off = rule(process.diffuse(y, t, eps), t, c) - eps
         # Where it is held, the gradient by y is the weighted residual itself.
@@ -126,13 +104,6 @@ def distilled(
         adam.step()
         fall.step()
         yield strokes.detach().clone()
-
-
-def apart(images: Tensor, labels: Tensor) -> Estimate:
-    """Mean distance of two pictures of one class, with an interval over the classes."""
-    found = torch.stack([torch.pdist(images[labels == k]).mean() for k in labels.unique()])
-    half = 1.96 * float(found.std()) / len(found) ** 0.5
-    return Estimate(m := float(found.mean()), m - half, m + half)
 
 
 class StrokeTrial(ImageTrial):
@@ -146,11 +117,11 @@ class StrokeTrial(ImageTrial):
     world: Digits
     store_kind = "strokes"
     recipe = PICTURES
-    ways: ClassVar = {"fitted": 0, "distilled": 1, "jacobian": 1, "samples": 1}
+    ways: ClassVar = ("fitted", "distilled at W", "jacobian at W", "samples at W")
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
+    def found(self, networks: PictureNetworks) -> dict[str, Scored]:
         """What is read and how near to true digits it is, and ``variety`` within a class."""
-        (method, weights), network = self.parts(), self.networks(store, quiet).general.network
+        (method, weights), network = self.parts(), networks.general.network
         asked, source = torch.arange(self.profile.conditions) % CLASSES, stream(self.seed, method)
         rule: Denoiser = towards(network, *weights)
         if method == "fitted":
@@ -163,9 +134,7 @@ class StrokeTrial(ImageTrial):
             *_, strokes = distilled(rule, one_hot(asked), source, jacobian=through)
             images = rendered(strokes)
         found = judged(images, asked, "plain", digits("models")[0])
-        return {("samples", k): v for k, v in found.items()} | {
-            ("samples", "variety"): apart(images.clamp(-1, 1), asked)
-        }
+        return {"samples": found | {"variety": apart(images.clamp(-1, 1), asked)}}
 
 
 def stroke_trials(profile: str, seed: int) -> list[StrokeTrial]:

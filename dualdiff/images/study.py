@@ -13,20 +13,19 @@ from dualdiff.correct import product
 from dualdiff.denoisers import Denoiser
 from dualdiff.experiments.aggregate import INTERPOLATIONS, amdm
 from dualdiff.experiments.members import ADAPTATIONS
-from dualdiff.experiments.store import Store
-from dualdiff.experiments.trial import Scores
-from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, digits, one_hot
-from dualdiff.images.judge import judged
+from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, one_hot
+from dualdiff.images.judge import Scored, judged
 from dualdiff.images.members import PICTURES, Digits, ImageTrial, PictureNetworks, Told, sized
 from dualdiff.randomness import stream
 from dualdiff.resampling import Resampling
 from dualdiff.samplers import sample
 
 SINGLE = ("general", *ADAPTATIONS)  # one network, guided by its own class
+OTHERS = ("specialised", "joint", "joint_smc")
 GROUP = 50
 # The general network sees all images four times an epoch.
 FOUR = {"n_general": 4 * PARTS["models"], "n_specialised": 128}
-PROFILED = ("conditions", "seeds", "general_epochs", "specialised_epochs", "finetune_epochs")
+PROFILED = "conditions seeds general_epochs specialised_epochs finetune_epochs".split()
 SIZES = {
     "smoke": FOUR | dict(zip(PROFILED, (100, 1, 1, 4, 4), strict=True)),
     "quick": FOUR | dict(zip(PROFILED, (200, 1, 125, 600, 200), strict=True)),
@@ -42,16 +41,14 @@ class PictureTrial(ImageTrial):
     ``"METHOD at W"``, of :data:`SINGLE`: the untold network and W times the direction to the class,
     1 + w in the notation of Ho and Salimans. ``"concept at V, W"``: the general network untold, V
     times the direction to the fine-tuned network untold, W times that to its own class: generalised
-    guidance. ``specialised``; ``joint``, the plain sum; ``joint_smc``.
+    guidance. ``specialised``; ``joint``, the plain sum; ``joint_smc``. A METHOD alone is told
+    nothing, and judged against *plain* digits: what is left of the unconditional general model.
     """
 
     world: Digits
     store_kind = "pictures"
     recipe = PICTURES
-    ways: ClassVar = dict.fromkeys(SINGLE, 1) | {
-        "concept": 2,
-        **dict.fromkeys(("specialised", "joint", "joint_smc"), 0),
-    }
+    ways: ClassVar = (*(f"{method} at W" for method in SINGLE), "concept at W, W", *OTHERS, *SINGLE)
 
     def rule(self, networks: PictureNetworks) -> Denoiser:
         """What is sampled."""
@@ -60,7 +57,7 @@ class PictureTrial(ImageTrial):
             word = method != "general"
             one = networks.specialised(method).network if word else general
             untold, told = (Told(one, classes=known, word=word) for known in (False, True))
-            return guided(untold, {"class": told}, {"class": weights[0]})
+            return guided(untold, {"class": told}, {"class": weights[0]}) if weights else one
         name = "finetuned" if method == "concept" else "specialised"
         small = Told(networks.specialised(name).network, classes=False, word=True)
         if method == "concept":
@@ -78,50 +75,30 @@ class PictureTrial(ImageTrial):
             return product(rule, c, source, draws=GROUP, resampling=groups, keep=1).samples[:, 0]
         return sample(rule, c, source).squeeze(1)
 
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
-        """What is read and told, and how far the samples are from images of the style."""
-        networks = self.networks(store, quiet)
-        asked = torch.arange(self.profile.conditions) % CLASSES
-        world = self.world
-        which = "general" if world.told or world.style == "plain" else "specialised"
+    def found(self, networks: PictureNetworks) -> dict[str, Scored]:
+        """What is read and told, and how far the samples are from images of the style; where
+        nothing is told (``untold``), from plain ones."""
+        asked, style = torch.arange(self.profile.conditions) % CLASSES, self.world.style
+        if untold := self.configuration in SINGLE:
+            asked, style = torch.full_like(asked, -1), "plain"
+        which = "general" if self.world.told or style == "plain" else "specialised"
         learned, images = networks.rows(which)[0], self.drawn(networks, one_hot(asked))
-        found = judged(images, asked, world.style, learned)
-        return {("samples", name): score for name, score in found.items()}
-
-
-class DriftTrial(PictureTrial):
-    """A network of :data:`SINGLE`, its configuration, that is told nothing, against *plain* digits:
-    what is left of the unconditional general model."""
-
-    store_kind = "pictures_untold"
-    ways: ClassVar = dict.fromkeys(SINGLE, 0)
-
-    def scores(self, store: Store, device: torch.device | str, quiet: bool) -> Scores:
-        """What its samples score as plain digits."""
-        networks, (method, _) = self.networks(store, quiet), self.parts()
-        one = networks.general if method == "general" else networks.specialised(method)
-        nobody = torch.full((self.profile.conditions,), -1)
-        drawn = sample(one.network, one_hot(nobody), stream(self.seed, "pictures")).squeeze(1)
-        found = judged(drawn, nobody, "plain", digits("models")[0])
-        return {("untold", name): score for name, score in found.items()}
+        return {"untold" if untold else "samples": judged(images, asked, style, learned)}
 
 
 def picture_trials(profile: str, seed: int) -> list[PictureTrial]:
     """Guidance on plain digits; every way to a concept at every weight; drift."""
-    size, found, plain = sized(SIZES, profile), list[PictureTrial](), Digits("plain")
-    for s in range(seed, seed + size.seeds):
-        found += [PictureTrial(plain, size, s, f"general at {w:g}") for w in WEIGHTS]
-        found.append(DriftTrial(plain, size, s, "general"))
-        for world in map(Digits, CONCEPTS):
-            ways = [f"{method} at {w:g}" for method in ADAPTATIONS for w in WEIGHTS]
-            ways += [f"concept at {v:g}, {w:g}" for v in TOWARDS for w in WEIGHTS]
-            ways += ["specialised", "joint", "joint_smc"]
-            found += [PictureTrial(world, size, s, way) for way in ways]
-            found += [DriftTrial(world, size, s, method) for method in ADAPTATIONS]
-    return found
+    size, plain = sized(SIZES, profile), (*(f"general at {w:g}" for w in WEIGHTS), "general")
+    ways = [f"{method} at {w:g}" for method in ADAPTATIONS for w in WEIGHTS]
+    ways += [f"concept at {v:g}, {w:g}" for v in TOWARDS for w in WEIGHTS]
+    worlds = {"plain": plain, **dict.fromkeys(CONCEPTS, (*ways, *OTHERS, *ADAPTATIONS))}
+    seeds = range(seed, seed + size.seeds)
+    pairs = [(Digits(style), way) for style, some in worlds.items() for way in some]
+    return [PictureTrial(world, size, s, way) for s in seeds for world, way in pairs]
 
 
 FIRST = ("class", "style")
+PLAIN = (*FIRST, "joint", "joint_smc")
 AGGREGATED = (10, 20, 40, 60, 80, 100)
 DEVIATIONS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
@@ -137,10 +114,10 @@ class ControlTrial(PictureTrial):
     """
 
     store_kind = "pictures_controls"
-    ways: ClassVar = {
-        **dict.fromkeys((*FIRST, "joint", "joint_smc"), 0),
-        **dict.fromkeys(["and", *(f"amdm_{i}_{f}" for i in INTERPOLATIONS for f in FIRST)], 2),
-    }
+    ways: ClassVar = (
+        *(*PLAIN, "and at W, W"),
+        *(f"amdm_{how}_{first} at W, W" for how in INTERPOLATIONS for first in FIRST),
+    )
 
     def members(self, networks: PictureNetworks) -> dict[str, Told]:
         """The network that is told the class, and the one that is told the style."""
@@ -164,15 +141,14 @@ class ControlTrial(PictureTrial):
         if how not in INTERPOLATIONS:
             return super().drawn(networks, c)
         members = dict(sorted(self.members(networks).items(), key=lambda item: item[0] != first))
-        noise, (steps, rho) = stream(self.seed, "pictures"), weights
-        return amdm(
-            members, c, noise, interpolation=how, aggregated=int(steps), deviation=rho
-        ).samples.squeeze(1)
+        (steps, rho), noise = weights, stream(self.seed, "pictures")
+        found = amdm(members, c, noise, interpolation=how, aggregated=int(steps), deviation=rho)
+        return found.samples.squeeze(1)
 
 
 def control_trials(profile: str, seed: int) -> list[ControlTrial]:
     """Every style: both alone, sums, AND and NOT, and the settings of AMDM from either side."""
-    size, ways = sized(SIZES, profile), [*FIRST, "joint", "joint_smc"]
+    size, ways = sized(SIZES, profile), [*PLAIN]
     ways += [f"and at {v:g}, {w:g}" for v in (1, 2) for w in (1, 2)]
     ways += [f"and at {v:g}, 1" for v in (-0.5, -1, -2)]
     for first in FIRST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -46,3 +47,18 @@ def gallery(rows: Mapping[str, Tensor], side: int = 8, width: float = 7.2) -> Fi
         for spine in place.spines.values():
             spine.set_visible(False)
     return figure
+
+
+def svg(strokes: Tensor, size: int = 64) -> str:
+    """A row of drawings ``[n, k, 7]`` as scalable vector graphics, each ``size`` pixels wide."""
+    parts, wide = [], size * len(strokes)
+    for place, drawing in enumerate(strokes.tolist()):
+        for *points, width in drawing:
+            x0, y0, x1, y1, x2, y2 = (f"{p:.3f}" for p in points)
+            line = f'd="M {x0} {y0} Q {x1} {y1} {x2} {y2}" stroke-width="{2 * math.exp(width):.3f}"'
+            parts.append(f'<path transform="translate({2 * place} 0)" {line}/>')
+    box = f'viewBox="-1 -1 {2 * len(strokes)} 2" width="{wide}" height="{size}"'
+    paper = '<rect x="-1" y="-1" width="100%" height="100%" fill="white"/>'
+    look = '<g fill="none" stroke="black" stroke-linecap="round">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {box}>{paper}{look}'
+    return f"{head}{''.join(parts)}</g></svg>"

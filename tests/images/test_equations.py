@@ -159,7 +159,7 @@ def test_the_equation_says_what_it_changes(store: Store) -> None:
 def test_what_is_no_problem_or_way_is_refused(store: Store) -> None:
     for wrong in ({"problem": "sideways"}, {"observed": 0}, {"observed": 257}):
         with pytest.raises(ValueError, match="problem must be one of forward, inverse, both"):
-            Fields(**wrong)  # type: ignore[arg-type]
+            Fields(**wrong)
     with pytest.raises(ValueError, match="configuration must be one of kriging; exact"):
         EquationTrial(Fields(), SMALL, 0, "residual")
     with pytest.raises(ValueError, match="exact is for problem forward only"):

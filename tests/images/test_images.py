@@ -13,7 +13,7 @@ from dualdiff.images import data, judge, study
 from dualdiff.images.data import CLASSES, CONCEPTS, PARTS, SIDE, digits
 from dualdiff.images.judge import STYLES, judged, share, styled
 from dualdiff.images.members import PICTURES, UNTOLD, Digits, PictureNetworks, Told, sized
-from dualdiff.images.study import SIZES, ControlTrial, DriftTrial, PictureTrial
+from dualdiff.images.study import SIZES, ControlTrial, PictureTrial
 from dualdiff.metrics import Estimate
 
 
@@ -101,7 +101,7 @@ def test_refusals() -> None:
         Digits("bold").pairs("specialised", 1, generator(0))
     with pytest.raises(ValueError, match="profile must be one of"):
         sized(SIZES, "huge")
-    for name in ("general", "general at x", "concept at 1", "joint at 1", "sum", "lora at nan"):
+    for name in ("general at", "general at x", "concept at 1", "joint at 1", "sum", "lora at nan"):
         with pytest.raises(ValueError, match="configuration must be one of general at W; "):
             PictureTrial(Digits("bold"), sized(SIZES, "smoke"), 0, name)
 
@@ -227,10 +227,13 @@ def test_compositions_are_judged(name: str, networks: PictureNetworks) -> None:
 
 
 def test_drift_is_of_the_network_that_is_told_nothing(networks: PictureNetworks) -> None:
-    found = DriftTrial(BOLD, SMALL, 0, "finetuned").scores(networks.store, "cpu", True)
+    found = PictureTrial(BOLD, SMALL, 0, "finetuned").scores(networks.store, "cpu", True)
+    assert {target for target, _ in found} == {"untold"}
     assert ("untold", "control") not in found and ("untold", "frechet") in found
-    with pytest.raises(ValueError, match="configuration must be one of general; finetuned"):
-        DriftTrial(BOLD, SMALL, 0, "joint")
+    c, y = data.one_hot(torch.full((3,), -1)), torch.randn(3, 64, generator=generator(2))
+    rule = PictureTrial(BOLD, SMALL, 0, "finetuned").rule(networks)
+    alone = networks.specialised("finetuned").network
+    torch.testing.assert_close(rule(y, 30, c), alone(y, 30, 0 * c))
 
 
 # --- two controls -------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from PIL import Image
 from dualdiff.experiments.store import Store
 from dualdiff.images import data, judge, shots
 from dualdiff.images.data import CHARACTERS, GLYPH, glyphs
-from dualdiff.images.members import UNTOLD, PictureNetworks, sized, towards
-from dualdiff.images.shots import EPISODES, GLYPHS, Episodes, ShotTrial, SubjectTrial, pictured
+from dualdiff.images.members import GLYPHS, UNTOLD, PictureNetworks, sized, towards
+from dualdiff.images.shots import EPISODES, Episodes, ShotTrial, SubjectTrial, pictured
 from dualdiff.metrics import Estimate
 
 SMALL = replace(sized(shots.SIZES, "smoke"), conditions=100)

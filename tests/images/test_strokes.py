@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from dualdiff.experiments.store import Store
-from dualdiff.images import strokes
+from dualdiff.images import judge, strokes
 from dualdiff.images.data import SIDE, digits, one_hot
 from dualdiff.images.members import PICTURES, Digits, PictureNetworks, sized
-from dualdiff.images.strokes import Certain, StrokeTrial, distilled, rendered, svg
+from dualdiff.images.strokes import Certain, StrokeTrial, distilled, rendered
 from dualdiff.images.study import SIZES
+from dualdiff.plots.pictures import svg
 from dualdiff.process import Process
 
 PROCESS = Process.log_snr(50, 9.0, -6.0, dy=SIDE**2, dc=11)
@@ -65,12 +66,14 @@ def test_pictures_move_turn_and_order_with_their_strokes() -> None:
 def test_the_vector_graphics_hold_every_stroke() -> None:
     tree = ElementTree.fromstring(svg(some(4)))
     paths = [e for e in tree.iter() if e.tag.endswith("path")]
-    assert len(paths) == 12 and tree.attrib["viewBox"] == "0 0 256 64"
+    assert len(paths) == 12 and tree.attrib["viewBox"] == "-1 -1 8 2"
+    assert tree.attrib["width"] == "256" and tree.attrib["height"] == "64"
+    moved = [path.attrib["transform"] for path in paths[::3]]
+    assert moved == [f"translate({x} 0)" for x in (0, 2, 4, 6)]
     first = some(4)[0, 0].tolist()
     numbers = paths[0].attrib["d"].replace("M", "").replace("Q", "").split()
-    expected = [64 * (1 + p) / 2 for p in first[:6]]
-    assert [float(n) for n in numbers] == pytest.approx(expected, abs=0.051)
-    assert float(paths[0].attrib["stroke-width"]) == pytest.approx(64 * 0.2, abs=0.051)
+    assert [float(n) for n in numbers] == pytest.approx(first[:6], abs=0.00051)
+    assert float(paths[0].attrib["stroke-width"]) == pytest.approx(2 * 0.2, abs=0.00051)
 
 
 def test_a_certain_picture_distilled_is_least_squares() -> None:
@@ -109,11 +112,11 @@ def test_drawings_do_not_depend_on_their_neighbours_targets(store: Store) -> Non
 
 def test_variety_is_the_distance_within_classes() -> None:
     images, labels = digits("test")
-    same = strokes.apart(images[:1].expand(8, -1), torch.tensor([0, 1] * 4))
+    same = judge.apart(images[:1].expand(8, -1), torch.tensor([0, 1] * 4))
     assert same.value == 0
     two = torch.stack([torch.zeros(64), torch.ones(64)]).repeat(2, 1)
-    assert strokes.apart(two, torch.tensor([0, 0, 1, 1])).value == pytest.approx(8)
-    assert strokes.apart(images, labels).value > 3
+    assert judge.apart(two, torch.tensor([0, 0, 1, 1])).value == pytest.approx(8)
+    assert judge.apart(images, labels).value > 3
 
 
 def test_wrong_ways_are_refused_and_trials_distinct() -> None:
