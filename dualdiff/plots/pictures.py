@@ -50,7 +50,15 @@ def gallery(rows: Mapping[str, Tensor], side: int = 8, width: float = 7.2) -> Fi
 
 
 def svg(strokes: Tensor, size: int = 64) -> str:
-    """A row of drawings ``[n, k, 7]`` as scalable vector graphics, each ``size`` pixels wide."""
+    """A row of drawings as scalable vector graphics, each ``size`` pixels wide.
+
+    Parameters
+    ----------
+    strokes : Tensor [n, k, 7]
+        Quadratic Bezier curves: three control points in [-1, 1] (x, y each) and the logarithm of
+        the half-width, as of :func:`dualdiff.images.strokes.rendered`.
+    size : int
+    """
     parts, wide = [], size * len(strokes)
     for place, drawing in enumerate(strokes.tolist()):
         for *points, width in drawing:
