@@ -47,6 +47,7 @@ PAGES = (
     "notebooks/06_composition_rules",
     "notebooks/07_correct_products",
     "notebooks/08_learned_weights",
+    "notebooks/08b_parts_and_amdm",
     "notebooks/09_results",
     "notebooks/10_which_method",
     "notebooks/11_rerun",
