@@ -118,7 +118,9 @@ def test_every_page_is_there_and_no_internal_link_is_broken(built: Path) -> None
                 if target.fragment and goal.suffix == ".html":
                     known = pages[goal.relative_to(folder.resolve())]
                     wanted = urllib.parse.unquote(target.fragment)
-                    assert known.find(id=wanted) or wanted in ("", "top"), f"{path}: {element}"
+                    # What begins with weights are settings of a widget: see share.js.
+                    place = known.find(id=wanted) or wanted in ("", "top")
+                    assert place or wanted.startswith("w="), f"{path}: {element}"
                 checked += 1
     assert checked > 100
 
