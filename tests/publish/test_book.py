@@ -440,7 +440,7 @@ def test_pages_say_what_they_are_of(built: Path) -> None:
     for name in ("book/intro", "notebooks/01_theory", "book/reference/models"):
         page = BeautifulSoup((folder / f"{name}.html").read_text(), "html.parser")
         foot = page.find("footer", class_="bd-footer-content").get_text()
-        assert dualdiff.__version__ in foot and "built on 20" in foot
+        assert f"dualdiff {dualdiff.__version__}" in foot and "built on 20" in foot
         (card,) = page.find_all("meta", property="og:image")
         assert (folder / name).parent.joinpath(card["content"]).resolve().is_file()
         (words,) = page.find_all("meta", property="og:description")
