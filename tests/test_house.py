@@ -18,7 +18,7 @@ BUDGETS = {
     "readings": 420,
     "plots": 1_055,  # of it 11 for strokes as vector graphics, which were in images
     "widgets": 1_375,
-    "publish": 2_229,  # of it 151 for what is installed, 158 for heads of pages, slides, exercises
+    "publish": 2_232,  # of it 151 for what is installed, 158 for heads of pages, slides, exercises
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""

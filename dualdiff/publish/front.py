@@ -55,7 +55,8 @@ def _on_config(app: Sphinx, config: Config) -> None:
     write(folder)
     config.html_static_path.append(str(folder))
     stamp = project.build_stamp()
-    words = f"{config.project} {stamp['version']}, {stamp['revision']}, built on {stamp['date']}."
+    name = config.html_title or config.project
+    words = f"{name} {stamp['version']}, {stamp['revision']}, built on {stamp['date']}."
     licence = "Text, figures and code: MIT licence."
     config.html_theme_options["extra_footer"] = f"<p>{html.escape(words)} {licence}</p>"
 

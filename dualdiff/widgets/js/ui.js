@@ -79,6 +79,11 @@ function hidePicture(root, id) {
   return () => (box.style.display = before);
 }
 
+/** A page's shortcuts (JupyterLab's arrows move between cells) do not take a widget's keys. */
+function keepKeys(event) {
+  if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+}
+
 /**
  * Call `draw` before the next frame whenever asked to, and when the widget's width or the page's
  * mode changes. Once it is drawn, its static picture `pictured` is gone. Returns `{ again, stop }`:
@@ -101,6 +106,7 @@ export function keepDrawn(root, draw, pictured) {
   size.observe(root);
   const untheme = onTheme(again);
   dress(root);
+  root.addEventListener("keydown", keepKeys);
   const stop = () => {
     cancelAnimationFrame(asked);
     size.disconnect();
