@@ -193,7 +193,9 @@ def derive(table: pd.DataFrame) -> pd.DataFrame:
     for column, pattern in NAMED:
         if column not in table:
             continue
-        found = table[column].str.extract(f"^{pattern}$")
+        rows, names = pd.factorize(table[column])  # few names, many rows
+        found = pd.Series(names, dtype=table[column].dtype).str.extract(f"^{pattern}$")
+        found = found.reindex(rows).set_axis(table.index)
         for name in map(str, found if found.notna().any(axis=None) else ()):
             own = found[name] if name in ("configuration", "member") else pd.to_numeric(found[name])
             table = table.assign(**{name: own.fillna(table[name]) if name in table else own})

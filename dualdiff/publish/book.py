@@ -286,6 +286,8 @@ def _on_page(app: Sphinx, name: str, _: str, context: dict[str, Any], __: object
         download.offer(context, Path(app.srcdir) / f"{name}.ipynb")
     elif name in copies:
         download.offer(context, copies[name], copies[name].stem)
+        made = copies[name].relative_to(app.srcdir).as_posix()
+        launch.offer(context, app.config.html_theme_options, made)
     elif name == LABS:
         for copy in copies.values():
             download.carry(context, copy, copy.stem)

@@ -31,3 +31,20 @@ def withdraw(context: dict[str, Any]) -> None:
     """Leave the services off a page, if they are there; what fills its template is changed."""
     buttons = context.get("header_buttons", [])
     context["header_buttons"] = [one for one in buttons if one.get("label") != "launch-buttons"]
+
+
+def offer(context: dict[str, Any], options: dict[str, Any], path: str) -> None:
+    """Launch on Binder what it makes when it starts, at ``path``; what fills a page's template is
+    changed where a repository on GitHub is named."""
+    _, github, name = options.get("repository_url", "").partition("//github.com/")
+    if github:
+        place = f"{name.strip('/')}/{options['repository_branch']}?urlpath=lab/tree/{path}"
+        binder = {
+            "type": "link",
+            "text": "Binder",
+            "tooltip": "Launch on Binder",
+            "icon": "_static/images/logo_binder.svg",
+            "url": f"{LAUNCH['binderhub_url']}/v2/gh/{place}",
+        }
+        group = {"type": "group", "tooltip": "Launch interactive content", "icon": "fas fa-rocket"}
+        context["header_buttons"].append({**group, "label": "launch-buttons", "buttons": [binder]})

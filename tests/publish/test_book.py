@@ -19,6 +19,7 @@ from browser import (
     reading,
     resize,
     settle,
+    thin,
     turn,
     unfold,
     unset,
@@ -270,6 +271,22 @@ def test_what_is_wrong_with_a_page_is_seen(browser: Any, tmp_path: Path) -> None
         assert broken == {"color-contrast", "image-alt"}
 
 
+@needs_chromium
+def test_one_piece_of_code_of_each_style_is_looked_at(browser: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        """<!doctype html><html lang="en" data-theme="light"><title>Code</title>
+        <main class="bd-article"><h1>Code</h1><pre>
+        <span class="n">one</span><span class="n">two</span><span class="n"><b>three</b></span>
+        <span class="k" style="color: #aaa">four</span><span class="k" style="color: #aaa">five
+        </span><i><span class="n" style="color: #bbb">six</span></i></pre></main>"""
+    )
+    with reading(browser, page) as found:
+        thin(found.page)
+        assert found.page.locator("pre").inner_text().split() == ["onethree", "foursix"]
+        assert [line.split(":")[0] for line in violations(found.page)] == ["color-contrast"] * 2
+
+
 def test_every_page_is_read_in_the_browser(built: Path) -> None:
     # The index only leads to the first page.
     found = {path.with_suffix("").as_posix() for path in html(built)}
@@ -301,12 +318,14 @@ def test_pages_in_a_real_browser(built: Path, browser: Any, name: str) -> None:
         assert not page.get_by_text(re.compile(r"\w+Warning: ")).count()
         # pandas cuts what it finds too long or too many.
         assert not page.locator("table.dataframe").get_by_text(re.compile(r"\.\.\.$")).count()
-        assert not violations(page)
-        turn(page, "dark")
-        assert not violations(page, "color-contrast", "link-in-text-block")  # what the mode changes
         resize(page, 390)
         assert not overflowing(page, scrolling=PHONE)
         assert not violations(page, "scrollable-region-focusable")
+        resize(page, 1280)
+        thin(page)
+        assert not violations(page)
+        turn(page, "dark")
+        assert not violations(page, "color-contrast", "link-in-text-block")  # what the mode changes
         assert not found.outside
         assert not found.problems
 

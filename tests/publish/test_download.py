@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from small_book import make
+from small_lab import source
 
 from dualdiff.publish import book, download, launch, printing
 
@@ -52,7 +53,11 @@ def test_with_a_repository_chapters_can_be_launched(
     variant = "dualdiff_pages: {notebooks/02_other: {source: notebooks/01_first, title: Other}}"
     (root / "_config.yml").write_text(config.replace("dualdiff_pages: {}", variant))
     with (root / "_toc.yml").open("a") as contents:
-        contents.write("  - file: notebooks/02_other\n")
+        contents.write("  - file: notebooks/02_other\n  - file: book/labs/lab0_small\n")
+    for path, text in (("notebooks", json.dumps(source())), ("book", "# A lab\n")):
+        (root / path / "labs").mkdir()
+        kind = "ipynb" if path == "notebooks" else "md"
+        (root / path / "labs" / f"lab0_small.{kind}").write_text(text)
     pages = book.build(root, "smoke").parent / "notebooks"
     found = launches(pages / "01_first.html")
     assert found["github.com"] == "https://github.com/me/mine"
@@ -62,6 +67,8 @@ def test_with_a_repository_chapters_can_be_launched(
     assert found["colab.research.google.com"] == (
         "https://colab.research.google.com/github/me/mine/blob/main/notebooks/01_first.ipynb"
     )
+    copy = launches(pages.parent / "book" / "labs" / "lab0_small.html")["mybinder.org"]
+    assert copy.endswith("/mine/main?urlpath=lab/tree/_build/labs/student/lab0_small.ipynb")
     # What the book writes itself is in no repository.
     assert {*launches(pages / "02_other.html")} == {"github.com"}
 
