@@ -7,7 +7,7 @@ from code_lines import ROOT, code_lines, wings
 
 BUDGETS = {
     ".": 3_192,  # of it 168 for functions as experts, 22 that say which extra has what is missing
-    "experiments": 3_764,  # of it 24 that say where an installed package has its notebooks
+    "experiments": 3_766,  # of it 24 that say where an installed package has its notebooks
     "checks": 430,
     "judging": 545,
     "robot": 1_600,
@@ -18,7 +18,7 @@ BUDGETS = {
     "readings": 420,
     "plots": 1_055,  # of it 11 for strokes as vector graphics, which were in images
     "widgets": 1_375,
-    "publish": 2_232,  # of it 151 for what is installed, 158 for heads of pages, slides, exercises
+    "publish": 2_247,  # of it 166 for what is installed or launched, 158 for heads of pages, slides, exercises
     "teaching": 2_610,
 }
 """Code lines at most; lowered when a wing shrinks, raised with a reason alone."""
