@@ -56,7 +56,9 @@ def _on_config(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(folder))
     stamp = project.build_stamp()
     name = config.html_title or config.project
-    words = f"{name} {stamp['version']}, {stamp['revision']}, built on {stamp['date']}."
+    commit, *changes = stamp["revision"].split(" ", 1)
+    revision = " ".join([commit[:12], *changes])
+    words = f"{name} {stamp['version']}, {revision}, built on {stamp['date']}."
     licence = "Text, figures and code: MIT licence."
     config.html_theme_options["extra_footer"] = f"<p>{html.escape(words)} {licence}</p>"
 
