@@ -26,7 +26,9 @@ const fitFormulas = () => {
 const SHORT = 18; // characters: a number with its interval, a word
 const fitTables = () => {
   for (const table of document.querySelectorAll(".bd-article table")) {
-    const room = table.parentElement.clientWidth;
+    const box = getComputedStyle(table.parentElement);
+    const padding = parseFloat(box.paddingLeft) + parseFloat(box.paddingRight);
+    const room = table.parentElement.clientWidth - padding;
     table.classList.remove("small", "wrapped", "broken");
     for (const step of ["small", "wrapped", "broken"])
       if (room > 0 && table.offsetWidth > room + 1) table.classList.add(step);
