@@ -231,7 +231,8 @@ def test_what_a_trial_runs_is_reached(kind: str, tmp_path: Path) -> None:
     trial, seen = RUNS[kind], Seen()
     with seen:
         trial.table(Store(tmp_path))
-    ran = set(seen.names)
+    # Asked when some package, used for the first time, looks for a module that is nowhere.
+    ran = set(seen.names) - {("__init__", "_Lacking")}
     places = provenance._closure(p for root in trial.roots for p in provenance._places(root))
     assert len(ran) > 8 and not ran - places
 
