@@ -5,6 +5,7 @@ import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
+@cache
 def html(built: Path) -> dict[Path, BeautifulSoup]:
-    """Every page of the book, parsed."""
+    """Every page of the book, parsed once for all tests, which only look."""
     folder = built / "_build" / "html"
     return {
         path.relative_to(folder): BeautifulSoup(path.read_text(), "html.parser")
