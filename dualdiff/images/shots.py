@@ -76,7 +76,7 @@ class Episodes(members.Pictures):
     def name(self) -> str:
         """What progress bars call it."""
         if self.subject >= 0:
-            return f"subject {glyphs('test').characters[self.subject]}, rank {self.rank}"
+            return f"subject {self.subject}, rank {self.rank}"
         pairs = f"{self.kind}, cosine {self.low:g} to {self.high:g}"
         return pairs + f", {self.features} features" * (self.features < judge.FEATURES)
 
