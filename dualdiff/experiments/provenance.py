@@ -149,14 +149,17 @@ def _hash(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
+def _state() -> str:
+    """The files of the package as they are: what is kept below is kept for as long as they stay."""
+    return _hash([(path, *_stamp(path)) for path in sorted(FOLDER.rglob("*.py"))])
+
+
 def _gathered(starts: Iterable[Place]) -> dict[str, str]:
-    state = tuple((path, *_stamp(path)) for path in sorted(FOLDER.rglob("*.py")))
-    return dict(_gathered_once(frozenset(starts), state))
+    return dict(_gathered_once(frozenset(starts), _state()))
 
 
 @functools.lru_cache(maxsize=64)
-def _gathered_once(starts: frozenset[Place], _: object) -> dict[str, str]:
-    """Once for as long as no file of the package changes."""
+def _gathered_once(starts: frozenset[Place], _: str) -> dict[str, str]:
     named: dict[str, set[str]] = {}
     for module, name in _closure(starts):
         named.setdefault(name, set()).add(_source(module).own[name].hash)
@@ -173,19 +176,23 @@ def _places(root: object) -> Iterator[Place]:
 
 
 def _closure(starts: Iterable[Place]) -> set[Place]:
-    todo, seen = [*starts], set[Place]()
+    todo, seen, state = [*starts], set[Place](), _state()
     while todo:
-        module, name = todo.pop()
-        if module in LEFT_OUT or (module, name) in seen:
-            continue
-        source = _source(module)
-        if not name:
-            todo += [(module, each) for each in source.own]
-        elif name in source.own:
-            seen.add((module, name))
-            for chain in source.own[name].asked:
-                todo += _resolved(source, module, chain)
-    return seen
+        place = todo.pop()
+        if place[0] not in LEFT_OUT and place not in seen:
+            seen.add(place)
+            todo += _following(*place, state)
+    return {(module, name) for module, name in seen if name in _source(module).own}
+
+
+@functools.lru_cache(maxsize=16_384)
+def _following(module: str, name: str, _: str) -> list[Place]:
+    """What a definition asks for; of a module, all of its definitions."""
+    source = _source(module)
+    if not name:
+        return [(module, each) for each in source.own]
+    known = source.own.get(name, Definition())
+    return [place for chain in known.asked for place in _resolved(source, module, chain)]
 
 
 def _resolved(source: Source, module: str, chain: Chain) -> Iterator[Place]:

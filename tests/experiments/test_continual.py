@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dualdiff import metrics
 from dualdiff.denoisers import Denoiser
 from dualdiff.exact import exact_denoiser
-from dualdiff.experiments import continual, rounds
+from dualdiff.experiments import continual, continual_study, rounds
 from dualdiff.experiments.continual import FOLDED, NOISED, Held, Loop, importance
 from dualdiff.experiments.continual_study import (
     CHOSEN,
@@ -262,15 +262,17 @@ class NamedLoop:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few pairs are remembered, taught and noised."""
+    """A few pairs are remembered, taught and noised, and a home is recognised a few times."""
     monkeypatch.setattr(continual, "NOISED", 32)
+    monkeypatch.setattr(continual_study, "EPISODES", 4)
+    monkeypatch.setattr(continual_study, "SCORE_DRAWS", 8)
     for module in (continual, rounds):
         monkeypatch.setattr(module, "REMEMBERED", 256)
 
 
 @pytest.mark.usefixtures("brief")
 def test_every_way_is_judged_at_every_home(tmp_path: Path) -> None:
-    store, size = Store(tmp_path), replace(BRIEF, conditions=EPISODES, draws=5)
+    store, size = Store(tmp_path), replace(BRIEF, conditions=4, draws=5)
     for known in (True, False):
         world = cabinets(order=("corner", "far"), known=known)
         ways = [*FOLDED, "specialists", "joint", "joint_smc", *(() if known else CHOSEN)]
