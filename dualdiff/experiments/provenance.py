@@ -235,9 +235,7 @@ def _file(module: str) -> Path:
 
 def _source(module: str) -> Source:
     path = _file(module)
-    if not path.is_file():
-        return Source({}, {})
-    return _read(path, *_stamp(path))
+    return _read(path, *_stamp(path)) if path.is_file() else Source({}, {})
 
 
 def _stamp(path: Path) -> tuple[int, int]:
