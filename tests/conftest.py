@@ -30,13 +30,19 @@ settings.load_profile("fixed")
 torch.set_num_threads(1)  # small matrices: threads cost more than they give
 
 LONG = "book labs grading sweep submission continual own_scenario notebooks".split()
-"""Files that take minutes, the longest first: at the end of all others they would run alone."""
+"""Files that take minutes, the longest first: at the end of all others they would run alone.
+
+They run chapters, labs, sweeps and whole studies; ``-m "not long"`` leaves them out.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of :data:`LONG` go first."""
+    """Files of :data:`LONG` go first, and are marked."""
     names = [f"test_{name}" for name in LONG]
     items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else 99)
+    for item in items:
+        if item.path.stem in names:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)

@@ -81,6 +81,15 @@ def test_the_map_is_the_weighted_sum_with_those_weights(store) -> None:
     assert torch.equal(trial.sampled(None, c)[0], expected)
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are judged with few samples."""
+    known = sizes.SIZES["weighting"]
+    fewer = replace(known["smoke"], score_draws=2, oracle=40)
+    monkeypatch.setitem(known, "smoke", fewer)
+
+
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
 def test_only_an_oracle_sees_the_support(way, store, monkeypatch) -> None:
     networks = Networks(cabinet(), RECIPES["tuned"], TINY, 0, store)
@@ -90,10 +99,9 @@ def test_only_an_oracle_sees_the_support(way, store, monkeypatch) -> None:
     assert judge.called == ("oracle" in way)
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("way", [*weighting.WEIGHTINGS, *weighting.FINETUNED])
 def test_every_way_gives_usable_weights_and_stores_them(way, tmp_path, monkeypatch) -> None:
-    known = sizes.SIZES["weighting"]
-    monkeypatch.setitem(known, "smoke", replace(known["smoke"], oracle=40))
     store = Store(tmp_path)
     trial = WeightTrial(cabinet(), RECIPES["tuned"], TINY, 0, way)
     notes = values(trial.table(store), "run")
