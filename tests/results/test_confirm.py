@@ -81,19 +81,35 @@ def edit(folder: Path, change) -> None:  # type: ignore[no-untyped-def]
     path.write_text(json.dumps(record))
 
 
+def difference(output: Path) -> float:
+    """The largest of all trials."""
+    return max(compared.difference for compared in confirm.compare("small", 99, output))
+
+
 def test_another_number_or_a_missing_row_is_a_difference(output: Path) -> None:
     edit(output, lambda table: table.assign(value=table["value"] + 1e-3))
-    assert next(confirm.compare("small", 1, output)).difference == pytest.approx(1e-3, rel=1e-3)
+    assert difference(output) == pytest.approx(1e-3, rel=1e-3)
     for row in (0, 3):
         edit(output, lambda table: table.drop(index=table.index[row]))  # noqa: B023
-        assert next(confirm.compare("small", 1, output)).difference == float("inf")
+        assert difference(output) == float("inf")
 
 
 def test_a_number_that_became_nan_is_a_difference(output: Path) -> None:
     place = 2
     assert math.isfinite(pd.read_csv(output / "small.csv")["value"][place])
     edit(output, lambda table: table.assign(value=table["value"].where(table.index != place)))
-    assert next(confirm.compare("small", 1, output)).difference == float("inf")
+    assert difference(output) == float("inf")
+
+
+@pytest.mark.parametrize(("n", "count"), [(1, 1), (3, 99), (5, 1), (7, 3), (135, 1), (100, 4)])
+def test_what_is_computed_anew_stands_in_the_middles_of_equal_parts(n: int, count: int) -> None:
+    """So that one trial is not the first, which may be a reference that trains nothing."""
+    places = confirm._spread(n, count)
+    some = len(places)
+    assert some == min(n, count)
+    for k, place in enumerate(places):
+        assert k * n / some <= place < (k + 1) * n / some
+        assert abs(place + 0.5 - (k + 0.5) * n / some) <= 0.5
 
 
 def test_code_edited_while_comparing_is_not_noted(output: Path) -> None:
